@@ -1,0 +1,88 @@
+# Everything a person or a machine does with this repository. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+SERVICES := agent memory model-gateway tool-executor
+COMPOSE = $(shell deploy/compose.sh)
+OFFLINE := -f docker-compose.yml -f deploy/compose.offline.yml
+
+# The host's socket group: the tool-executor runs as nobody in particular and joins this group to reach the engine.
+export DOCKER_GID ?= $(shell stat -L -c %g /var/run/docker.sock 2>/dev/null || echo 0)
+export COMPOSE_PROJECT_NAME ?= natscope
+
+.PHONY: help
+help: ## List every target.
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- set up ---------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(READY) ## Create .venv with every pinned dependency (again only when the lock changes).
+
+$(READY): requirements.lock
+	@deploy/setup.sh $(VENV)
+	@touch $@
+
+.PHONY: lock
+lock: $(READY) ## Pin the dependencies again; UPGRADE=1 takes newer versions.
+	@deploy/lock.sh $(BIN)/uv $(SERVICES)
+
+# --- try, check, measure --------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(READY) ## Start the platform in one process, publish one task, show its answer and its trace.
+	@$(BIN)/natscope demo
+
+.PHONY: test
+test: $(READY) ## Run the whole test suite (with Docker wherever an engine answers).
+	@deploy/offline/ready-for-tests.sh
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## Style, types, walls between the rooms, drift of the generated pages.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+.PHONY: bench
+bench: $(READY) ## Measure a run beside two raw model calls; figures for docs/performance.md.
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+.PHONY: up
+up: sandbox-image ## Start the house in containers (needs a registry, or BASE_IMAGE=).
+	@$(COMPOSE) up --detach --build
+	@deploy/wait.sh $(COMPOSE)
+
+.PHONY: up-offline
+up-offline: offline-images ## The same with no registry: every image is built here; no Jaeger.
+	@$(COMPOSE) $(OFFLINE) up --detach --no-build
+	@deploy/wait.sh $(COMPOSE) $(OFFLINE)
+
+.PHONY: down
+down: ## Stop the containers; their data stays (DATA=drop removes it too).
+	@$(COMPOSE) $(OFFLINE) down --remove-orphans $(if $(filter drop,$(DATA)),--volumes)
+
+.PHONY: logs
+logs: ## Follow the containers' logs.
+	@$(COMPOSE) logs --follow --tail 100
+
+.PHONY: offline-images
+offline-images: $(READY) ## Build every image with no registry.
+	@deploy/offline/images.sh $(SERVICES)
+
+.PHONY: sandbox-image
+sandbox-image: ## Build the cell that foreign code runs in (BASE_IMAGE= names another base).
+	@deploy/offline/sandbox.sh
+
+.PHONY: clean
+clean: ## Remove what was built here (not .venv, not the images).
+	rm -rf build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
