@@ -1,0 +1,1 @@
+"""Multi-agent platform on NATS: contracts, bus, telemetry and client."""

@@ -1,0 +1,41 @@
+"""Every door of the house, in the order a task meets them."""
+
+from typing import Any
+
+from natscope.contracts import agent, approval, event, hub, memory, model, run, task, tool
+from natscope.contracts.door import Command, Durable, Event
+
+Door = Command[Any, Any] | Durable[Any] | Event[Any]
+
+DOORS: tuple[Door, ...] = (
+    task.SUBMIT,
+    task.SUBMIT_IN,
+    agent.ASK,
+    task.INTERRUPT,
+    task.STEER,
+    approval.DECIDE,
+    event.HAPPENED,
+    task.FINISHED,
+    task.BURIED,
+    run.JOURNALED,
+    model.CHAT,
+    model.LIST,
+    tool.CALL,
+    tool.LIST,
+    tool.ENDED,
+    memory.RECALL,
+    memory.APPEND,
+    memory.SEARCH,
+    memory.CLEAR,
+    memory.EXPORT,
+    memory.IMPORT,
+    hub.JOIN,
+    hub.LEAVE,
+    hub.LIST,
+    hub.SAID,
+)
+
+
+def commands_of(room: str) -> list[Command[Any, Any]]:
+    """Return the commands that `room` answers."""
+    return [door for door in DOORS if isinstance(door, Command) and door.room == room]

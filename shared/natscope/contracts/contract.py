@@ -1,0 +1,51 @@
+"""The ground every contract stands on: frozen values, tolerant readers, identifiers that fit a subject token."""
+
+import re
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+
+TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
+
+
+class Contract(BaseModel):
+    """A value on the wire. Fields a reader does not know are kept and written back unchanged."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def unknown_fields(self) -> Mapping[str, object]:
+        """Fields that this version does not declare, as they were read."""
+        return self.__pydantic_extra__ or {}
+
+
+def check_token(value: str) -> str:
+    """Return `value` if it may stand as one token of a subject.
+
+    Raises:
+        ValueError: it is empty, longer than 128 characters, or has characters besides letters, digits, `-` and `_`.
+    Source: NATS subject naming, https://docs.nats.io/nats-concepts/subjects#characters-allowed-and-recommended-for-subject-names
+    """
+    if not TOKEN.match(value):
+        raise ValueError(f"{value!r} must be 1-128 letters, digits, '-' or '_' and start with a letter or digit")
+    return value
+
+
+Token = Annotated[str, AfterValidator(check_token)]
+"""An identifier that is used as one token of a NATS subject."""
+
+Instant = AwareDatetime
+"""A point in time with its zone; ours are UTC."""
+
+
+def new_id() -> str:
+    """Return a fresh random identifier of 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def now() -> datetime:
+    """Return the present instant in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,300 @@
+"""Everything that can go wrong between two rooms, as one tree with stable codes.
+
+NatscopeError                    code: what a program compares; remedy: what a person does
+├── Refused                      the asker's to mend; asking again as is will fail again
+│   ├── BodyInvalid              the body is not what the door takes
+│   │   └── ArgumentsInvalid     a tool's arguments do not fit its schema
+│   ├── BodyTooLarge             over the limit of the door
+│   ├── SpecInvalid              an agent or models file is wrong
+│   ├── TaskConflict             a task id is used twice with different bodies
+│   ├── RequestConflict          a request or call id is used twice with different bodies
+│   ├── CredentialMissing        a provider needs a key that is not set
+│   ├── CredentialRefused        a provider or the broker does not accept the key
+│   ├── ContextTooLong           the prompt is over the model's window
+│   ├── ContentRefused           the provider's policy refused the prompt or the answer
+│   └── NotFound
+│       ├── AgentNotFound · ModelNotFound · ToolNotFound · TaskNotFound
+│       └── SessionNotFound · HubNotFound · BlobNotFound
+├── Unavailable                  nobody's fault; asking again later may succeed (retryable)
+│   ├── BusUnavailable           no NATS server answers
+│   ├── ServiceNotRunning        nobody listens at this door
+│   ├── ModelUnavailable         the provider failed, after our retries
+│   ├── SandboxUnavailable       no cell could be started; nothing ran
+│   ├── ToolUnavailable          a tool's host is gone
+│   ├── Overloaded               a queue or a limit is full
+│   └── DeadlineExceeded         no answer in time; it may still have happened
+└── Broken                       ours to mend
+    ├── ReplyTruncated           a provider's answer ended before its end was proven
+    ├── ReplyInvalid             a provider's answer cannot be read
+    ├── RunFenced                another process holds the run now
+    ├── RunPoisoned              a task killed its worker too often
+    └── Internal                 an exception nobody foresaw
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field, JsonValue
+
+from natscope.contracts.contract import Contract
+
+
+class NatscopeError(Exception):
+    """Anything that went wrong, with a stable code and, where there is one, the way out."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, remedy: str | None = None, details: Mapping[str, JsonValue] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+
+class Refused(NatscopeError):
+    """The asker has to change something before asking again."""
+
+    code = "refused"
+
+
+class BodyInvalid(Refused):
+    """The body is not what the door takes."""
+
+    code = "body_invalid"
+
+
+class ArgumentsInvalid(BodyInvalid):
+    """A tool's arguments do not fit its schema; nothing ran."""
+
+    code = "arguments_invalid"
+
+
+class BodyTooLarge(Refused):
+    """The body is over the door's limit."""
+
+    code = "body_too_large"
+
+
+class SpecInvalid(Refused):
+    """An agent or models file is wrong; what was in force before stays in force."""
+
+    code = "spec_invalid"
+
+
+class TaskConflict(Refused):
+    """The task id was used before, with a different body; the first task stands."""
+
+    code = "task_conflict"
+
+
+class RequestConflict(Refused):
+    """The request or call id was used before, with a different body; the first one stands."""
+
+    code = "request_conflict"
+
+
+class CredentialMissing(Refused):
+    """A key that is needed is not set."""
+
+    code = "credential_missing"
+
+
+class CredentialRefused(Refused):
+    """A key or password was not accepted."""
+
+    code = "credential_refused"
+
+
+class ContextTooLong(Refused):
+    """The prompt is over the model's context window."""
+
+    code = "context_too_long"
+
+
+class ContentRefused(Refused):
+    """The provider's policy refused the prompt or the answer."""
+
+    code = "content_refused"
+
+
+class NotFound(Refused):
+    """The named thing does not exist."""
+
+    code = "not_found"
+
+
+class AgentNotFound(NotFound):
+    """No agent of that name is applied."""
+
+    code = "agent_not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model alias of that name is configured, or the provider does not know the model."""
+
+    code = "model_not_found"
+
+
+class ToolNotFound(NotFound):
+    """No host serves a tool of that name."""
+
+    code = "tool_not_found"
+
+
+class TaskNotFound(NotFound):
+    """No task of that id is known; results are kept for seven days."""
+
+    code = "task_not_found"
+
+
+class SessionNotFound(NotFound):
+    """No session of that id is known."""
+
+    code = "session_not_found"
+
+
+class HubNotFound(NotFound):
+    """No hub of that name has members."""
+
+    code = "hub_not_found"
+
+
+class BlobNotFound(NotFound):
+    """The referenced blob is gone or never was."""
+
+    code = "blob_not_found"
+
+
+class Unavailable(NatscopeError):
+    """Asking again later may succeed."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class BusUnavailable(Unavailable):
+    """No NATS server answers."""
+
+    code = "bus_unavailable"
+
+
+class ServiceNotRunning(Unavailable):
+    """Nobody listens at this door."""
+
+    code = "service_not_running"
+
+
+class ModelUnavailable(Unavailable):
+    """The provider did not give an answer, after our own retries."""
+
+    code = "model_unavailable"
+
+
+class SandboxUnavailable(Unavailable):
+    """No cell could be started; nothing ran."""
+
+    code = "sandbox_unavailable"
+
+
+class ToolUnavailable(Unavailable):
+    """The tool's host is gone."""
+
+    code = "tool_unavailable"
+
+
+class Overloaded(Unavailable):
+    """A queue or a limit is full; nothing was accepted."""
+
+    code = "overloaded"
+
+
+class DeadlineExceeded(Unavailable):
+    """No answer came in time. What was asked may still have happened: ask again under the same id."""
+
+    code = "deadline_exceeded"
+
+
+class Broken(NatscopeError):
+    """Something on our side is not as it should be."""
+
+    code = "broken"
+
+
+class ReplyTruncated(Broken):
+    """A provider's answer ended before its end was proven."""
+
+    code = "reply_truncated"
+    retryable = True
+
+
+class ReplyInvalid(Broken):
+    """A provider's answer cannot be read."""
+
+    code = "reply_invalid"
+    retryable = True
+
+
+class RunFenced(Broken):
+    """Another process holds the run now; this one must not write."""
+
+    code = "run_fenced"
+
+
+class RunPoisoned(Broken):
+    """The task's worker died too often without progress; the task lies in the dead-letter stream."""
+
+    code = "run_poisoned"
+
+
+class Internal(Broken):
+    """An exception that nobody foresaw; the log of the named service has it."""
+
+    code = "internal"
+
+
+def _leaves(root: type[NatscopeError]) -> dict[str, type[NatscopeError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_leaves(child))
+    return found
+
+
+BY_CODE: Mapping[str, type[NatscopeError]] = _leaves(NatscopeError)
+
+
+class Failure(Contract):
+    """An error on the wire: the answer of a command that could not be carried out."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    remedy: str | None = None
+    details: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """Return `error` for the wire. What is not of our tree becomes `internal`, without its text."""
+        if isinstance(error, NatscopeError):
+            return cls(
+                code=error.code,
+                message=error.message,
+                retryable=error.retryable,
+                remedy=error.remedy,
+                details=error.details,
+            )
+        return cls(
+            code=Internal.code,
+            message=f"{type(error).__name__} in the service",
+            remedy="look into the log of the service that answered",
+        )
+
+    def error(self) -> NatscopeError:
+        """Return the exception of our tree; a code of a later version becomes its nearest kin."""
+        kind = BY_CODE.get(self.code) or (Unavailable if self.retryable else NatscopeError)
+        return kind(self.message, remedy=self.remedy, details=self.details)

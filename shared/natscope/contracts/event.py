@@ -1,0 +1,231 @@
+"""Task events: what a client sees while an agent works."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, JsonValue, Tag
+
+from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
+from natscope.contracts.contract import Contract, Instant, new_id, now
+from natscope.contracts.door import Event
+from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.task import Outcome
+
+
+class _Event(Contract):
+    id: str = Field(default_factory=new_id)
+    task_id: str
+    at: Instant = Field(default_factory=now)
+
+
+class _Written(_Event):
+    step: int
+    """Counts the model calls of the run from 1."""
+    block: int
+    """Index of the block in the message of that step."""
+
+
+class ReplyStart(_Event):
+    """The agent begins, or another replica goes on after a crash."""
+
+    type: Literal["reply_start"] = "reply_start"
+    agent: str
+    session: str
+    resumed: bool = False
+
+
+class ModelCallStart(_Event):
+    """The model is asked."""
+
+    type: Literal["model_call_start"] = "model_call_start"
+    step: int
+    model: str
+
+
+class ModelCallEnd(_Event):
+    """The model has answered."""
+
+    type: Literal["model_call_end"] = "model_call_end"
+    step: int
+    model: str
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class ModelReset(_Event):
+    """What the model wrote in this step is void; it begins again."""
+
+    type: Literal["model_reset"] = "model_reset"
+    step: int
+
+
+class TextStart(_Written):
+    """A text block begins."""
+
+    type: Literal["text_start"] = "text_start"
+
+
+class TextDelta(_Written):
+    """A piece of a text block."""
+
+    type: Literal["text_delta"] = "text_delta"
+    delta: str
+
+
+class TextEnd(_Written):
+    """A text block is whole."""
+
+    type: Literal["text_end"] = "text_end"
+    text: str
+
+
+class ThinkingStart(_Written):
+    """A thinking block begins."""
+
+    type: Literal["thinking_start"] = "thinking_start"
+
+
+class ThinkingDelta(_Written):
+    """A piece of a thinking block."""
+
+    type: Literal["thinking_delta"] = "thinking_delta"
+    delta: str
+
+
+class ThinkingEnd(_Written):
+    """A thinking block is whole."""
+
+    type: Literal["thinking_end"] = "thinking_end"
+    thinking: str
+
+
+class ToolCallStart(_Written):
+    """The model begins to write a call."""
+
+    type: Literal["tool_call_start"] = "tool_call_start"
+    tool: str
+
+
+class ToolCallDelta(_Written):
+    """A piece of a call's arguments."""
+
+    type: Literal["tool_call_delta"] = "tool_call_delta"
+    delta: str
+
+
+class ToolCallEnd(_Written):
+    """A call is whole and will be carried out."""
+
+    type: Literal["tool_call_end"] = "tool_call_end"
+    call: ToolUseBlock
+
+
+class ToolProgress(_Event):
+    """A piece of a running tool's output."""
+
+    type: Literal["tool_progress"] = "tool_progress"
+    step: int
+    call_id: str
+    stream: str
+    text: str
+
+
+class ToolResult(_Event):
+    """A call has come to its result."""
+
+    type: Literal["tool_result"] = "tool_result"
+    step: int
+    result: ToolResultBlock
+    backend: str | None = None
+
+
+class ApprovalNeeded(_Event):
+    """The run waits for a person to decide on these calls."""
+
+    type: Literal["approval_needed"] = "approval_needed"
+    calls: list[ToolUseBlock]
+
+
+class Interrupted(_Event):
+    """The run was stopped from outside."""
+
+    type: Literal["interrupted"] = "interrupted"
+    reason: str = ""
+
+
+class LimitReached(_Event):
+    """A limit was reached; one last answer without tools follows."""
+
+    type: Literal["limit_reached"] = "limit_reached"
+    limit: str
+
+
+class ReplyEnd(_Event):
+    """The last event of a task; the outcome itself is in `task.finished`."""
+
+    type: Literal["reply_end"] = "reply_end"
+    state: Outcome
+    usage: Usage
+
+
+class Custom(_Event):
+    """Anything else an agent wants to tell."""
+
+    type: Literal["custom"] = "custom"
+    name: str
+    value: JsonValue = None
+
+
+class UnknownEvent(_Event):
+    """An event of a later version: kept whole and passed on."""
+
+    type: str
+
+
+_KINDS = {
+    kind.model_fields["type"].default: kind
+    for kind in (
+        ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
+        ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
+        ApprovalNeeded, Interrupted, LimitReached, ReplyEnd, Custom,
+    )
+}  # fmt: skip
+
+
+def _kind(value: object) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return kind if isinstance(kind, str) and kind in _KINDS else "unknown"
+
+
+TaskEvent = Annotated[
+    Annotated[ReplyStart, Tag("reply_start")]
+    | Annotated[ModelCallStart, Tag("model_call_start")]
+    | Annotated[ModelCallEnd, Tag("model_call_end")]
+    | Annotated[ModelReset, Tag("model_reset")]
+    | Annotated[TextStart, Tag("text_start")]
+    | Annotated[TextDelta, Tag("text_delta")]
+    | Annotated[TextEnd, Tag("text_end")]
+    | Annotated[ThinkingStart, Tag("thinking_start")]
+    | Annotated[ThinkingDelta, Tag("thinking_delta")]
+    | Annotated[ThinkingEnd, Tag("thinking_end")]
+    | Annotated[ToolCallStart, Tag("tool_call_start")]
+    | Annotated[ToolCallDelta, Tag("tool_call_delta")]
+    | Annotated[ToolCallEnd, Tag("tool_call_end")]
+    | Annotated[ToolProgress, Tag("tool_progress")]
+    | Annotated[ToolResult, Tag("tool_result")]
+    | Annotated[ApprovalNeeded, Tag("approval_needed")]
+    | Annotated[Interrupted, Tag("interrupted")]
+    | Annotated[LimitReached, Tag("limit_reached")]
+    | Annotated[ReplyEnd, Tag("reply_end")]
+    | Annotated[Custom, Tag("custom")]
+    | Annotated[UnknownEvent, Tag("unknown")],
+    Discriminator(_kind),
+]
+"""One event of a task, told apart by its `type`."""
+
+HAPPENED = Event[TaskEvent](
+    template="task.event.{task}",
+    summary="What an agent does, step by step; resumable by sequence.",
+    room="agent",
+    body=TaskEvent,
+    stream="EVENTS",
+)

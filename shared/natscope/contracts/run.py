@@ -1,0 +1,92 @@
+"""The run's journal: what happened, so that it need not happen again. Entries are deltas, never the whole context."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import ToolResultBlock
+from natscope.contracts.contract import Contract, Instant, now
+from natscope.contracts.door import Event
+from natscope.contracts.memory import Position
+from natscope.contracts.message import Message
+from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.task import Finished, Submit
+from natscope.contracts.tool import ToolSpec
+
+
+class _Entry(Contract):
+    version: int = 1
+    """Version of the journal's schema."""
+    at: Instant = Field(default_factory=now)
+
+
+class Started(_Entry):
+    """The run exists: what was asked, of whom, and where its memory stood."""
+
+    entry: Literal["started"] = "started"
+    task: Submit
+    digest: str
+    """SHA-256 of the task's body."""
+    agent: AgentSpec
+    """As it was then; a change of the agent does not change runs under way."""
+    tools: list[ToolSpec]
+    position: Position
+    """The session's past is recalled up to here, however often the run is resumed."""
+    holder: str
+    """Instance id of the process that runs it."""
+
+
+class Resumed(_Entry):
+    """Another process took the run over; whoever held it before can no longer write."""
+
+    entry: Literal["resumed"] = "resumed"
+    holder: str
+
+
+class ModelReplied(_Entry):
+    """A model call is done and paid."""
+
+    entry: Literal["model_replied"] = "model_replied"
+    step: int
+    message: Message
+    finish_reason: FinishReason
+    usage: Usage
+    model: str
+
+
+class ToolReturned(_Entry):
+    """A tool call is done."""
+
+    entry: Literal["tool_returned"] = "tool_returned"
+    step: int
+    result: ToolResultBlock
+    backend: str | None = None
+
+
+class Steered(_Entry):
+    """A message was slipped in."""
+
+    entry: Literal["steered"] = "steered"
+    message: Message
+
+
+class Ended(_Entry):
+    """The run is over; nothing follows."""
+
+    entry: Literal["ended"] = "ended"
+    outcome: Finished
+
+
+JournalEntry = Annotated[
+    Started | Resumed | ModelReplied | ToolReturned | Steered | Ended, Field(discriminator="entry")
+]
+"""One entry, told apart by `entry`. A reader that meets an unknown one must not go on with the run."""
+
+JOURNALED = Event[JournalEntry](
+    template="run.journal.{run}",
+    summary="The run's own log, written only by its holder, fenced by the subject's last sequence.",
+    room="agent",
+    body=JournalEntry,
+    stream="JOURNAL",
+)

@@ -1,0 +1,127 @@
+"""Tasks: what a client asks, and the one outcome it gets."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from natscope.contracts.contract import Contract, Instant, Token, new_id, now
+from natscope.contracts.door import Durable, Event
+from natscope.contracts.errors import Failure
+from natscope.contracts.message import Content, Message
+from natscope.contracts.model import Usage
+
+
+class Submit(Contract):
+    """Ask an agent to do something."""
+
+    task_id: Token = Field(default_factory=new_id)
+    """Submitting again under the same id does nothing more; with another body it is refused."""
+    content: Annotated[Content, Field(min_length=1)]
+    """What is asked. A file block's file is placed in the session's workspace."""
+    session: Token | None = None
+    """The conversation it belongs to; None starts one of its own that ends with the task."""
+    name: str = "user"
+    """Who asks, as the agent is told."""
+    stream: bool = False
+    """Whether the model's tokens are told as events while it writes; steps are always told."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def lane(self) -> str:
+        """The session whose runs this one stands in line with."""
+        return self.session or self.task_id
+
+
+Outcome = Literal["completed", "failed", "interrupted", "limited"]
+
+
+class Finished(Contract):
+    """The one terminal outcome of a task."""
+
+    task_id: Token
+    agent: str
+    session: str
+    state: Outcome
+    """`limited`: a limit was reached; the text is the last answer the model could give."""
+    text: str = ""
+    """The answer's text, for those who want no blocks."""
+    message: Message | None = None
+    failure: Failure | None = None
+    limit: str | None = None
+    """Which limit was reached."""
+    usage: Usage = Usage()
+    model_calls: int = 0
+    tool_calls: int = 0
+    digest: str = ""
+    """SHA-256 of the task's body, by which a second use of its id is told apart."""
+    started_at: Instant = Field(default_factory=now)
+    finished_at: Instant = Field(default_factory=now)
+
+
+class Interrupt(Contract):
+    """Stop a task: what was produced is kept, open calls are closed as interrupted."""
+
+    reason: str = ""
+
+
+class Steer(Contract):
+    """Slip a message in before the next model call."""
+
+    content: Annotated[Content, Field(min_length=1)]
+    name: str = "user"
+
+
+class Buried(Contract):
+    """A task that nobody could carry out, in the dead-letter stream."""
+
+    task_id: str
+    subject: str
+    """Where it had been submitted."""
+    failure: Failure
+    deliveries: int
+    body: str
+    """The task's body as it came; text that is no UTF-8 has its bad bytes replaced."""
+
+
+SUBMIT = Durable(
+    template="task.submit.{agent}",
+    summary="Ask an agent to do something. JSON, or plain text. Accepted means finished.",
+    room="agent",
+    ask=Submit,
+    stream="TASKS",
+)
+SUBMIT_IN = Durable(
+    template="task.submit.{agent}.{session}",
+    summary="The same, in line with the other tasks of a session; a body that names none is of this session.",
+    room="agent",
+    ask=Submit,
+    stream="TASKS",
+)
+INTERRUPT = Durable(
+    template="task.interrupt.{task}",
+    summary="Stop a task, whether it runs or still waits.",
+    room="agent",
+    ask=Interrupt,
+    stream="CONTROL",
+)
+STEER = Durable(
+    template="task.steer.{task}",
+    summary="Slip a message into a running task.",
+    room="agent",
+    ask=Steer,
+    stream="CONTROL",
+)
+FINISHED = Event[Finished](
+    template="task.finished.{task}",
+    summary="The one terminal outcome of a task; kept for seven days.",
+    room="agent",
+    body=Finished,
+    stream="RESULTS",
+)
+BURIED = Event[Buried](
+    template="task.buried.{task}",
+    summary="A task that nobody could carry out, with the reason.",
+    room="agent",
+    body=Buried,
+    stream="DLQ",
+)

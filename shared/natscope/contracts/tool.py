@@ -1,0 +1,114 @@
+"""Calling a tool: one door for every tool, whoever serves it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.contract import Contract, Token
+from natscope.contracts.door import Command, Event
+
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+
+
+class ToolSpec(Contract):
+    """What a model has to know to call a tool."""
+
+    name: ToolName
+    description: str
+    parameters: dict[str, JsonValue]
+    """JSON Schema of the arguments object."""
+    idempotent: bool = False
+    """True if running it twice does no more than running it once; then a call whose outcome was lost is run again."""
+    read_only: bool = False
+
+
+class Limits(Contract):
+    """What one call may use, within the host's own ceiling. None: the host's default."""
+
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    memory_bytes: Annotated[int, Field(ge=16 << 20)] | None = None
+    output_bytes: Annotated[int, Field(ge=256)] | None = None
+
+
+class Call(Contract):
+    """Carry out one tool use."""
+
+    call_id: Token
+    """Asking again under the same id gets the recorded outcome; the tool does not act twice. Kept for one day."""
+    call: ToolUseBlock
+    """The call exactly as the model wrote it."""
+    session: Token
+    """Whose workspace it works in."""
+    agent: str | None = None
+    task: str | None = None
+    files: list[FileBlock] = Field(default_factory=list[FileBlock])
+    """Files that must be in the workspace before the tool runs; one that is there already is left as it is."""
+    limits: Limits = Limits()
+    deltas_to: str | None = None
+    """A subject that hears each `Progress` as it comes."""
+
+
+class Called(Contract):
+    """The outcome. A program that failed is an outcome too, with state `error`."""
+
+    result: ToolResultBlock
+    backend: str | None = None
+    """Where it ran: `docker`, `bubblewrap`, or None for a tool that needs no cell."""
+    replayed: bool = False
+    """True if the outcome was recorded by an earlier ask under the same `call_id`."""
+
+
+class Progress(Contract):
+    """A piece of a running tool's output."""
+
+    call_id: str
+    sequence: int
+    """Counts from 0 within a call, without a gap."""
+    stream: Literal["stdout", "stderr", "progress"] = "stdout"
+    text: str
+
+
+class List(Contract):
+    """Ask which tools there are; every tool host answers."""
+
+
+class Listed(Contract):
+    """The tools that one host serves."""
+
+    host: str
+    """Name of the serving service or program."""
+    instance: str
+    tools: list[ToolSpec]
+    backend: str | None = None
+    """Where this host runs foreign code, if it does."""
+
+
+class Ended(Contract):
+    """A session will not be used again; what was kept for it may go."""
+
+    session: Token
+
+
+CALL = Command(
+    template="tool.call.{tool}",
+    summary="Carry out one tool use; progress streams to `deltas_to`.",
+    room="tool-executor",
+    ask=Call,
+    answer=Called,
+    deadline_s=330,
+)
+LIST = Command(
+    template="tool.list",
+    summary="Name the tools; every tool host answers (request-many).",
+    room="tool-executor",
+    ask=List,
+    answer=Listed,
+    deadline_s=2,
+)
+ENDED = Event[Ended](
+    template="session.ended.{session}",
+    summary="A session is over; its cell and workspace are removed.",
+    room="agent",
+    body=Ended,
+)
