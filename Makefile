@@ -39,7 +39,7 @@ demo: $(READY) ## Start the platform in one process, publish one task, show its 
 
 .PHONY: test
 test: $(READY) ## Run the whole test suite (with Docker wherever an engine answers).
-	@deploy/offline/ready-for-tests.sh
+	@deploy/offline/ready-for-tests.sh $(SERVICES)
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
@@ -58,17 +58,19 @@ bench: $(READY) ## Measure a run beside two raw model calls; figures for docs/pe
 
 .PHONY: up
 up: sandbox-image ## Start the house in containers (needs a registry, or BASE_IMAGE=).
+	@deploy/env.sh
 	@$(COMPOSE) up --detach --build
 	@deploy/wait.sh $(COMPOSE)
 
 .PHONY: up-offline
 up-offline: offline-images ## The same with no registry: every image is built here; no Jaeger.
+	@deploy/env.sh
 	@$(COMPOSE) $(OFFLINE) up --detach --no-build
 	@deploy/wait.sh $(COMPOSE) $(OFFLINE)
 
 .PHONY: down
 down: ## Stop the containers; their data stays (DATA=drop removes it too).
-	@$(COMPOSE) $(OFFLINE) down --remove-orphans $(if $(filter drop,$(DATA)),--volumes)
+	@$(COMPOSE) down --remove-orphans $(if $(filter drop,$(DATA)),--volumes)
 
 .PHONY: logs
 logs: ## Follow the containers' logs.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds natscope-base:dev with no registry: a minimal Debian with Python, from the distribution's own packages.
 #
-#   BASE_IMAGE=name  is used instead of building one (it needs Python >= 3.11 and CA certificates)
+#   BASE_IMAGE=name  is used instead of building one (it needs Python >= 3.11 and CA certificates); where debootstrap
+#                    or root is missing, python:3.12-slim is pulled instead
 #   DEBIAN_SUITE     default bookworm (its Python is 3.11)
 #   DEBIAN_MIRROR    default: where this machine's apt gets its packages, else debootstrap's own default
 set -eu
@@ -13,20 +14,29 @@ suite=${DEBIAN_SUITE:-bookworm}
 recipe=$(cat "$0" | cksum | cut -d' ' -f1)-$suite
 cache=$PWD/build/offline/debs-$suite
 
+export PATH="$PATH:/usr/sbin:/sbin"
+
+use() {
+    docker image inspect "$1" >/dev/null 2>&1 || docker pull --quiet "$1" >/dev/null || return 1
+    [ "$1" = "$tag" ] || docker tag "$1" "$tag"
+    say "$tag is $1"
+}
+
 if [ -n "${BASE_IMAGE:-}" ]; then
-    docker image inspect "$BASE_IMAGE" >/dev/null 2>&1 || docker pull "$BASE_IMAGE" >&2 ||
-        fail "BASE_IMAGE $BASE_IMAGE is neither here nor in a registry this machine can reach"
-    [ "$BASE_IMAGE" = "$tag" ] || docker tag "$BASE_IMAGE" "$tag"
-    say "$tag is $BASE_IMAGE"
+    use "$BASE_IMAGE" || fail "BASE_IMAGE $BASE_IMAGE is neither here nor in a registry this machine can reach"
     exit 0
 fi
 if [ "$(docker image inspect --format '{{index .Config.Labels "natscope.recipe"}}' "$tag" 2>/dev/null)" = "$recipe" ]; then
     say "$tag is up to date"
     exit 0
 fi
-command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] ||
-    fail "debootstrap is missing: apt-get install debootstrap, or name an image with BASE_IMAGE=<image with Python 3.11+>"
+if ! command -v debootstrap >/dev/null || ! as_root true; then
+    use python:3.12-slim || fail "no base image: install debootstrap (and be root, or allowed to sudo), or name an image" \
+        "with Python 3.11 or newer in BASE_IMAGE="
+    exit 0
+fi
 
+# shellcheck disable=SC2016  # the dollars are apt's
 mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(LABEL) $(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
     awk '$2 == "Debian" && $3 == "main" { print $1; exit }')}
 

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Waits until every container of the house is healthy, then says where everything is. Usage: wait.sh <compose command...>
+# Patience is 120 seconds (WAIT_S=); what is not healthy then is named, with the end of its log.
+set -eu
+cd "$(dirname "$0")/.."
+. deploy/offline/say.sh
+
+# shellcheck disable=SC2046  # one word per container is what is wanted
+state_of() {
+    docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' \
+        $("$@" ps --quiet)
+}
+
+waiting() {
+    state_of "$@" | awk '$2 != "running" || ($3 != "" && $3 != "healthy") { print $1 }'
+}
+
+port_of() {
+    name=$1
+    inner=$2
+    shift 2
+    "$@" port "$name" "$inner" 2>/dev/null || true
+}
+
+give_up=$(($(date +%s) + ${WAIT_S:-120}))
+say "waiting until every container is healthy"
+while late=$(waiting "$@") && [ -n "$late" ]; do
+    if [ "$(date +%s)" -ge "$give_up" ]; then
+        for name in $late; do
+            say "$name is not healthy; its log ends with:"
+            "$@" logs --tail 20 "$name" 2>&1
+        done
+        fail "not healthy: $(echo "$late" | tr '\n' ' ')"
+    fi
+    sleep 1
+done
+
+nats=$(port_of nats 4222 "$@")
+jaeger=$(port_of jaeger 16686 "$@")
+traces=${jaeger:+http://$jaeger}
+traces=${traces:-none: Jaeger is not running}
+say "the house is up"
+cat <<END
+
+  NATS     nats://$nats   (a guest needs no password)
+  health   http://$(port_of nats 8222 "$@")/healthz
+  traces   $traces
+
+Try a task:
+
+  .venv/bin/natscope ask assistant 'How many primes are there below 10000?' --server nats://$nats
+  nats --server nats://$nats req agent.ask.assistant 'How many primes are there below 10000?' --timeout 60s
+
+END
