@@ -24,6 +24,6 @@ if ! "$venv/bin/python" -c 'import pip' >/dev/null 2>&1; then
     "$python" -m venv "$venv"
 fi
 say "installing what requirements.lock pins"
-pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
+pip="$venv/bin/python -m pip --disable-pip-version-check --quiet --quiet"
 $pip install --require-hashes --requirement requirements.lock || fail "the pinned dependencies could not be installed (see above)"
 $pip install --no-deps --no-build-isolation --no-index --editable . || fail "the project itself could not be installed (see above)"

@@ -14,7 +14,7 @@ stamp="$(cksum <"$lock") $python"
 say "downloading the wheels of $service for Python $python"
 rm -rf "$wheels"
 mkdir -p "$wheels"
-.venv/bin/python -m pip --disable-pip-version-check --quiet download --require-hashes --requirement "$lock" \
+.venv/bin/python -m pip --disable-pip-version-check --quiet --quiet download --require-hashes --requirement "$lock" \
     --only-binary :all: --python-version "$python" --implementation cp --dest "$wheels" 2>"$wheels/.log" || {
     cat "$wheels/.log" >&2
     fail "the wheels of $service could not be downloaded"
