@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from natscope.contracts.contract import Contract, Instant, Token, new_id, now
-from natscope.contracts.door import Command
+from natscope.contracts.door import Command, Event
 from natscope.contracts.message import Message
 
 
@@ -145,4 +145,11 @@ IMPORT = Command(
     ask=Import,
     answer=Appended,
     deadline_s=30,
+)
+LOGGED = Event[Message](
+    template="session.log.{session}",
+    summary="One message of a session, as memory keeps it.",
+    room="memory",
+    body=Message,
+    stream="SESSIONS",
 )

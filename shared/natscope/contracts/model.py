@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from natscope.contracts.contract import Contract, Token, new_id
-from natscope.contracts.door import Command
+from natscope.contracts.door import Command, Event
 from natscope.contracts.message import Message
 from natscope.contracts.tool import ToolSpec
 
@@ -115,6 +115,12 @@ class Listed(Contract):
     models: list[ModelInfo]
 
 
+class Cancelled(Contract):
+    """Nobody waits for the answer any more; if it is still being written, the provider's stream is closed."""
+
+    request_id: Token
+
+
 CHAT = Command(
     template="model.chat",
     summary="Write the next assistant message; deltas stream to `deltas_to`.",
@@ -130,4 +136,10 @@ LIST = Command(
     ask=List,
     answer=Listed,
     deadline_s=5,
+)
+CANCELLED = Event[Cancelled](
+    template="model.cancelled.{request}",
+    summary="An answer is no longer wanted; whoever asks the provider for it stops.",
+    room="agent",
+    body=Cancelled,
 )

@@ -84,6 +84,12 @@ class Listed(Contract):
     """Where this host runs foreign code, if it does."""
 
 
+class Cancelled(Contract):
+    """Nobody waits for the call any more; if it still runs, it is stopped."""
+
+    call_id: Token
+
+
 class Ended(Contract):
     """A session will not be used again; what was kept for it may go."""
 
@@ -105,6 +111,12 @@ LIST = Command(
     ask=List,
     answer=Listed,
     deadline_s=2,
+)
+CANCELLED = Event[Cancelled](
+    template="tool.cancelled.{call}",
+    summary="A call is no longer wanted; whoever runs it stops it.",
+    room="agent",
+    body=Cancelled,
 )
 ENDED = Event[Ended](
     template="session.ended.{session}",

@@ -1,0 +1,131 @@
+"""Answering: every command gets an answer, and every failure is the asker's exception."""
+
+# nats-py leaves headers, futures and keyword arguments untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from faststream.nats import NatsMessage, NatsResponse, NatsRouter
+from opentelemetry.trace import SpanKind
+
+from natscope.bus.connection import Bus
+from natscope.bus.envelope import Headers, failure_headers, read
+from natscope.bus.micro import Endpoint
+from natscope.contracts.door import AnswerT, AskT, Command
+from natscope.contracts.errors import Failure, NatscopeError
+from natscope.telemetry import names
+from natscope.telemetry.propagation import extract
+from natscope.telemetry.setup import error_type, fail
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[AskT], Awaitable[AnswerT]]
+
+
+async def _as_it_came(message: NatsMessage) -> NatsMessage:
+    return message
+
+
+class Doors:
+    """The commands of one service, on a FastStream router."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.router = NatsRouter()
+        self.endpoints: list[Endpoint] = []
+
+    def answers(
+        self,
+        door: Command[AskT, AnswerT],
+        *,
+        workers: int = 64,
+        queue: str | None = None,
+        key: str | None = None,
+        reader: Callable[[bytes], AskT] | None = None,
+    ) -> Callable[[Handler[AskT, AnswerT]], Handler[AskT, AnswerT]]:
+        """Register the decorated function as the answerer of `door`.
+
+        `workers` calls run at a time. `queue` is the queue group (default: the service's name; "" lets every replica
+        answer). `key` restricts it to one key of the door. `reader` replaces the reading of the body as JSON.
+        Whatever the function raises is answered as a `Failure`, and its span is ERROR.
+        """
+        group = door.room if queue is None else queue
+        subject = door.at(key) if key is not None else door.wildcard
+        endpoint = Endpoint(door.head.replace(".", "-"), subject, group, door.summary)
+        self.endpoints.append(endpoint)
+        parse: Callable[[bytes], AskT] = reader or (lambda data: read(door.ask, data, where=door.template))
+
+        def register(handler: Handler[AskT, AnswerT]) -> Handler[AskT, AnswerT]:
+            async def answer(message: NatsMessage) -> NatsResponse:
+                return await self._answer(door, endpoint, message, parse, handler)
+
+            subscriber: Any = self.router.subscriber(
+                subject, queue=group, max_workers=workers, decoder=_as_it_came, title=f"{door.template}"
+            )
+            subscriber(answer)
+            return handler
+
+        return register
+
+    async def _answer(
+        self,
+        door: Command[AskT, AnswerT],
+        endpoint: Endpoint,
+        message: NatsMessage,
+        parse: Callable[[bytes], AskT],
+        handler: Handler[AskT, AnswerT],
+    ) -> NatsResponse:
+        began = time.perf_counter_ns()
+        endpoint.requests += 1
+        sender = extract(message.headers)
+        headers: Headers = {"content-type": "application/json"}
+        with self.bus.telemetry.span(
+            f"process {door.template}",
+            kind=SpanKind.CONSUMER,
+            attributes=_attributes(door.template, message, endpoint.queue),
+            parent=sender,
+            links=(sender,) if sender else (),
+        ) as span:
+            try:
+                data = await self.bus.envelope.unpack(bytes(message.body), message.headers)
+                answer = await handler(parse(data))
+                body = await self.bus.envelope.pack(answer, headers)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the asker is told
+                fail(span, error)
+                body = _failed(error, endpoint, headers)
+        spent = time.perf_counter_ns() - began
+        endpoint.processing_ns += spent
+        self.bus.telemetry.record(
+            names.PROCESS_DURATION,
+            spent / 1e9,
+            {names.MESSAGING_SYSTEM: "nats", names.MESSAGING_TEMPLATE: door.template},
+        )
+        return NatsResponse(body, headers=headers)
+
+
+def _attributes(template: str, message: NatsMessage, queue: str) -> dict[str, str]:
+    attributes = {
+        names.MESSAGING_SYSTEM: "nats",
+        names.MESSAGING_OPERATION: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_DESTINATION: message.raw_message.subject,
+        names.MESSAGING_TEMPLATE: template,
+    }
+    if queue:
+        attributes[names.MESSAGING_GROUP] = queue
+    return attributes
+
+
+def _failed(error: Exception, endpoint: Endpoint, headers: Headers) -> bytes:
+    endpoint.errors += 1
+    endpoint.last_error = error_type(error)
+    if isinstance(error, NatscopeError):
+        log.warning("refused", extra={"door": endpoint.subject, "code": error.code, "reason": error.message})
+    else:
+        log.error("failed", extra={"door": endpoint.subject}, exc_info=error)
+    failure = Failure.of(error)
+    headers.update(failure_headers(failure))
+    return failure.model_dump_json().encode()

@@ -1,0 +1,108 @@
+"""A room: one service's connection, doors and signs of life, from start to a graceful end."""
+
+# nats-py leaves headers, futures and keyword arguments untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import uvloop
+from faststream.nats import NatsBroker
+from faststream.security import SASLPlaintext
+
+from natscope.bus.answering import Doors
+from natscope.bus.connection import Bus
+from natscope.bus.ledger import Instance
+from natscope.bus.micro import Micro
+from natscope.bus.settings import BusSettings
+from natscope.bus.streams import wait_until_provisioned
+from natscope.telemetry import Telemetry, telemetry_for
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 15.0
+"""How long calls in flight may take to end when a room closes."""
+
+
+@dataclass
+class Room:
+    """An open room. `serve` makes its doors answer."""
+
+    name: str
+    bus: Bus
+    instance: Instance
+    broker: NatsBroker
+    description: str = ""
+    _served: list[Doors] = field(default_factory=list[Doors])
+
+    async def serve(self, doors: Doors) -> None:
+        """Answer at `doors` from now on, and show them on `$SRV`."""
+        self.broker.include_router(doors.router)
+        self._served.append(doors)
+        await self.broker.start()
+        endpoints = [endpoint for served in self._served for endpoint in served.endpoints]
+        await Micro(self.name, self.instance.id, self.description, endpoints).start(self.bus.nc)
+        await self.bus.nc.flush()
+        log.info("open", extra={"doors": [endpoint.subject for endpoint in endpoints]})
+
+
+@asynccontextmanager
+async def open_room(
+    name: str,
+    *,
+    description: str = "",
+    settings: BusSettings | None = None,
+    telemetry: Telemetry | None = None,
+) -> AsyncGenerator[Room]:
+    """Connect a service, for as long as the body runs; waits for NATS and the streams.
+
+    At the end no new call is taken, those in flight may end within 15 s, and the connection is drained.
+    """
+    settings = settings or BusSettings()
+    telemetry = telemetry or telemetry_for(name)
+    broker = NatsBroker(
+        **settings.options(name),
+        security=_security(settings),
+        user_credentials=settings.credentials,
+        apply_types=False,
+        graceful_timeout=DRAIN_S,
+        logger=None,
+    )
+    nc = await broker.connect()
+    bus = Bus(nc, telemetry)
+    instance = Instance(bus)
+    try:
+        await wait_until_provisioned(bus.js)
+        await instance.start()
+        yield Room(name, bus, instance, broker, description)
+    finally:
+        await instance.stop()
+        await broker.stop()
+        await asyncio.to_thread(telemetry.close)
+        log.info("closed")
+
+
+def _security(settings: BusSettings) -> SASLPlaintext | None:
+    if settings.user is None:
+        return None
+    password = settings.password.get_secret_value() if settings.password else ""
+    return SASLPlaintext(username=settings.user, password=password)
+
+
+def run_until_signalled(app: AbstractAsyncContextManager[object]) -> None:
+    """Run a service until SIGTERM or SIGINT, then let it close gracefully."""
+    uvloop.run(_run(app))
+
+
+async def _run(app: AbstractAsyncContextManager[object]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with app:
+        await stop.wait()
+        log.info("closing")

@@ -1,0 +1,232 @@
+"""Every stream, bucket and consumer of the house, provisioned in this one place."""
+
+# nats-py leaves headers, futures and keyword arguments untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from nats import errors as nats_errors
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    KeyValueConfig,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StreamConfig,
+)
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from natscope.bus.blobs import BODIES, MEDIA
+from natscope.bus.ledger import INSTANCES
+from natscope.contracts import approval, event, hub, memory, run, task
+from natscope.contracts.errors import BusUnavailable, Internal
+
+log = logging.getLogger(__name__)
+
+SPANS = "SPANS"
+SPAN_SUBJECT = "trace.span"
+AGENTS = "agents"
+REPLIES = "replies"
+CALLS = "calls"
+HUBS = "hubs"
+CELLS = "cells"
+FRONT = "front"
+"""Consumer of `task.submit.<agent>`: puts each task in line with its session."""
+RUNS = "runs"
+"""Consumer of `task.submit.<agent>.<session>`: the work itself."""
+
+_DAY_S = 86_400.0
+_MIB = 1 << 20
+_LAST = task.BURIED.stream
+"""Created last: who finds it finds everything."""
+
+
+class StreamSettings(BaseSettings):
+    """How the streams are laid out."""
+
+    model_config = SettingsConfigDict(env_prefix="NATSCOPE_", frozen=True, extra="ignore")
+
+    replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of each stream; three in a cluster for anything that must not be lost."""
+    ack_wait: timedelta = timedelta(seconds=10)
+    """How long after a worker's last sign of life its task goes to another one."""
+    max_waiting_tasks: int = Field(default=100_000, ge=1)
+    """Above this many unfinished tasks, submitting is refused (`overloaded`)."""
+
+
+def streams(settings: StreamSettings) -> list[StreamConfig]:
+    """Return every stream, the one created last at the end."""
+
+    def facts(name: str | None, subjects: list[str], *, days: float, mib: int, window_s: float = 120) -> StreamConfig:
+        return StreamConfig(
+            name=name,
+            subjects=subjects,
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.OLD,
+            max_age=days * _DAY_S,
+            max_bytes=mib * _MIB,
+            duplicate_window=window_s,
+            allow_direct=True,
+            num_replicas=settings.replicas,
+        )
+
+    work = StreamConfig(
+        name=task.SUBMIT.stream,
+        subjects=[task.SUBMIT.wildcard, task.SUBMIT_IN.wildcard],
+        retention=RetentionPolicy.WORK_QUEUE,
+        discard=DiscardPolicy.NEW,
+        max_msgs=settings.max_waiting_tasks,
+        max_bytes=4096 * _MIB,
+        duplicate_window=600,
+        allow_direct=True,
+        num_replicas=settings.replicas,
+    )
+    control = [task.INTERRUPT.wildcard, task.STEER.wildcard, approval.DECIDE.wildcard]
+    return [
+        work,
+        facts(task.INTERRUPT.stream, control, days=7, mib=256),
+        facts(event.HAPPENED.stream, [event.HAPPENED.wildcard], days=1, mib=2048),
+        facts(task.FINISHED.stream, [task.FINISHED.wildcard], days=7, mib=4096),
+        facts(run.JOURNALED.stream, [run.JOURNALED.wildcard], days=7, mib=8192),
+        facts(memory.LOGGED.stream, [memory.LOGGED.wildcard], days=0, mib=8192),
+        facts(hub.SAID.stream, [hub.SAID.wildcard], days=30, mib=2048),
+        facts(SPANS, [f"{SPAN_SUBJECT}.*"], days=1, mib=256),
+        facts(_LAST, [task.BURIED.wildcard], days=30, mib=1024),
+    ]
+
+
+def consumers(settings: StreamSettings) -> list[ConsumerConfig]:
+    """Return the consumers of the work stream.
+
+    Neither gives up on a task: attempts are counted in the run's journal, where progress resets them. The front takes
+    one task at a time, so that tasks of one session stand in line in the order they were accepted.
+    """
+
+    def consumer(name: str, subject: str, ack_wait_s: float, pending: int) -> ConsumerConfig:
+        return ConsumerConfig(
+            durable_name=name,
+            filter_subject=subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_wait=ack_wait_s,
+            max_deliver=-1,
+            max_ack_pending=pending,
+            max_waiting=8192,
+        )
+
+    return [
+        consumer(FRONT, task.SUBMIT.wildcard, 2.0, 1),
+        consumer(RUNS, task.SUBMIT_IN.wildcard, settings.ack_wait.total_seconds(), -1),
+    ]
+
+
+def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
+    """Return every key-value bucket. TTLs are in seconds and hold for each value from when it was written."""
+
+    def bucket(name: str, *, ttl: float | None = None, history: int = 1) -> KeyValueConfig:
+        return KeyValueConfig(bucket=name, ttl=ttl, history=history, replicas=settings.replicas, direct=True)
+
+    return [
+        bucket(AGENTS, history=5),
+        bucket(HUBS),
+        bucket(CELLS),
+        bucket(REPLIES, ttl=_DAY_S),
+        bucket(CALLS, ttl=_DAY_S),
+        bucket(INSTANCES, ttl=10.0),
+    ]
+
+
+async def provision(js: JetStreamContext, settings: StreamSettings | None = None) -> None:
+    """Create or update everything. Any number of processes may do so at the same time; data is kept.
+
+    Raises:
+        Internal: the server refused a configuration; the message says which and why.
+        BusUnavailable: the server does not answer.
+    """
+    settings = settings or StreamSettings()
+    for bucket in buckets(settings):
+        await _settle(f"bucket {bucket.bucket}", lambda bucket=bucket: _ensure_bucket(js, bucket))
+    for store, days in ((MEDIA, 30), (BODIES, 8)):
+        config = ObjectStoreConfig(ttl=int(days * _DAY_S), replicas=settings.replicas)
+        await _settle(f"store {store}", lambda store=store, config=config: _ensure_store(js, store, config))
+    for stream in streams(settings):
+        await _settle(f"stream {stream.name}", lambda stream=stream: _ensure_stream(js, stream))
+        if stream.name == task.SUBMIT.stream:
+            for consumer in consumers(settings):
+                await _settle(
+                    f"consumer {consumer.durable_name}",
+                    lambda consumer=consumer: js.add_consumer(task.SUBMIT.stream, consumer),
+                )
+
+
+async def wait_until_provisioned(js: JetStreamContext, *, patience_s: float = 60.0) -> None:
+    """Return when everything is there.
+
+    Raises:
+        BusUnavailable: it was not there within `patience_s`.
+    """
+    told = False
+    try:
+        async with asyncio.timeout(patience_s):
+            while True:
+                try:
+                    await js.stream_info(_LAST or "")
+                    return
+                except (js_errors.Error, nats_errors.Error):
+                    if not told:
+                        log.info("waiting for the streams")
+                        told = True
+                    await asyncio.sleep(0.2)
+    except TimeoutError as error:
+        raise BusUnavailable(
+            f"the streams were not there within {patience_s:g} s", remedy="run `python -m natscope.bus.provision`"
+        ) from error
+
+
+async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> object:
+    try:
+        return await js.add_stream(config)
+    except js_errors.BadRequestError as error:
+        if error.err_code != 10058:
+            raise
+        return await js.update_stream(config)
+
+
+async def _ensure_bucket(js: JetStreamContext, config: KeyValueConfig) -> object:
+    try:
+        return await js.key_value(config.bucket)
+    except js_errors.NotFoundError:
+        return await js.create_key_value(config)
+
+
+async def _ensure_store(js: JetStreamContext, name: str, config: ObjectStoreConfig) -> object:
+    try:
+        return await js.object_store(name)
+    except js_errors.NotFoundError:
+        return await js.create_object_store(name, config)
+
+
+async def _settle(what: str, act: Callable[[], Awaitable[object]]) -> None:
+    """Carry out `act`; another process that does the same at this moment may make the server refuse once or twice."""
+    for attempt in range(5):
+        try:
+            await act()
+            return
+        except (nats_errors.TimeoutError, nats_errors.NoRespondersError, js_errors.ServiceUnavailableError) as error:
+            if attempt == 4:
+                raise BusUnavailable(
+                    f"{what} could not be made: JetStream does not answer ({error!r})",
+                    remedy="start nats-server with JetStream (`-js`)",
+                ) from error
+        except js_errors.APIError as error:
+            if attempt == 4:
+                raise Internal(f"{what} was refused: {error.description} ({error.err_code})") from error
+        await asyncio.sleep(0.1 * 2**attempt)

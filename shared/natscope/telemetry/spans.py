@@ -1,0 +1,107 @@
+"""Spans kept close by: finished spans go to a publisher, for `natscope trace` without a collector."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from pydantic import Field, JsonValue, TypeAdapter
+
+from natscope.contracts.contract import Contract
+
+Publish = Callable[[str, bytes], Awaitable[None]]
+"""Takes a trace id in hexadecimal and a JSON array of `SpanRecord`."""
+
+
+class SpanRecord(Contract):
+    """One finished span."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None = None
+    name: str
+    service: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    error: str | None = None
+    attributes: dict[str, JsonValue] = Field(default_factory=dict)
+    links: list[str] = Field(default_factory=list[str])
+    """Trace ids of linked spans in other traces."""
+
+
+RECORDS = TypeAdapter(list[SpanRecord])
+
+
+def record_of(span: ReadableSpan) -> SpanRecord:
+    """Return what is kept of `span`."""
+    context = span.get_span_context()
+    if context is None:
+        raise ValueError("a finished span has a context")
+    status = span.status
+    attributes: dict[str, Any] = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in (span.attributes or {}).items()
+    }
+    return SpanRecord.model_construct(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        parent_id=f"{span.parent.span_id:016x}" if span.parent else None,
+        name=span.name,
+        service=str(span.resource.attributes.get("service.name", "")),
+        kind=span.kind.name.lower(),
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        error=(status.description or "error") if not status.is_ok and not status.is_unset else None,
+        attributes=attributes,
+        links=[f"{link.context.trace_id:032x}" for link in span.links if link.context.trace_id != context.trace_id],
+    )
+
+
+class SpanKeeper(SpanProcessor):
+    """Collects finished spans and publishes them, trace by trace, every `interval_s`. Holds at most 20,000."""
+
+    def __init__(self, *, interval_s: float = 0.2) -> None:
+        self._held: list[ReadableSpan] = []
+        self._interval_s = interval_s
+        self._publish: Publish | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        pass
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if len(self._held) < 20_000:
+            self._held.append(span)
+
+    def start(self, publish: Publish) -> None:
+        """Begin to publish; spans that ended before are published too."""
+        self._publish = publish
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Publish what is held and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Publish what is held now."""
+        held, self._held = self._held, []
+        if self._publish is None:
+            return
+        traces: dict[str, list[SpanRecord]] = defaultdict(list)
+        for span in held:
+            record = record_of(span)
+            traces[record.trace_id].append(record)
+        for trace_id, records in traces.items():
+            for start in range(0, len(records), 200):
+                await self._publish(trace_id, RECORDS.dump_json(records[start : start + 200]))
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await self.flush()
