@@ -1,0 +1,1 @@
+"""A provider on the loopback: real HTTP, programmable answers, every request counted."""
