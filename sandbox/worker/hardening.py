@@ -1,0 +1,113 @@
+"""What a process of the cell gives up before anything foreign runs: capabilities, system calls, resources."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from typing import Any
+
+from .syscalls import deny_filter
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 4, 24, 38, 22, 47
+_FILTER_MODE, _AMBIENT_CLEAR = 2, 4
+_NOSUID, _NODEV = 2, 4
+_LAST_CAPABILITY = 63
+_FILTER = deny_filter()
+
+
+class _FilterProgram(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
+
+
+def set_dumpable(on: bool) -> None:
+    """Say whether other processes of the same user may attach to this one or read its memory."""
+    _prctl(_SET_DUMPABLE, int(on))
+
+
+def drop_privileges() -> None:
+    """Give up every capability, now and for every program started later."""
+    _prctl(_NO_NEW_PRIVILEGES, 1)
+    _LIBC.prctl(_AMBIENT, _AMBIENT_CLEAR, 0, 0, 0)
+    for capability in range(_LAST_CAPABILITY + 1):
+        _LIBC.prctl(_CAP_DROP, capability, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    _check(_LIBC.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def refuse_system_calls() -> None:
+    """Load the deny filter; inherited by every descendant and never undone."""
+    if not _FILTER:
+        return
+    program = _FilterProgram(len(_FILTER) // 8, _FILTER)
+    _check(_LIBC.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0), "seccomp")
+
+
+def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str) -> None:
+    """Put an empty file system of `size_bytes` and at most `files` files on `path`, owned by `owner`."""
+    options = f"size={size_bytes},nr_inodes={files},mode={mode},uid={owner},gid={owner}"
+    done = _LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", ctypes.c_ulong(_NOSUID | _NODEV), options.encode())
+    _check(done, f"mount {path}")
+
+
+def become(user: int) -> None:
+    """Change to the unprivileged `user` for good, where this process is not that user already."""
+    if os.getuid() != user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+
+
+def limit_resources(limits: dict[str, Any]) -> None:
+    """Apply the limits of one run that the kernel keeps for a process."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, limits.get("open_files"))
+    _limit(resource.RLIMIT_FSIZE, limits.get("file_bytes"))
+    _limit(resource.RLIMIT_NPROC, limits.get("processes"))
+    _limit(resource.RLIMIT_AS, limits.get("address_space_bytes"))
+    _limit(resource.RLIMIT_MEMLOCK, 65536)
+    _limit_cpu(limits.get("cpu_s"))
+
+
+def yield_to_the_worker() -> None:
+    """Let the worker have the processor first, and the out-of-memory killer choose this process before it."""
+    os.nice(5)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as knob:
+            knob.write("1000")
+    except OSError:
+        return
+
+
+def reset_signals() -> None:
+    """Give every signal the worker handles or ignores its default action back."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _limit(kind: int, value: int | None) -> None:
+    if value is None:
+        return
+    _, hard = resource.getrlimit(kind)
+    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (ceiling, ceiling))
+
+
+def _limit_cpu(seconds: float | None) -> None:
+    if seconds is not None:
+        whole = max(1, int(seconds + 0.999))
+        resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+
+
+def _prctl(option: int, value: int) -> None:
+    _check(_LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")

@@ -1,0 +1,47 @@
+"""Tell whether memory ran out: the cgroup's own counter, and a watch where there is no cgroup."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def kills_so_far() -> int:
+    """Return how many processes of this cgroup the kernel has killed for want of memory; 0 where nothing counts."""
+    for path in _COUNTERS:
+        try:
+            with open(path) as counter:
+                found = re.search(r"^oom_kill (\d+)", counter.read(), re.MULTILINE)
+        except OSError:
+            continue
+        if found:
+            return int(found.group(1))
+    return 0
+
+
+def over_limit(limit_bytes: int) -> bool:
+    """Return whether all processes but this one hold more than `limit_bytes` together."""
+    others = [entry for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+    if sum(_resident(pid) for pid in others) <= limit_bytes:
+        return False
+    return sum(_proportional(pid) for pid in others) > limit_bytes
+
+
+def _resident(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/statm") as table:
+            return int(table.read().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as table:
+            found = re.search(r"^Pss:\s+(\d+) kB", table.read(), re.MULTILINE)
+    except OSError:
+        return _resident(pid)
+    return int(found.group(1)) * 1024 if found else 0

@@ -1,0 +1,164 @@
+"""Turn a waiting child of the worker into the one foreign program it was made for."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import gc
+import io
+import json
+import linecache
+import os
+import sys
+import threading
+import traceback
+import types
+from typing import Any, NoReturn
+
+from . import hardening
+
+NAME = "main.py"
+"""The file name a Python program sees in its own tracebacks."""
+
+_SHELLS = ("/bin/bash", "/bin/sh")
+
+
+class Order:
+    """Where a waiting child finds its program, and the folder and user it will run as."""
+
+    def __init__(self, go: int, body: int, stdout: int, stderr: int) -> None:
+        self.go, self.body, self.stdout, self.stderr = go, body, stdout, stderr
+
+
+class BecomeProgram(BaseException):
+    """Unwinds the worker's own stack in a child that has been given its program."""
+
+    def __init__(self, limits: dict[str, Any], kind: str, source: str) -> None:
+        super().__init__(kind)
+        self.limits, self.kind, self.source = limits, kind, source
+
+
+def wait_for_order(order: Order, *, folder: str) -> NoReturn:
+    """Sleep until the worker gives the word, then unwind with the program; leaves when the worker is gone."""
+    os.setsid()
+    hardening.reset_signals()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(order.stdout, 1)
+    os.dup2(order.stderr, 2)
+    _close_all_but(order.go, order.body)
+    os.chdir(folder)
+    if not os.read(order.go, 1):
+        os._exit(0)
+    body = json.loads(_read_whole(order.body))
+    os.closerange(3, max(order.go, order.body) + 1)
+    raise BecomeProgram(body["limits"], body["kind"], body["source"])
+
+
+def run(limits: dict[str, Any], kind: str, source: str, environment: dict[str, str]) -> NoReturn:
+    """Give up what is left to give up and run the program; never returns."""
+    hardening.set_dumpable(True)
+    hardening.yield_to_the_worker()
+    hardening.refuse_system_calls()
+    hardening.limit_resources(limits)
+    os.environ.clear()
+    os.environ.update(environment)
+    if kind == "shell":
+        _run_shell(source)
+    _run_python(source)
+
+
+def _run_shell(source: str) -> NoReturn:
+    shell = next(path for path in _SHELLS if os.path.exists(path))
+    os.execv(shell, [shell, "-c", source])  # noqa: S606 - a shell is what was asked for
+
+
+def _run_python(source: str) -> NoReturn:
+    _open_standard_streams()
+    module = _main_module(source)
+    gc.enable()
+    status = 0
+    try:
+        exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the cell is for this
+    except SystemExit as leaving:
+        status = _status_of(leaving)
+    except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
+        status = 1
+        _show(error)
+    _leave(status, module)
+
+
+def _main_module(source: str) -> types.ModuleType:
+    module = types.ModuleType("__main__")
+    module.__dict__["__builtins__"] = builtins
+    for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
+        del sys.modules[name]
+    sys.modules["__main__"] = module
+    sys.argv = [""]
+    sys.path[0] = ""
+    linecache.cache[NAME] = (len(source), None, [line + "\n" for line in source.splitlines()], NAME)
+    return module
+
+
+def _open_standard_streams() -> None:
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(
+        io.FileIO(0, closefd=False), encoding="utf-8", errors="surrogateescape"
+    )
+    sys.stdout = sys.__stdout__ = _unbuffered(1, "surrogateescape")
+    sys.stderr = sys.__stderr__ = _unbuffered(2, "backslashreplace")
+
+
+def _unbuffered(descriptor: int, errors: str) -> io.TextIOWrapper:
+    raw: Any = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+
+
+def _status_of(leaving: SystemExit) -> int:
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    sys.stderr.write(f"{leaving.code}\n")
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != NAME:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    if sys.excepthook is not sys.__excepthook__:
+        sys.excepthook(type(error), error, trace)
+    else:
+        traceback.print_exception(type(error), error, trace)
+
+
+def _leave(status: int, module: types.ModuleType) -> NoReturn:
+    """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down."""
+    try:
+        threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+        atexit._run_exitfuncs()
+        module.__dict__.clear()
+        gc.collect()
+        _flush_what_is_open()
+    except BaseException as error:  # noqa: BLE001 - an exit handler may raise anything
+        status = status or 1
+        traceback.print_exception(type(error), error, error.__traceback__)
+    os._exit(status)
+
+
+def _flush_what_is_open() -> None:
+    for thing in gc.get_objects():
+        if isinstance(thing, (io.TextIOWrapper, io.BufferedWriter)) and not thing.closed and thing.writable():
+            thing.flush()
+
+
+def _close_all_but(first: int, second: int) -> None:
+    low, high = sorted((first, second))
+    os.closerange(3, low)
+    os.closerange(low + 1, high)
+    os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _read_whole(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, size, 0)

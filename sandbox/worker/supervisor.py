@@ -1,0 +1,185 @@
+"""PID 1 of a cell: serves one request at a time over its own stdin and stdout, which no program ever sees."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import site
+import sys
+import time
+from collections import deque
+from typing import Any, NoReturn
+
+from . import program
+from .children import Child, harden_worker, start_child
+from .frames import FrameReader, Header, encode
+from .run import Run
+from .workspace import ROOT, Refused, Workspace
+
+_READ = 262144
+_PRELOADED = (
+    *("base64", "collections", "csv", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "glob"),
+    *("hashlib", "heapq", "itertools", "json", "math", "operator", "pathlib", "random", "re", "shutil", "statistics"),
+    *("string", "subprocess", "tempfile", "threading", "time", "typing"),
+)
+_ENVIRONMENT = {
+    "HOME": ROOT,
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PWD": ROOT,
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TMPDIR": "/tmp",  # noqa: S108 - the cell's own, empty and private
+}
+
+
+class Supervisor:
+    """Holds the control stream and the run in progress."""
+
+    def __init__(self, *, idle_exit_s: float) -> None:
+        self._reader = FrameReader()
+        self._requests: deque[tuple[Header, bytes]] = deque()
+        self._out: deque[bytes] = deque()
+        self._workspace = Workspace()
+        self._run: Run | None = None
+        self._idle_exit_s = idle_exit_s
+        self._heard_at = time.monotonic()
+        self._wake = _wake_pipe()
+        self._child: Child = start_child(ROOT)
+
+    def serve(self) -> None:
+        """Answer requests until the other side goes away or falls silent for too long."""
+        self._send({"event": "ready", "python": sys.version.split()[0], "pid": os.getpid()})
+        while self._turn():
+            self._work()
+
+    def _turn(self) -> bool:
+        """Wait for something to happen and take it in; return False when it is time to leave."""
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        if self._out:
+            poll.register(1, select.POLLOUT)
+        for descriptor in self._run.descriptors() if self._run else ():
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(self._patience_s() * 1000):
+            if descriptor == 0 and not self._listen():
+                return False
+            if descriptor == 1:
+                self._flush()
+            elif descriptor == self._wake:
+                os.read(self._wake, 4096)
+            elif descriptor != 0 and self._run:
+                self._run.pump(descriptor)
+        return self._run is not None or time.monotonic() - self._heard_at < self._idle_exit_s
+
+    def _patience_s(self) -> float:
+        if self._requests and self._run is None:
+            return 0.0
+        return self._run.seconds_left() if self._run else self._idle_exit_s
+
+    def _listen(self) -> bool:
+        data = os.read(0, _READ)
+        self._heard_at = time.monotonic()
+        for header, payload in self._reader.feed(data):
+            if header.get("op") == "cancel":
+                self._cancel()
+            else:
+                self._requests.append((header, payload))
+        return bool(data)
+
+    def _work(self) -> None:
+        if self._run is not None and self._run.look():
+            self._run.finish()
+            self._run = None
+            self._flush()
+            self._child = start_child(ROOT)
+        if self._run is None and self._requests:
+            self._answer(*self._requests.popleft())
+        self._flush()
+
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+
+    def _answer(self, request: Header, payload: bytes) -> None:
+        if request.get("op") == "run":
+            self._run = Run(self._child, request, payload, self._send)
+            return
+        try:
+            answer, data = self._serve_file(request, payload)
+        except Refused as error:
+            answer, data = {"event": "refused", "code": error.code, "text": str(error)}, b""
+        except (OSError, RecursionError) as error:
+            answer, data = {"event": "refused", "code": "os_error", "text": f"{error}"}, b""
+        self._send({"nonce": request.get("nonce"), **answer}, data)
+
+    def _serve_file(self, request: Header, payload: bytes) -> tuple[dict[str, Any], bytes]:
+        operation = request.get("op")
+        if operation == "write":
+            size = self._workspace.write(request["path"], request["offset"], payload)
+            return {"event": "written", "size": size}, b""
+        if operation == "read":
+            data, size = self._workspace.read(request["path"], request["offset"], request["size"])
+            return {"event": "data", "size": size}, data
+        if operation == "list":
+            files, truncated = self._workspace.listing()
+            return {"event": "listing", "truncated": truncated}, json.dumps(files).encode()
+        if operation == "ping":
+            return {"event": "pong"}, b""
+        raise Refused("bad_request", f"{operation!r} is no operation of the worker")
+
+    def _send(self, header: Header, payload: bytes = b"") -> None:
+        self._out.append(encode(header, payload))
+
+    def _flush(self) -> None:
+        while self._out:
+            data = self._out.popleft()
+            try:
+                written = os.write(1, data)
+            except BlockingIOError:
+                written = 0
+            if written < len(data):
+                self._out.appendleft(data[written:])
+                return
+
+
+def main() -> NoReturn:
+    """Run as PID 1 of a cell; in a forked child, become the program of one run."""
+    if os.getpid() != 1:
+        sys.exit("the worker runs as PID 1 of a cell and nowhere else")
+    settings = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    harden_worker(settings.get("prepare", {}))
+    os.set_blocking(0, False)
+    os.set_blocking(1, False)
+    _preload()
+    try:
+        Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0)).serve()
+    except program.BecomeProgram as order:
+        given = order.limits, order.kind, order.source
+    else:
+        os._exit(0)
+    program.run(*given, _ENVIRONMENT)
+
+
+def _preload() -> None:
+    """Import what programs use most, so that each run finds it there; frozen, so that no collection touches it."""
+    for name in _PRELOADED:
+        __import__(name)
+    site.setquit()
+    sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
+    gc.disable()
+    gc.freeze()
+
+
+def _wake_pipe() -> int:
+    """Return a descriptor that becomes readable whenever a child ends."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
