@@ -5,14 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 . deploy/offline/say.sh
 
-# shellcheck disable=SC2046  # one word per container is what is wanted
-state_of() {
-    docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}' \
-        $("$@" ps --quiet)
-}
-
-waiting() {
-    state_of "$@" | awk '$2 != "running" || ($3 != "" && $3 != "healthy") { print $1 }'
+waiting() { # names the services that are neither running and healthy nor, like provision, done
+    docker ps --all --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" |
+        xargs docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.ExitCode}}{{end}}' |
+        awk '!($2 == "running" && ($3 == "healthy" || $3 == 0)) && !($2 == "exited" && $3 == 0) { print $1 }'
 }
 
 port_of() {
@@ -24,7 +20,7 @@ port_of() {
 
 give_up=$(($(date +%s) + ${WAIT_S:-120}))
 say "waiting until every container is healthy"
-while late=$(waiting "$@") && [ -n "$late" ]; do
+while late=$(waiting) && [ -n "$late" ]; do
     if [ "$(date +%s)" -ge "$give_up" ]; then
         for name in $late; do
             say "$name is not healthy; its log ends with:"

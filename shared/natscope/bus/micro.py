@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import json
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ class Micro:
             "name": self.name,
             "id": self.instance,
             "version": VERSION,
-            "metadata": {"platform": "natscope"},
+            "metadata": {"platform": "natscope", "host": socket.gethostname()},
         }
 
     def _ping(self) -> dict[str, object]:

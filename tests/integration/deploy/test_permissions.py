@@ -1,0 +1,201 @@
+"""deploy/nats.conf: every user may do its part, and nobody more than that."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NoAnswer
+from nats.js.errors import NotFoundError
+
+from tests.nats_server import NatsServer
+
+OURS = ["agent", "memory", "model-gateway", "tool-executor"]
+
+
+class Refusals(list[str]):
+    """What the server refused, as it said so."""
+
+    async def note(self, error: Exception) -> None:
+        self.append(str(error).lower())
+
+    async def name(self, subject: str) -> bool:
+        """Return whether the server refused `subject`; waits for it at most two seconds."""
+        for _ in range(200):
+            if any(f'"{subject.lower()}"' in said and "violation" in said for said in self):
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+
+@asynccontextmanager
+async def connected(server: NatsServer, user: str | None) -> AsyncIterator[tuple[Client, Refusals]]:
+    """Connect as `user` (None: as a guest) the way natscope does."""
+    refusals = Refusals()
+    who = {"user": user, "password": f"of-{user}", "inbox_prefix": f"_INBOX.{user}"} if user else {}
+    client = await nats.connect(server.url, allow_reconnect=False, error_cb=refusals.note, **who)
+    try:
+        yield client, refusals
+    finally:
+        await client.close()
+
+
+async def answers(client: Client, subject: str, reply: bytes) -> None:
+    """Answer `subject` with `reply`."""
+
+    async def answer(message: Msg) -> None:
+        await message.respond(reply)
+
+    await client.subscribe(subject, cb=answer)
+    await client.flush()
+
+
+FORBIDDEN_TO_PUBLISH = [
+    (None, "run.journal.r1"),
+    (None, "task.finished.t1"),
+    (None, "task.event.t1"),
+    (None, "model.chat"),
+    (None, "tool.call.execute_python"),
+    (None, "session.log.s1"),
+    (None, "session.ended.s1"),
+    (None, "$KV.agents.assistant"),
+    (None, "$KV.replies.x"),
+    (None, "$JS.API.STREAM.DELETE.TASKS"),
+    (None, "$JS.API.STREAM.PURGE.EVENTS"),
+    (None, "$JS.API.CONSUMER.DURABLE.CREATE.TASKS.mine"),
+    ("agent", "session.log.s1"),
+    ("agent", "$KV.calls.c1"),
+    ("agent", "$JS.API.STREAM.UPDATE.JOURNAL"),
+    ("model-gateway", "task.submit.assistant"),
+    ("model-gateway", "tool.call.execute_python"),
+    ("model-gateway", "run.journal.r1"),
+    ("tool-executor", "model.chat"),
+    ("tool-executor", "memory.clear"),
+    ("tool-executor", "task.finished.t1"),
+    ("memory", "task.submit.assistant"),
+    ("memory", "$KV.replies.x"),
+    ("memory", "$JS.API.STREAM.PURGE.JOURNAL"),
+]
+FORBIDDEN_TO_HEAR = [
+    (None, "model.chat"),
+    (None, "run.journal.*"),
+    (None, "_INBOX.agent.>"),
+    (None, ">"),
+    ("agent", "tool.call.*"),
+    ("agent", "_INBOX.>"),
+    ("model-gateway", "task.submit.*"),
+    ("model-gateway", "_INBOX.agent.>"),
+    ("tool-executor", "model.chat"),
+    ("tool-executor", ">"),
+    ("memory", "tool.call.*"),
+]
+ALLOWED_TO_PUBLISH = [
+    (None, "task.submit.assistant"),
+    (None, "task.interrupt.t1"),
+    (None, "approval.decide.t1"),
+    (None, "hub.said.h1"),
+    ("agent", "run.journal.r1"),
+    ("agent", "task.event.t1"),
+    ("agent", "task.finished.t1"),
+    ("model-gateway", "$KV.replies.x"),
+    ("tool-executor", "$KV.calls.c1"),
+    ("memory", "session.log.s1"),
+]
+
+
+class TestPublishing:
+    @pytest.mark.parametrize(("user", "subject"), FORBIDDEN_TO_PUBLISH)
+    async def test_what_is_not_a_users_part_is_refused(
+        self, guarded: NatsServer, user: str | None, subject: str
+    ) -> None:
+        async with connected(guarded, user) as (client, refusals):
+            await client.publish(subject, b"x")
+            assert await refusals.name(subject)
+
+    @pytest.mark.parametrize(("user", "subject"), ALLOWED_TO_PUBLISH)
+    async def test_what_is_a_users_part_is_kept_by_its_stream(
+        self, guarded: NatsServer, user: str | None, subject: str
+    ) -> None:
+        async with connected(guarded, user) as (client, refusals):
+            acknowledged = await client.jetstream().publish(subject, b"x")
+            assert acknowledged.stream
+            assert refusals == []
+
+
+class TestHearing:
+    @pytest.mark.parametrize(("user", "subject"), FORBIDDEN_TO_HEAR)
+    async def test_what_is_said_to_others_is_not_heard(
+        self, guarded: NatsServer, user: str | None, subject: str
+    ) -> None:
+        async with connected(guarded, user) as (client, refusals):
+            await client.subscribe(subject)
+            assert await refusals.name(subject)
+
+    async def test_a_guest_that_listens_to_every_inbox_hears_no_answer_to_a_service(self, guarded: NatsServer) -> None:
+        async with (
+            connected(guarded, None) as (guest, _),
+            connected(guarded, "agent") as (agent, _),
+            connected(guarded, "memory") as (memory, _),
+        ):
+            overheard = await guest.subscribe("_INBOX.>")
+            await answers(memory, "memory.recall", b"secret")
+            assert (await agent.request("memory.recall", b"", timeout=2)).data == b"secret"
+            await agent.publish("_INBOX.open", b"control")
+            assert (await overheard.next_msg(timeout=2)).data == b"control"
+
+    async def test_a_guest_serves_tools_of_its_own_but_none_of_the_houses(self, guarded: NatsServer) -> None:
+        async with connected(guarded, None) as (guest, _), connected(guarded, "agent") as (agent, _):
+            await answers(guest, "tool.call.*", b"from a guest")
+            assert (await agent.request("tool.call.weather", b"", timeout=2)).data == b"from a guest"
+            with pytest.raises((NoAnswer, NoRespondersError)):
+                await agent.request("tool.call.execute_python", b"", timeout=0.3)
+
+
+class TestStreams:
+    @pytest.mark.parametrize("user", [*OURS, None])
+    async def test_everybody_sees_that_they_are_there(self, guarded: NatsServer, user: str | None) -> None:
+        async with connected(guarded, user) as (client, refusals):
+            assert (await client.jetstream().stream_info("DLQ")).config.name == "DLQ"
+            assert refusals == []
+
+    @pytest.mark.parametrize("user", [*OURS, None])
+    async def test_everybody_stores_and_loads_media(self, guarded: NatsServer, user: str | None) -> None:
+        async with connected(guarded, user) as (client, refusals):
+            blobs = await client.jetstream().object_store("blobs")
+            name = f"picture of {user}"
+            await blobs.put(name, b"x" * 300_000)
+            assert (await blobs.get(name)).data == b"x" * 300_000
+            assert refusals == []
+
+    async def test_a_guest_follows_a_tasks_events(self, guarded: NatsServer) -> None:
+        async with connected(guarded, "agent") as (agent, _), connected(guarded, None) as (guest, refusals):
+            await agent.jetstream().publish("task.event.followed", b"hello")
+            heard = await guest.jetstream().subscribe("task.event.followed", stream="EVENTS", ordered_consumer=True)
+            assert (await heard.next_msg(timeout=2)).data == b"hello"
+            assert refusals == []
+
+    async def test_a_guest_reads_the_declared_agents(self, guarded: NatsServer) -> None:
+        async with connected(guarded, "admin") as (admin, _), connected(guarded, None) as (guest, _):
+            await (await admin.jetstream().key_value("agents")).put("assistant", b"spec")
+            agents = await guest.jetstream().key_value("agents")
+            assert (await agents.get("assistant")).value == b"spec"
+
+    async def test_there_is_none_that_was_not_provisioned(self, guarded: NatsServer) -> None:
+        async with connected(guarded, "admin") as (admin, _):
+            with pytest.raises(NotFoundError):
+                await admin.jetstream().stream_info("OTHER")
+
+
+class TestPasswords:
+    async def test_a_wrong_one_is_refused(self, guarded: NatsServer) -> None:
+        client = Client()
+        try:
+            with pytest.raises(NatsError, match=r"(?i)authorization"):
+                await client.connect(guarded.url, user="agent", password="of-memory", allow_reconnect=False)
+        finally:
+            await client.close()
