@@ -15,8 +15,8 @@ SOCKET = "/var/run/docker.sock"
 
 
 class TestCompose:
-    def test_holds_nats_jaeger_and_the_four_services(self) -> None:
-        assert sorted(SERVICES) == sorted([*OURS, "jaeger", "nats"])
+    def test_holds_nats_jaeger_the_four_services_and_who_makes_their_streams(self) -> None:
+        assert sorted(SERVICES) == sorted([*OURS, "jaeger", "nats", "provision"])
 
     def test_only_the_tool_executor_gets_the_engines_socket(self) -> None:
         holders = [name for name, service in SERVICES.items() if SOCKET in str(service)]
@@ -27,7 +27,7 @@ class TestCompose:
         assert ports
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
-    @pytest.mark.parametrize("name", [*OURS, "jaeger", "nats"])
+    @pytest.mark.parametrize("name", [*OURS, "jaeger", "nats", "provision"])
     def test_every_container_is_bounded_restarted_and_without_privileges(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == "unless-stopped"
