@@ -10,6 +10,7 @@ python -m tests.loopback.provider --port 8801      # prints its URL; GET /_/coun
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections import Counter, deque
@@ -175,10 +176,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer's headers")
     options = parser.parse_args()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(serve(options.port, options.delay))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

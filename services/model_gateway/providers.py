@@ -1,0 +1,56 @@
+"""The providers that are in use: each is made when it is first asked, and kept."""
+
+from natscope.contracts.errors import CredentialMissing
+from services.model_gateway.catalog import Catalog, OpenAIEntry, ScriptedEntry
+from services.model_gateway.completions import Dialect
+from services.model_gateway.ports import Provider
+from services.model_gateway.script import Script
+from services.model_gateway.scripted import OFFLINE, Scripted
+
+
+class Providers:
+    """The providers of a catalog, by their names in the file."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._made: dict[str, Provider] = {}
+
+    def at(self, name: str) -> Provider:
+        """Return the provider called `name` in the file.
+
+        Raises:
+            CredentialMissing: its key is not set.
+            SpecInvalid: its script or its settings are wrong.
+        """
+        found = self._made.get(name)
+        if found is None:
+            found = self._made[name] = self._make(self._catalog.providers[name])
+        return found
+
+    async def close(self) -> None:
+        """Close all of them."""
+        made, self._made = self._made, {}
+        for provider in made.values():
+            await provider.close()
+
+    def _make(self, entry: OpenAIEntry | ScriptedEntry) -> Provider:
+        if isinstance(entry, OpenAIEntry):
+            return self._openai(entry)
+        path = self._catalog.path.parent / entry.script if entry.script else OFFLINE
+        return Scripted(entry.name, Script.read(path), pace_s=entry.pace_s)
+
+    def _openai(self, entry: OpenAIEntry) -> Provider:
+        # Imported here so that a gateway without a key spends neither its 0.5 s nor its 30 MB.
+        from services.model_gateway.openai_chat import OpenAIChat
+
+        key = self._catalog.secret(entry)
+        if key is None:
+            raise CredentialMissing(f"provider {entry.name!r} has no key", remedy=f"set {entry.api_key.env}")
+        return OpenAIChat(
+            entry.name,
+            base_url=self._catalog.base_url(entry),
+            api_key=key,
+            key_name=entry.api_key.env,
+            dialect=Dialect(entry.max_tokens_field, entry.thinking_field, entry.stream_usage),
+            stall_s=entry.stall_s,
+        )

@@ -1,0 +1,35 @@
+"""Splits a byte stream into server-sent events."""
+
+
+class Splitter:
+    """Feed it bytes as they come, cut anywhere; it returns the data of each event that is whole.
+
+    Lines may end in LF, CR LF or CR. Comments, names and ids of events are passed over, several data lines are joined.
+    Source: WHATWG HTML, section 9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the data of the events that `data` completes."""
+        data = self._rest + data
+        tail = b""
+        if b"\r" in data:
+            if data.endswith(b"\r"):
+                data, tail = data[:-1], b"\r"
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *whole, rest = data.split(b"\n\n")
+        self._rest = rest + tail
+        return [found for event in whole if (found := _data(event)) is not None]
+
+    def end(self) -> list[bytes]:
+        """Return the data of a last event that was not closed by an empty line."""
+        return self.feed(b"\n\n")
+
+
+def _data(event: bytes) -> bytes | None:
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
