@@ -39,7 +39,8 @@ for service in "$@"; do
     room=services/$(echo "$service" | tr - _)
     [ -d "$room" ] || fail "$room is missing"
     deploy/offline/wheels.sh "$service" "$python"
+    [ "$service" != tool-executor ] || room="$room sandbox/seccomp.json"
 build "natscope-$service:dev" deploy/Dockerfile deploy/install.sh deploy/healthcheck.py "deploy/locks/$service.lock" \
-        shared/natscope "$room" "build/wheels/$service" -- \
+        shared/natscope $room "build/wheels/$service" -- \
         --file deploy/Dockerfile --build-arg SERVICE="$service"
 done

@@ -27,7 +27,7 @@ class TestCompose:
         assert ports
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
-    @pytest.mark.parametrize("name", [*OURS, "jaeger", "nats", "provision"])
+    @pytest.mark.parametrize("name", [*OURS, "jaeger", "nats"])
     def test_every_container_is_bounded_restarted_and_without_privileges(self, name: str) -> None:
         service = SERVICES[name]
         assert service["restart"] == "unless-stopped"
