@@ -97,16 +97,28 @@ def end_everything(wanted: int) -> Ended | None:
         time.sleep(0.0005)
 
 
-def harden_worker(prepare: dict[str, Any]) -> None:
-    """Set the cell's folders up where no engine did, then give up every privilege."""
-    user = int(prepare.get("user", os.getuid()))
-    for mount in prepare.get("mounts", ()):
+def harden_worker(prepare: dict[str, Any] | None) -> None:
+    """Give up every privilege; where no engine did (`prepare`), set the cell's folders up before."""
+    if prepare is not None:
+        _prepare(prepare)
+    hardening.drop_privileges()
+    hardening.set_dumpable(False)
+
+
+def _prepare(prepare: dict[str, Any]) -> None:
+    user = prepare["user"]
+    for mount in prepare["mounts"]:
         hardening.mount_tmpfs(
             mount["path"], size_bytes=mount["size_bytes"], files=mount["files"], owner=user, mode=mount["mode"]
         )
+    for path, text in prepare["texts"].items():
+        with open(path, "w") as file:
+            file.write(text)
+    for path in prepare["read_only"]:
+        hardening.make_read_only(path)
+    hardening.bound_capabilities()
     hardening.become(user)
-    hardening.drop_privileges()
-    hardening.set_dumpable(False)
+    hardening.die_with_parent()
 
 
 def _kill_all() -> None:

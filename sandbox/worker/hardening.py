@@ -11,9 +11,9 @@ from typing import Any
 from .syscalls import deny_filter
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 4, 24, 38, 22, 47
+_DEATH_SIGNAL, _SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 1, 4, 24, 38, 22, 47
 _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
-_NOSUID, _NODEV = 2, 4
+_READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
 _LAST_CAPABILITY = 63
 _FILTER = deny_filter()
 
@@ -31,10 +31,14 @@ def drop_privileges() -> None:
     """Give up every capability, now and for every program started later."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
     _LIBC.prctl(_AMBIENT, _AMBIENT_CLEAR, 0, 0, 0)
-    for capability in range(_LAST_CAPABILITY + 1):
-        _LIBC.prctl(_CAP_DROP, capability, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     _check(_LIBC.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+
+
+def bound_capabilities() -> None:
+    """See to it that no program started later can gain a capability; needs CAP_SETPCAP to have an effect."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        _LIBC.prctl(_CAP_DROP, capability, 0, 0, 0)
 
 
 def refuse_system_calls() -> None:
@@ -50,6 +54,17 @@ def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str
     options = f"size={size_bytes},nr_inodes={files},mode={mode},uid={owner},gid={owner}"
     done = _LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", ctypes.c_ulong(_NOSUID | _NODEV), options.encode())
     _check(done, f"mount {path}")
+
+
+def make_read_only(path: str) -> None:
+    """Let nobody write to the file system mounted on `path` any more."""
+    flags = ctypes.c_ulong(_READ_ONLY | _NOSUID | _NODEV | _REMOUNT | _BIND)
+    _check(_LIBC.mount(None, os.fsencode(path), None, flags, None), f"remount {path}")
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies."""
+    _prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def become(user: int) -> None:

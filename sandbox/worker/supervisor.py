@@ -28,11 +28,13 @@ _PRELOADED = (
 _ENVIRONMENT = {
     "HOME": ROOT,
     "LANG": "C.UTF-8",
+    "LOGNAME": "cell",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "PWD": ROOT,
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "TMPDIR": "/tmp",  # noqa: S108 - the cell's own, empty and private
+    "USER": "cell",
 }
 
 
@@ -152,7 +154,7 @@ def main() -> NoReturn:
     if os.getpid() != 1:
         sys.exit("the worker runs as PID 1 of a cell and nowhere else")
     settings = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
-    harden_worker(settings.get("prepare", {}))
+    harden_worker(settings.get("prepare"))
     os.set_blocking(0, False)
     os.set_blocking(1, False)
     _preload()

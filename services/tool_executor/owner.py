@@ -1,0 +1,50 @@
+"""Who made a cell, written so that any later process can tell whether that one still lives."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.tool_executor.cells import Lives
+
+
+@dataclass(frozen=True)
+class Owner:
+    """This process, by its instance id and by a mark that its own machine can check."""
+
+    instance: str
+    mark: str
+
+    @classmethod
+    def here(cls, instance: str) -> "Owner":
+        """Return this process as an owner."""
+        return cls(instance, f"{_place()}/{os.getpid()}/{_started(os.getpid())}")
+
+    async def of_the_dead(self, mark: str, instance: str, lives: Lives) -> bool:
+        """Return whether the owner with that mark and instance is dead.
+
+        In our own process namespace the process table knows at once; elsewhere `lives` has to say.
+        """
+        place, _, process = mark.rpartition("/")
+        place, _, pid = place.rpartition("/")
+        if place != _place():
+            return not instance or not await lives(instance)
+        return not pid.isdigit() or _started(int(pid)) != process
+
+
+def _place() -> str:
+    """Return a name of this process namespace that no other one has, nor this one after a restart of the machine."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{os.uname().nodename}/?"
+
+
+def _started(pid: int) -> str:
+    """Return when the process `pid` began, in clock ticks since the machine did; empty if there is none."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = facts.rpartition(")")[2].split()
+    return "" if state in "ZX" else rest[18]

@@ -1,0 +1,72 @@
+"""The two kinds of pipe to a worker: a child process's streams, and an attached container's socket."""
+
+import asyncio
+import contextlib
+import logging
+import struct
+
+log = logging.getLogger(__name__)
+
+_READ = 256 << 10
+_HEADER = struct.Struct(">BxxxI")
+_STDOUT = 1
+
+
+class StreamPipe:
+    """Plain streams, as a child process has them."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self) -> bytes:
+        """Return what has arrived; empty once the other side is gone."""
+        return await self._reader.read(_READ)
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def close(self) -> None:
+        """Close both directions."""
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+class AttachedPipe(StreamPipe):
+    """An engine's attach stream, where standard output and error come in one, told apart by a header.
+
+    Source: Docker Engine API, POST /containers/{id}/attach, "Stream format".
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self._buffer = bytearray()
+
+    async def read(self) -> bytes:
+        """Return standard output as it arrives; what the worker says on standard error is logged."""
+        while True:
+            out = self._split()
+            if out:
+                return out
+            data = await super().read()
+            if not data:
+                return b""
+            self._buffer += data
+
+    def _split(self) -> bytes:
+        out = bytearray()
+        while len(self._buffer) >= _HEADER.size:
+            stream, size = _HEADER.unpack_from(self._buffer)
+            end = _HEADER.size + size
+            if len(self._buffer) < end:
+                break
+            data = self._buffer[_HEADER.size : end]
+            del self._buffer[:end]
+            if stream == _STDOUT:
+                out += data
+            else:
+                log.warning("worker complained", extra={"text": data.decode("utf-8", "replace")[:2000]})
+        return bytes(out)

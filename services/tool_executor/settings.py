@@ -1,0 +1,71 @@
+"""What an operator can set about the tool executor."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.tool_executor.cells import CellLimits
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Read once at start from `TOOL_EXECUTOR_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="TOOL_EXECUTOR_", frozen=True, extra="ignore")
+
+    backend: Literal["auto", "docker", "bubblewrap", "none"] = "auto"
+    """`auto`: Docker where an engine answers and has the image, else bubblewrap, else every call is refused."""
+    image: str = "natscope-sandbox:dev"
+    """The cells' image; `make sandbox-image` builds it."""
+    runtime: str | None = None
+    """The engine's runtime for cells, e.g. `runsc`. None: the engine's default."""
+    platform: str = "natscope"
+    """Written on every cell, so that houses on one engine tell theirs apart."""
+    sandbox_dir: Path = _ROOT / "sandbox"
+    """Where the worker and the seccomp profile are."""
+
+    deadline: timedelta = timedelta(seconds=30)
+    """Wall clock of a call that names none."""
+    deadline_ceiling: timedelta = timedelta(seconds=300)
+    output_bytes: int = Field(default=64 << 10, ge=256)
+    """Kept of each output stream of a call that names no limit; half from its start, half from its end."""
+    output_bytes_ceiling: int = Field(default=1 << 20, ge=256, le=1 << 20)
+
+    memory_bytes: int = Field(default=512 << 20, ge=64 << 20)
+    """Of one cell; its workspace and temporary folder count."""
+    cpus: float = Field(default=1.0, gt=0)
+    processes: int = Field(default=64, ge=8)
+    open_files: int = Field(default=256, ge=32)
+    disk_bytes: int = Field(default=64 << 20, ge=1 << 20)
+    """Of a workspace; the temporary folder has as much again."""
+    files: int = Field(default=4096, ge=64)
+    """Files and folders of a workspace; the temporary folder has as many again."""
+
+    idle_after: timedelta = timedelta(minutes=15)
+    """A session's cell that was not used for so long is removed with its files."""
+    max_cells: int = Field(default=32, ge=1)
+    """Cells at a time; when all are busy, further sessions are refused (`overloaded`)."""
+    workers: int = Field(default=64, ge=1)
+    """Calls in progress at a time."""
+
+    @property
+    def cell_limits(self) -> CellLimits:
+        """What one cell may use."""
+        return CellLimits(
+            memory_bytes=self.memory_bytes,
+            cpus=self.cpus,
+            processes=self.processes,
+            open_files=self.open_files,
+            file_bytes=self.disk_bytes,
+            disk_bytes=self.disk_bytes,
+            files=self.files,
+        )
+
+    @property
+    def orphan_exits_after(self) -> timedelta:
+        """How long a worker waits for a word before it ends its own cell, should nobody else."""
+        return 2 * self.idle_after + timedelta(minutes=1)
