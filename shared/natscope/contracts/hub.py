@@ -55,9 +55,10 @@ class Left(Contract):
 
 
 class List(Contract):
-    """Ask for the hubs: all, or those of one session."""
+    """Ask for the hubs that have members: all, those that a session is in, or one."""
 
     session: Token | None = None
+    hub: Token | None = None
 
 
 class Hub(Contract):

@@ -103,6 +103,14 @@ class Found(Contract):
     messages: list[Message]
 
 
+class Logged(Contract):
+    """Messages that were appended together, as memory keeps them: all of them or none."""
+
+    before: Annotated[int, Field(ge=0)]
+    """How many messages of the session came before these."""
+    messages: Annotated[list[Message], Field(min_length=1)]
+
+
 APPEND = Command(
     template="memory.append",
     summary="Add messages to a session, once each.",
@@ -146,10 +154,10 @@ IMPORT = Command(
     answer=Appended,
     deadline_s=30,
 )
-LOGGED = Event[Message](
+LOGGED = Event[Logged](
     template="session.log.{session}",
-    summary="One message of a session, as memory keeps it.",
+    summary="Messages were added to a session, as memory keeps them.",
     room="memory",
-    body=Message,
+    body=Logged,
     stream="SESSIONS",
 )

@@ -1,0 +1,1 @@
+"""Memory: what was said in sessions and in hubs, and what of it an agent hears."""

@@ -1,0 +1,165 @@
+"""Sessions: one log of messages each, in which every message id is once."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
+
+from natscope.contracts.errors import BodyTooLarge, Overloaded, SessionNotFound
+from natscope.contracts.memory import Logged
+from natscope.contracts.message import Message
+from services.memory.known import Known, Remembered
+from services.memory.log import Entry, Log, Moved, pages
+from services.memory.reading import Enough, Heard, Reading, read_back
+
+log = logging.getLogger(__name__)
+
+ENTRY_BYTES = 960 << 10
+"""Largest entry (960 KiB): NATS's own limit is 1 MiB with headers."""
+ATTEMPTS = 40
+
+
+class Sessions:
+    """Reads and writes sessions. Any number of processes may do so at once."""
+
+    def __init__(self, entries: Log, *, remembered_ids: int = 200_000) -> None:
+        self._log = entries
+        self._remembered = Remembered(remembered_ids)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def append(self, session: str, messages: Sequence[Message]) -> tuple[int, int]:
+        """Write the messages that are not there yet, in order; return how many that were and the log's last sequence.
+
+        They become one entry, so that they are there together or not at all; only what is over 960 KiB becomes several,
+        one after the other.
+
+        Raises:
+            BodyTooLarge: one message alone is over 960 KiB; nothing was written.
+            Overloaded: too many others write to the session at the same time.
+            BusUnavailable: it is not known whether they were written; append them again.
+        """
+        bodies = {message.id: _body(message) for message in reversed(messages)}
+        ids = list(dict.fromkeys(message.id for message in messages))
+        lock = self._locks.setdefault(session, asyncio.Lock())
+        async with lock:
+            known = self._remembered.take(session)
+            if known is None or known.contested or known.ids.issuperset(ids):
+                known = await self._look(session, known)
+            added = 0
+            for _ in range(ATTEMPTS):
+                try:
+                    for entry in _entries([id for id in ids if id not in known.ids], bodies):
+                        await self._write(session, entry, bodies, known)
+                        added += len(entry)
+                except Moved:
+                    await asyncio.sleep(random.uniform(0, 0.002))  # noqa: S311 - keeps writers apart, no secret
+                    known = await self._look(session, known)
+                else:
+                    self._remembered.put(session, known)
+                    return added, known.last
+        raise Overloaded(f"session {session!r} is written to by too many at once", remedy="append it again")
+
+    async def newest(self, session: str, *, wanted: int | None, enough: Enough, upto: int | None = None) -> Reading:
+        """Return the session's newest messages, up to the sequence `upto`; a session that does not exist has none."""
+        reading = await read_back(self._log, session, _heard, wanted=wanted, enough=enough, upto=upto)
+        if upto is None and not reading.unread:
+            ids = {heard.message.id for heard in reading.heard}
+            count = (reading.heard[-1].before or 0) + 1 if reading.heard else 0
+            self._remembered.offer(session, Known(ids, count=count, last=reading.last))
+        return reading
+
+    async def everything(self, session: str) -> list[Message]:
+        """Return all messages.
+
+        Raises:
+            SessionNotFound: there are none.
+        """
+        reading = await self.newest(session, wanted=None, enough=lambda _: True)
+        if not reading.heard:
+            raise not_found(session)
+        return [heard.message for heard in reading.heard]
+
+    async def forget(self, session: str) -> int:
+        """Remove the session and return how many messages are gone."""
+        async with self._locks.setdefault(session, asyncio.Lock()):
+            known = await self._look(session, self._remembered.take(session))
+            purged = await self._log.forget(session)
+            return known.count if purged else 0
+
+    async def _write(self, session: str, ids: list[str], bodies: dict[str, bytes], known: Known) -> None:
+        data = b'{"before":%d,"messages":[%s]}' % (known.count, b",".join(bodies[id] for id in ids))
+        known.last = await self._log.add(session, data, expect=known.last)
+        known.count += len(ids)
+        known.ids.update(ids)
+
+    async def _look(self, session: str, known: Known | None) -> Known:
+        """Return what is true now. What was `known` is read no more, unless the session was cleared since."""
+        if known is not None and known.last:
+            found = await self._catch_up(session, known)
+            if found is not None:
+                return found
+        fresh = Known(set(), contested=known is not None)
+        async for page in pages(self._log, session):
+            for entry in page.entries:
+                fresh.add(entry.sequence, _logged(entry))
+        return fresh
+
+    async def _catch_up(self, session: str, known: Known) -> Known | None:
+        last = known.last
+        async for page in pages(self._log, session, after=last - 1):
+            entries = iter(page.entries)
+            if known.last == last and (not page.entries or next(entries).sequence != last):
+                return None
+            for entry in entries:
+                known.add(entry.sequence, _logged(entry))
+                known.contested = True
+        return known
+
+
+def not_found(session: str) -> SessionNotFound:
+    """Return the error that says there is no such session."""
+    return SessionNotFound(f"there is no session {session!r}", remedy="a session begins with its first message")
+
+
+def _body(message: Message) -> bytes:
+    body = message.__pydantic_serializer__.to_json(message)
+    if len(body) > ENTRY_BYTES:
+        raise BodyTooLarge(
+            f"message {message.id!r} has {len(body):,} bytes; a session takes {ENTRY_BYTES:,}",
+            remedy="put large content in a file block",
+        )
+    return body
+
+
+def _entries(ids: list[str], bodies: dict[str, bytes]) -> Iterator[list[str]]:
+    entry: list[str] = []
+    size = 0
+    for id in ids:
+        if entry and size + len(bodies[id]) > ENTRY_BYTES:
+            yield entry
+            entry, size = [], 0
+        entry.append(id)
+        size += len(bodies[id]) + 1
+    if entry:
+        yield entry
+
+
+def _logged(entry: Entry) -> Logged | None:
+    try:
+        return Logged.model_validate_json(entry.data)
+    except ValidationError:
+        log.warning("an entry cannot be read", extra={"session": entry.key, "sequence": entry.sequence})
+        return None
+
+
+def _heard(entry: Entry) -> list[Heard]:
+    logged = _logged(entry)
+    if logged is None:
+        return []
+    return [
+        Heard(message, entry.at_ns, entry.sequence, logged.before + index)
+        for index, message in enumerate(logged.messages)
+    ]
