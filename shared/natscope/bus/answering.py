@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from natscope.bus.connection import Bus
 from natscope.bus.envelope import Headers, failure_headers, read
 from natscope.bus.micro import Endpoint
+from natscope.contracts.contract import Contract
 from natscope.contracts.door import AnswerT, AskT, Command
 from natscope.contracts.errors import Failure, NatscopeError
 from natscope.telemetry import names
@@ -23,6 +24,8 @@ from natscope.telemetry.setup import error_type, fail
 log = logging.getLogger(__name__)
 
 Handler = Callable[[AskT], Awaitable[AnswerT]]
+Say = Callable[[Contract | None], Awaitable[None]]
+Conversation = Callable[[AskT, tuple[str, ...], Say], Awaitable[None]]
 
 
 async def _as_it_came(message: NatsMessage) -> NatsMessage:
@@ -69,6 +72,63 @@ class Doors:
             return handler
 
         return register
+
+    def converses(
+        self, door: Command[AskT, AnswerT], *, workers: int = 64, reader: Callable[[bytes], AskT] | None = None
+    ) -> Callable[[Conversation[AskT]], Conversation[AskT]]:
+        """Register the decorated function as the answerer of `door` that replies as often as it likes.
+
+        It gets the body, the keys of the subject, and a function that sends one reply. Whatever it raises is sent as a
+        `Failure`. A conversation of several replies ends with an empty message without headers (`say(None)`).
+        """
+        endpoint = Endpoint(door.head.replace(".", "-"), door.wildcard, door.room, door.summary)
+        self.endpoints.append(endpoint)
+        parse: Callable[[bytes], AskT] = reader or (lambda data: read(door.ask, data, where=door.template))
+
+        def register(handler: Conversation[AskT]) -> Conversation[AskT]:
+            async def converse(message: NatsMessage) -> None:
+                say = self._replier(message)
+                endpoint.requests += 1
+                sender = extract(message.headers)
+                with self.bus.telemetry.span(
+                    f"process {door.template}",
+                    kind=SpanKind.CONSUMER,
+                    attributes=_attributes(door.template, message, endpoint.queue),
+                    parent=sender,
+                    links=(sender,) if sender else (),
+                ) as span:
+                    try:
+                        data = await self.bus.envelope.unpack(bytes(message.body), message.headers)
+                        await handler(parse(data), door.keys_in(message.raw_message.subject), say)
+                    except Exception as error:  # noqa: BLE001 - whatever it was, the asker is told
+                        fail(span, error)
+                        headers: Headers = {"content-type": "application/json"}
+                        await self._reply(message, _failed(error, endpoint, headers), headers)
+
+            subscriber: Any = self.router.subscriber(
+                door.wildcard,
+                queue=door.room,
+                max_workers=workers,
+                decoder=_as_it_came,
+                no_reply=True,
+                title=f"{door.template}",
+            )
+            subscriber(converse)
+            return handler
+
+        return register
+
+    def _replier(self, message: NatsMessage) -> Say:
+        async def say(body: Contract | None) -> None:
+            headers: Headers = {}
+            data = b"" if body is None else await self.bus.envelope.pack(body, headers)
+            await self._reply(message, data, headers)
+
+        return say
+
+    async def _reply(self, message: NatsMessage, data: bytes, headers: Headers) -> None:
+        if message.reply_to:
+            await self.bus.nc.publish(message.reply_to, data, headers=headers or None)
 
     async def _answer(
         self,

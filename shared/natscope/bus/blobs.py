@@ -29,10 +29,15 @@ class Blobs:
         self._js = js
         self._buckets: dict[str, ObjectStore] = {}
 
-    async def store(self, data: bytes, media_type: str, *, bucket: str = MEDIA) -> URLSource:
-        """Store `data` and return the reference to it."""
-        name = new_id()
-        info = await (await self._bucket(bucket)).put(name, data)
+    async def store(self, data: bytes, media_type: str, *, bucket: str = MEDIA, name: str | None = None) -> URLSource:
+        """Store `data` and return the reference to it. What is there under `name` already is not stored again."""
+        store = await self._bucket(bucket)
+        try:
+            info = await store.get_info(name) if name else None
+        except (js_errors.NotFoundError, js_errors.ObjectNotFoundError):
+            info = None
+        name = name or new_id()
+        info = info or await store.put(name, data)
         return URLSource(
             url=f"nats://blob/{bucket}/{name}", media_type=media_type, digest=info.digest, size_bytes=len(data)
         )
@@ -53,10 +58,10 @@ class Blobs:
             raise BlobNotFound(f"blob {url!r} is not what was referenced: its digest differs")
         return found.data or b""
 
-    async def source(self, data: bytes, media_type: str) -> URLSource | Base64Source:
-        """Return `data` as a source for a media block: inline up to 64 KiB, stored above."""
+    async def source(self, data: bytes, media_type: str, *, name: str | None = None) -> URLSource | Base64Source:
+        """Return `data` as a source for a media block: inline up to 64 KiB, stored above (see `store`)."""
         if len(data) > INLINE_BYTES:
-            return await self.store(data, media_type)
+            return await self.store(data, media_type, name=name)
         return Base64Source(data=base64.b64encode(data).decode(), media_type=media_type)
 
     async def bytes_of(self, block: MediaBlock | FileBlock) -> bytes:

@@ -139,6 +139,11 @@ ToolResultBlock.model_rebuild()
 MediaBlock = ImageBlock | AudioBlock | VideoBlock | FileBlock
 
 
+def plain(text: str) -> list[ContentBlock]:
+    """Return `text` as content: one text block."""
+    return [TextBlock(text=text)]
+
+
 def text_of(blocks: list[ContentBlock]) -> str:
     """Return the text blocks' text, joined with line feeds; other blocks are passed over."""
     return "\n".join(block.text for block in blocks if isinstance(block, TextBlock))

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from natscope.contracts.blocks import ContentBlock, TextBlock, ToolUseBlock, text_of
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock, plain, text_of
 from natscope.contracts.contract import Contract, Instant, new_id, now
 
 Role = Literal["system", "user", "assistant", "tool"]
 
 
 def _blocks(value: object) -> object:
-    return [TextBlock(text=value)] if isinstance(value, str) else value
+    return plain(value) if isinstance(value, str) else value
 
 
 Content = Annotated[list[ContentBlock], BeforeValidator(_blocks)]

@@ -10,15 +10,18 @@ from natscope.contracts.errors import Failure
 from natscope.contracts.message import Content, Message
 from natscope.contracts.model import Usage
 
+ShortToken = Annotated[Token, Field(max_length=64)]
+"""Ids that others are made of: a request id is a task id and a step."""
+
 
 class Submit(Contract):
     """Ask an agent to do something."""
 
-    task_id: Token = Field(default_factory=new_id)
+    task_id: ShortToken = Field(default_factory=new_id)
     """Submitting again under the same id does nothing more; with another body it is refused."""
     content: Annotated[Content, Field(min_length=1)]
     """What is asked. A file block's file is placed in the session's workspace."""
-    session: Token | None = None
+    session: ShortToken | None = None
     """The conversation it belongs to; None starts one of its own that ends with the task."""
     name: str = "user"
     """Who asks, as the agent is told."""

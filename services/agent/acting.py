@@ -1,0 +1,113 @@
+"""Carrying out tool calls, wherever their tools are served."""
+
+from nats.aio.msg import Msg
+
+from natscope.bus import Bus
+from natscope.bus.envelope import read
+from natscope.contracts import event, tool
+from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
+from services.agent.asking import insist
+from services.agent.loop import State, refuse
+from services.agent.telling import Teller
+
+
+class Actor:
+    """Asks tool hosts."""
+
+    def __init__(self, bus: Bus, *, patience_s: float) -> None:
+        self._bus = bus
+        self._patience_s = patience_s
+
+    async def act(self, state: State, index: int, call: ToolUseBlock, teller: Teller) -> tool.Called:
+        """Return the outcome of a call. Whatever goes wrong with it is a result that the model reads."""
+        reason = refuse(state, call)
+        if reason is not None:
+            return _instead(call, index, "error", reason)
+        if state.agent.permissions.mode == "deny":
+            return _instead(call, index, "denied", f"The agent may not call {call.name!r}.")
+        asked = self._asked(state, index, call)
+        if not state.started.task.stream:
+            return await self._ask(state, index, asked)
+        listener = _Listener(teller, state.started.task.task_id, state.step)
+        inbox = self._bus.nc.new_inbox()
+        subscription = await self._bus.nc.subscribe(inbox, cb=listener.hear)
+        try:
+            return await self._ask(state, index, asked.model_copy(update={"deltas_to": inbox}))
+        finally:
+            await subscription.unsubscribe()
+
+    async def forget(self, state: State, index: int) -> None:
+        """Say that the outcome of a call is no longer wanted."""
+        call_id = _call_id(state, index)
+        await self._bus.tell(tool.CANCELLED, tool.Cancelled(call_id=call_id), call_id)
+
+    def _asked(self, state: State, index: int, call: ToolUseBlock) -> tool.Call:
+        task = state.started.task
+        return tool.Call(
+            call_id=_call_id(state, index),
+            call=call,
+            session=task.lane,
+            agent=state.agent.name,
+            task=task.task_id,
+            files=[block for block in task.content if isinstance(block, FileBlock)],
+            limits=state.agent.tool_limits,
+        )
+
+    async def _ask(self, state: State, index: int, asked: tool.Call) -> tool.Called:
+        limit = asked.limits.deadline_s
+        deadline = tool.CALL.deadline_s if limit is None else limit + 30
+        try:
+            called = await insist(
+                self._bus, tool.CALL, asked, asked.call.name, deadline_s=deadline, patience_s=self._patience_s
+            )
+        except NatscopeError as error:
+            return _instead(asked.call, index, *_told(error))
+        metadata = {**called.result.metadata, "index": index}
+        return called.model_copy(update={"result": called.result.model_copy(update={"metadata": metadata})})
+
+
+def _told(error: NatscopeError) -> tuple[ResultState, str]:
+    match error:
+        case BodyInvalid():
+            return "error", f"The arguments were refused, nothing ran: {error}"
+        case Refused():
+            return "error", f"The call was refused, nothing ran: {error}"
+        case DeadlineExceeded():
+            return "unknown", f"No outcome is known; the tool may or may not have acted: {error}"
+        case Unavailable():
+            return "error", f"The tool could not be reached: {error}"
+        case _:
+            return "error", f"The tool failed: {error}"
+
+
+def interrupted(call: ToolUseBlock, index: int) -> tool.Called:
+    """Return the result of a call that was stopped from outside."""
+    return _instead(call, index, "interrupted", "The call was interrupted.")
+
+
+def _instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> tool.Called:
+    result = ToolResultBlock(
+        id=call.id, name=call.name, output=[TextBlock(text=text)], state=state, metadata={"index": index}
+    )
+    return tool.Called(result=result)
+
+
+def _call_id(state: State, index: int) -> str:
+    return f"{state.started.task.task_id}-t{state.step}-{index}"
+
+
+class _Listener:
+    """Turns a tool's progress into a task's events."""
+
+    def __init__(self, teller: Teller, task: str, step: int) -> None:
+        self._teller = teller
+        self._task = task
+        self._step = step
+
+    async def hear(self, message: Msg) -> None:
+        piece = read(tool.Progress, message.data, where="progress")
+        told = event.ToolProgress(
+            task_id=self._task, step=self._step, call_id=piece.call_id, stream=piece.stream, text=piece.text
+        )
+        await self._teller.tell_delta(told)

@@ -1,0 +1,43 @@
+"""The agent service, put together."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from natscope.bus import BusSettings, open_room
+from natscope.telemetry import Telemetry
+from services.agent.acting import Actor
+from services.agent.fronting import Fronting
+from services.agent.handlers import doors, listen_for_interrupts
+from services.agent.performing import Hands
+from services.agent.registry import Agents, Tools
+from services.agent.running import Runner
+from services.agent.settings import Settings
+from services.agent.thinking import Thinker
+from services.agent.working import Worker
+
+
+@asynccontextmanager
+async def app(
+    settings: Settings | None = None, *, bus: BusSettings | None = None, telemetry: Telemetry | None = None
+) -> AsyncGenerator[None]:
+    """Run the agent service for as long as the body runs."""
+    settings = settings or Settings()
+    patience = settings.patience.total_seconds()
+    async with open_room("agent", description="Runs agents.", settings=bus, telemetry=telemetry) as room:
+        agents, tools = Agents(room.bus), Tools(room.bus)
+        hands = Hands(
+            bus=room.bus,
+            thinker=Thinker(room.bus, patience_s=patience),
+            actor=Actor(room.bus, patience_s=patience),
+            attempts=settings.attempts,
+        )
+        runner = Runner(hands, agents, tools, instance=room.instance.id, patience_s=patience)
+        await agents.start()
+        await listen_for_interrupts(runner, room.bus)
+        await room.serve(doors(Fronting(room.bus, agents), room.bus))
+        worker = Worker(room.bus, runner, settings)
+        await worker.start()
+        try:
+            yield
+        finally:
+            await worker.stop()

@@ -1,0 +1,43 @@
+"""Asking other rooms, so that a room that is restarted in between costs time and nothing else."""
+
+import asyncio
+import time
+
+from natscope.bus import Bus
+from natscope.contracts.door import AnswerT, AskT, Command
+from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, ServiceNotRunning
+
+FIRST_WAIT_S = 5.0
+LONGEST_WAIT_S = 60.0
+
+
+async def insist(
+    bus: Bus, door: Command[AskT, AnswerT], body: AskT, *keys: str, deadline_s: float, patience_s: float
+) -> AnswerT:
+    """Ask until there is an answer. The body carries an id under which the room does the work once only.
+
+    An ask without an answer is repeated after 5, 10, 20 … 60 s: the room may have died with it, and a live one joins
+    the work that is under way.
+
+    Raises:
+        DeadlineExceeded: no answer within `deadline_s`.
+        ServiceNotRunning, BusUnavailable: nobody listened for `patience_s` at a stretch.
+        NatscopeError: what the room answered.
+    """
+    end = time.monotonic() + deadline_s
+    wait = FIRST_WAIT_S
+    missing_since: float | None = None
+    while True:
+        left = end - time.monotonic()
+        try:
+            return await bus.ask(door, body, *keys, deadline_s=max(0.01, min(wait, left)))
+        except DeadlineExceeded:
+            if time.monotonic() >= end:
+                raise
+            wait = min(wait * 2, LONGEST_WAIT_S)
+            missing_since = None
+        except (ServiceNotRunning, BusUnavailable):
+            missing_since = missing_since or time.monotonic()
+            if time.monotonic() - missing_since > patience_s or time.monotonic() >= end:
+                raise
+            await asyncio.sleep(0.2)

@@ -1,0 +1,204 @@
+"""The ReAct loop as a pure state machine: what happened so far decides what to do next.
+
+started ──► AskModel(1) ──reply──► CallTools ──all results──► AskModel(2) ──► … ──reply without calls──► Finish
+                                                                  └─ step limit: AskModel(last, without tools) ─► Finish
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.message import Message
+from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Resumed, Started, Steered, ToolReturned
+from natscope.contracts.task import Finished
+from natscope.contracts.tool import ToolSpec
+
+MAX_STEPS = "max_steps"
+
+
+@dataclass(frozen=True)
+class AskModel:
+    """Ask for step `step`; `last` forbids tools."""
+
+    step: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class CallTools:
+    """Carry out these calls of step `step`; each with its index among the calls of the reply."""
+
+    step: int
+    calls: tuple[tuple[int, ToolUseBlock], ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The run is over."""
+
+    message: Message
+    finish_reason: FinishReason
+    limit: str | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """The run was over before."""
+
+    outcome: Finished
+
+
+Decision = AskModel | CallTools | Finish | Done
+
+
+@dataclass(frozen=True)
+class State:
+    """A run, as its journal tells it."""
+
+    started: Started
+    messages: tuple[Message, ...] = ()
+    """What this run has added to the conversation: the task, replies, results, steering."""
+    step: int = 0
+    reply: ModelReplied | None = None
+    results: tuple[ToolResultBlock, ...] = ()
+    """Results of the latest reply's calls, as they came."""
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: int = 0
+    takeovers: int = 0
+    """Takeovers since the last step."""
+    ended: Finished | None = None
+
+    @property
+    def agent(self) -> AgentSpec:
+        """The agent as it was when the run started."""
+        return self.started.agent
+
+    @property
+    def tools(self) -> list[ToolSpec]:
+        """The tools the model is offered."""
+        return self.started.tools
+
+
+def begin(started: Started) -> State:
+    """Return the state of a run that has just started."""
+    task = started.task
+    asked = Message(
+        id=f"{task.task_id}-0",
+        name=task.name,
+        role="user",
+        content=task.content,
+        metadata=task.metadata,
+        created_at=started.at,
+    )
+    return State(started=started, messages=(asked,))
+
+
+def after(state: State, entry: JournalEntry) -> State:
+    """Return the state once `entry` has happened."""
+    match entry:
+        case ModelReplied():
+            return replace(
+                state,
+                step=entry.step,
+                reply=entry,
+                results=(),
+                messages=(*state.messages, entry.message),
+                usage=state.usage + entry.usage,
+                takeovers=0,
+            )
+        case ToolReturned():
+            results = (*state.results, entry.result)
+            calls = state.reply.message.tool_uses if state.reply else []
+            state = replace(state, results=results, tool_calls=state.tool_calls + 1, takeovers=0)
+            if len(results) < len(calls):
+                return state
+            return replace(state, messages=(*state.messages, _results_message(state, calls)))
+        case Steered():
+            return replace(state, messages=(*state.messages, entry.message))
+        case Resumed():
+            return replace(state, takeovers=state.takeovers + 1)
+        case Ended():
+            return replace(state, ended=entry.outcome)
+        case Started():
+            raise ValueError("a run starts once")
+
+
+def replay(entries: Iterable[JournalEntry]) -> State:
+    """Return the state that a whole journal tells.
+
+    Raises:
+        ValueError: the journal does not begin with `started`.
+    """
+    iterator = iter(entries)
+    first = next(iterator, None)
+    if not isinstance(first, Started):
+        raise ValueError("a journal begins with `started`")
+    state = begin(first)
+    for entry in iterator:
+        state = after(state, entry)
+    return state
+
+
+def decide(state: State) -> Decision:
+    """Return what to do next."""
+    if state.ended is not None:
+        return Done(state.ended)
+    limit = state.agent.limits.max_steps
+    if state.reply is None:
+        return AskModel(1, last=False)
+    calls = state.reply.message.tool_uses
+    if not calls or state.step > limit:
+        return Finish(state.reply.message, state.reply.finish_reason, MAX_STEPS if state.step > limit else None)
+    done = {_index(result) for result in state.results}
+    open_calls = tuple((index, call) for index, call in enumerate(calls) if index not in done)
+    if open_calls:
+        return CallTools(state.step, open_calls)
+    return AskModel(state.step + 1, last=state.step + 1 > limit)
+
+
+def refuse(state: State, call: ToolUseBlock) -> str | None:
+    """Return why `call` must not be carried out, in words for the model; None if it may.
+
+    Arguments that are no JSON object and calls that were cut by the token limit are never carried out.
+    """
+    if state.reply is not None and state.reply.finish_reason == "length":
+        return "The call was cut off by the token limit and was not executed. Write it again, shorter."
+    if not any(tool.name == call.name for tool in state.tools):
+        known = ", ".join(tool.name for tool in state.tools) or "none"
+        return f"There is no tool {call.name!r}. The tools are: {known}."
+    if call.raw_input.strip() and not call.input:
+        try:
+            parsed: object = json.loads(call.raw_input)
+        except ValueError as error:
+            return f"The arguments are not valid JSON ({error}); the call was not executed."
+        if not isinstance(parsed, dict):
+            return "The arguments must be one JSON object; the call was not executed."
+    return None
+
+
+def said(state: State, text: str) -> Message:
+    """Return a last message with `text`, for a run that ends without one of its own."""
+    return Message(
+        id=f"{state.started.task.task_id}-{state.step + 1}",
+        name=state.agent.name,
+        role="assistant",
+        content=[TextBlock(text=text)] if text else [],
+    )
+
+
+def _results_message(state: State, calls: list[ToolUseBlock]) -> Message:
+    order = sorted(state.results, key=_index)
+    return Message(
+        id=f"{state.started.task.task_id}-{state.step}-results",
+        name="tools" if len(calls) != 1 else calls[0].name,
+        role="tool",
+        content=list(order),
+    )
+
+
+def _index(result: ToolResultBlock) -> int:
+    found = result.metadata.get("index")
+    return found if isinstance(found, int) else 0

@@ -1,0 +1,260 @@
+"""Performing one run: deciding, acting, recording, until there is an outcome."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from natscope.bus import Bus
+from natscope.contracts import event, memory, tool
+from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
+from natscope.contracts.message import Message
+from natscope.contracts.run import Ended, JournalEntry, ModelReplied, ToolReturned
+from natscope.contracts.task import Finished, Outcome
+from services.agent.acting import Actor, interrupted
+from services.agent.asking import insist
+from services.agent.journal import Journal
+from services.agent.loop import AskModel, CallTools, Done, Finish, State, after, decide, said
+from services.agent.telling import Teller
+from services.agent.thinking import Thinker, tell_reply
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+DEADLINE = "deadline"
+
+
+class _Stopped(Exception):
+    """The run was interrupted, or its time is up."""
+
+
+@dataclass
+class Hands:
+    """What a run works with."""
+
+    bus: Bus
+    thinker: Thinker
+    actor: Actor
+    attempts: int
+
+
+class Performance:
+    """One run in this process's hands."""
+
+    def __init__(self, hands: Hands, journal: Journal, teller: Teller, state: State, past: list[Message]) -> None:
+        self._hands = hands
+        self._journal = journal
+        self._teller = teller
+        self._past = past
+        self._stop = asyncio.Event()
+        self._reason = ""
+        self._expired = False
+        self._writing: asyncio.Task[None] | None = None
+        self.state = state
+        self.effects_s = 0.0
+        """Seconds spent waiting for models and tools."""
+
+    def interrupt(self, reason: str) -> None:
+        """Stop the run: open calls are closed as interrupted, what was produced is kept."""
+        self._reason = reason
+        self._stop.set()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._stop.set()
+
+    async def perform(self) -> Finished:
+        """Carry the run to its end and return the outcome, which is in the journal then.
+
+        Raises:
+            RunFenced: another process holds the run now; nothing more may be done here.
+        """
+        left = self.state.agent.limits.deadline.total_seconds() - self._age_s()
+        alarm = asyncio.get_running_loop().call_later(max(0.0, left), self._expire)
+        try:
+            outcome = await self._steps()
+        except _Stopped:
+            outcome = await self._stopped()
+        except RunFenced:
+            raise
+        except NatscopeError as error:
+            log.warning("run failed", extra={"run": self._task, "code": error.code, "reason": error.message})
+            outcome = self._outcome("failed", self._last_words(), failure=Failure.of(error))
+        finally:
+            alarm.cancel()
+        await self._settled()
+        if self.state.ended is None:
+            await self._append(Ended(outcome=outcome))
+        return outcome
+
+    async def _steps(self) -> Finished:
+        if self.state.takeovers > self._hands.attempts:
+            raise RunPoisoned(
+                f"task {self._task!r} lost its worker {self.state.takeovers} times without a step in between",
+                remedy="see `task.buried` and the logs of the agent service",
+            )
+        while True:
+            match decide(self.state):
+                case AskModel() as wanted:
+                    await self._ask_model(wanted)
+                case CallTools() as wanted:
+                    await self._call_tools(wanted)
+                case Finish() as wanted:
+                    if wanted.finish_reason == "content_filter":
+                        raise ContentRefused("the provider's policy stopped the answer")
+                    limit = wanted.limit
+                    return self._outcome("limited" if limit else "completed", wanted.message, limit=limit)
+                case Done() as done:
+                    return done.outcome
+
+    async def _ask_model(self, wanted: AskModel) -> None:
+        if wanted.last:
+            await self._tell_limit("max_steps")
+        try:
+            reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
+        except _Stopped:
+            await self._hands.thinker.forget(self.state, wanted.step)
+            raise
+        message = reply.message.model_copy(update={"id": f"{self._task}-{wanted.step}", "name": self.state.agent.name})
+        if wanted.last:
+            message = message.model_copy(
+                update={"content": [block for block in message.content if not isinstance(block, ToolUseBlock)]}
+            )
+        entry = ModelReplied(
+            step=wanted.step,
+            message=message,
+            finish_reason=reply.finish_reason,
+            usage=reply.usage,
+            model=reply.model,
+        )
+        await self._happened(entry)
+        await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
+
+    async def _call_tools(self, wanted: CallTools) -> None:
+        if self.state.agent.parallel_tool_calls:
+            await _together([self._call_tool(index, call) for index, call in wanted.calls])
+        else:
+            for index, call in wanted.calls:
+                await self._call_tool(index, call)
+        if self._stop.is_set():
+            raise _Stopped
+
+    async def _call_tool(self, index: int, call: ToolUseBlock) -> None:
+        step = self.state.step
+        try:
+            called = await self._effect(self._hands.actor.act(self.state, index, call, self._teller))
+        except _Stopped:
+            await self._hands.actor.forget(self.state, index)
+            called = interrupted(call, index)
+        await self._happened(ToolReturned(step=step, result=called.result, backend=called.backend))
+        await self._tell_result(step, index, called)
+
+    async def _effect(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for `work`, or for an interrupt, whichever is first; `work` is cancelled then."""
+        if self._stop.is_set():
+            work.close()
+            raise _Stopped
+        began = time.perf_counter()
+        task = asyncio.create_task(work)
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise _Stopped
+        finally:
+            stop.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            self.effects_s += time.perf_counter() - began
+
+    async def _happened(self, entry: JournalEntry) -> None:
+        """Take `entry` into the state and write it down while the next step begins.
+
+        The next step's effects are done once under ids of their own, so the journal may lag behind by one entry: if
+        the entry is lost with this process, the same answer is given again to whoever asks next. What is never done
+        before all entries are written is the outcome.
+        """
+        self.state = after(self.state, entry)
+        await self._settled()
+        self._writing = asyncio.create_task(self._journal.append(entry))
+
+    async def _append(self, entry: JournalEntry) -> None:
+        self.state = after(self.state, entry)
+        await self._journal.append(entry)
+
+    async def _settled(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _stopped(self) -> Finished:
+        pending = decide(self.state)
+        if isinstance(pending, CallTools):
+            for index, call in pending.calls:
+                called = interrupted(call, index)
+                await self._happened(ToolReturned(step=pending.step, result=called.result))
+                await self._tell_result(pending.step, index, called)
+        if self._expired:
+            await self._tell_limit(DEADLINE)
+            return self._outcome("limited", self._last_words(), limit=DEADLINE)
+        await self._teller.tell(event.Interrupted(task_id=self._task, reason=self._reason), "interrupted")
+        return self._outcome("interrupted", self._last_words())
+
+    async def _tell_result(self, step: int, index: int, called: tool.Called) -> None:
+        told = event.ToolResult(task_id=self._task, step=step, result=called.result, backend=called.backend)
+        await self._teller.tell(told, f"{step}.{index}.result")
+
+    async def _tell_limit(self, limit: str) -> None:
+        await self._teller.tell(event.LimitReached(task_id=self._task, limit=limit), f"limit.{limit}")
+
+    def _outcome(
+        self, state: Outcome, message: Message, *, failure: Failure | None = None, limit: str | None = None
+    ) -> Finished:
+        return Finished(
+            task_id=self._task,
+            agent=self.state.agent.name,
+            session=self.state.started.task.lane,
+            state=state,
+            text=message.text,
+            message=message,
+            failure=failure,
+            limit=limit,
+            usage=self.state.usage,
+            model_calls=self.state.step,
+            tool_calls=self.state.tool_calls,
+            digest=self.state.started.digest,
+            started_at=self.state.started.at,
+        )
+
+    def _last_words(self) -> Message:
+        reply = self.state.reply
+        return reply.message if reply is not None else said(self.state, "")
+
+    def _age_s(self) -> float:
+        return max(0.0, time.time() - self.state.started.at.timestamp())
+
+    @property
+    def _task(self) -> str:
+        return self.state.started.task.task_id
+
+
+async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
+    """Run all of `work`; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.create_task(part) for part in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
+    """Append what the run has said to its session; what is there already is not appended again."""
+    asked = memory.Append(session=state.started.task.lane, messages=[m for m in state.messages if m.content])
+    await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)

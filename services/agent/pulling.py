@@ -1,0 +1,51 @@
+"""Pulling one message at a time from a durable consumer, by as many hands as there are free slots."""
+
+import asyncio
+import json
+
+from nats import errors as nats_errors
+from nats.aio.msg import Msg
+
+from natscope.bus import Bus
+from natscope.contracts.errors import BusUnavailable
+
+EXPIRES_S = 5.0
+
+
+class Puller:
+    """One consumer's messages. Each `next` asks for exactly one, so nothing waits here while its time runs out.
+
+    nats-py's own `fetch` asks twice and cannot be shared. A lost request is asked again after six seconds.
+    Source: ADR-13, https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-13.md
+    """
+
+    def __init__(self, bus: Bus, stream: str, consumer: str) -> None:
+        self._bus = bus
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._request = json.dumps({"batch": 1, "expires": int(EXPIRES_S * 1e9)}).encode()
+        self._inbox = bus.nc.new_inbox()
+        self._came: asyncio.Queue[Msg | None] = asyncio.Queue()
+
+    async def start(self) -> None:
+        """Listen for what is delivered."""
+        await self._bus.nc.subscribe(self._inbox, cb=self._hear)
+
+    async def next(self) -> Msg | None:
+        """Return the next message, or None if there was none for five seconds.
+
+        Raises:
+            BusUnavailable: the request could not be sent.
+        """
+        try:
+            await self._bus.nc.publish(self._subject, self._request, reply=self._inbox)
+        except nats_errors.Error as error:
+            raise BusUnavailable(f"no task can be pulled: {error!r}") from error
+        try:
+            async with asyncio.timeout(EXPIRES_S + 1):
+                return await self._came.get()
+        except TimeoutError:
+            return None
+
+    async def _hear(self, message: Msg) -> None:
+        said_nothing = bool(message.headers and "Status" in message.headers and not message.reply)
+        self._came.put_nowait(None if said_nothing else message)

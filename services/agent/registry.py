@@ -1,0 +1,89 @@
+"""Which agents and tools there are: the bucket and the hosts say so, nobody keeps a list by hand."""
+
+import asyncio
+import logging
+import time
+
+from nats.aio.msg import Msg
+
+from natscope.bus import Bus
+from natscope.bus.envelope import read
+from natscope.bus.ledger import latest
+from natscope.bus.streams import AGENTS
+from natscope.contracts import tool
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.errors import AgentNotFound, NatscopeError
+from natscope.contracts.tool import ToolSpec
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 10.0
+GATHER_S = 0.25
+PREFIX = f"$KV.{AGENTS}."
+
+
+class Agents:
+    """Agent specs by name. A change in the bucket is heard at once; a missed one counts for ten seconds at most."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._specs: dict[str, tuple[float, AgentSpec]] = {}
+
+    async def start(self) -> None:
+        """Listen for changes."""
+        await self._bus.nc.subscribe(f"{PREFIX}*", cb=self._changed)
+
+    async def get(self, name: str) -> AgentSpec:
+        """Return the agent's spec.
+
+        Raises:
+            AgentNotFound: no such agent is applied.
+        """
+        kept = self._specs.get(name)
+        if kept is not None and time.monotonic() - kept[0] < FRESH_S:
+            return kept[1]
+        found = await latest(self._bus, f"KV_{AGENTS}", PREFIX + name)
+        if found is None or (found.headers or {}).get("KV-Operation"):
+            self._specs.pop(name, None)
+            raise AgentNotFound(f"there is no agent {name!r}", remedy="see `natscope agents`, or `natscope apply` it")
+        spec = read(AgentSpec, found.data or b"", where=f"agent {name!r}")
+        self._specs[name] = (time.monotonic(), spec)
+        return spec
+
+    async def _changed(self, message: Msg) -> None:
+        self._specs.pop(message.subject.removeprefix(PREFIX), None)
+
+
+class Tools:
+    """Tool specs by name, as the hosts that answer now tell them."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._specs: dict[str, ToolSpec] = {}
+        self._asked = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def get(self, wanted: list[str]) -> list[ToolSpec]:
+        """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
+
+        Hosts are asked again every ten seconds in the background, and at once if a wanted tool is not known.
+        """
+        missing = [name for name in wanted if name not in self._specs]
+        if missing or time.monotonic() - self._asked > FRESH_S:
+            self._asking = self._asking or asyncio.create_task(self._gather())
+        if missing and self._asking is not None:
+            await asyncio.shield(self._asking)
+            for name in missing:
+                if name not in self._specs:
+                    log.warning("nobody serves a tool that an agent wants", extra={"tool": name})
+        return [self._specs[name] for name in wanted if name in self._specs]
+
+    async def _gather(self) -> None:
+        try:
+            hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
+            self._specs = {spec.name: spec for host in hosts for spec in host.tools}
+        except NatscopeError as error:
+            log.warning("the tools could not be asked for", extra={"reason": error.message})
+        finally:
+            self._asked = time.monotonic()
+            self._asking = None

@@ -1,0 +1,233 @@
+"""Running a task: starting or resuming its run, and recording its outcome."""
+
+import asyncio
+import logging
+import time
+
+from opentelemetry.trace import Span, SpanKind
+
+from natscope.bus.ledger import latest
+from natscope.contracts import event, hub, memory, tool
+from natscope.contracts.blocks import ThinkingBlock
+from natscope.contracts.errors import Failure, NatscopeError, RunFenced, TaskConflict, Unavailable
+from natscope.contracts.message import Message
+from natscope.contracts.run import JOURNALED, Resumed, Started
+from natscope.contracts.task import BURIED, FINISHED, INTERRUPT, Buried, Finished
+from natscope.telemetry import names
+from natscope.telemetry.setup import fail_with
+from services.agent.asking import insist
+from services.agent.intake import Task
+from services.agent.journal import Journal
+from services.agent.loop import State, after, begin, replay
+from services.agent.performing import Hands, Performance, remember
+from services.agent.registry import Agents, Tools
+from services.agent.telling import Teller
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Carries tasks to their outcome, here or after somebody else."""
+
+    def __init__(self, hands: Hands, agents: Agents, tools: Tools, *, instance: str, patience_s: float) -> None:
+        self._hands = hands
+        self._bus = hands.bus
+        self._agents = agents
+        self._tools = tools
+        self._instance = instance
+        self._patience_s = patience_s
+        self._live: dict[str, Performance] = {}
+
+    def interrupt(self, task: str, reason: str) -> bool:
+        """Stop a task's run if it is in this process; whether it is."""
+        performance = self._live.get(task)
+        if performance is not None:
+            performance.interrupt(reason)
+        return performance is not None
+
+    async def run(self, task: Task, *, fresh: bool) -> Finished:
+        """Carry `task` to its outcome; when this returns it is recorded.
+
+        `fresh` says that nobody can have begun it yet, which saves a look; it may be wrong.
+
+        Raises:
+            RunFenced: another process holds the run.
+            TaskConflict: the id belongs to another task, which stands.
+            Unavailable: something the run needs to begin did not answer; it may be tried again.
+        """
+        teller = Teller(self._bus, task.id)
+        try:
+            performance = await self._begin(task, teller, fresh=fresh)
+        except NatscopeError as error:
+            if isinstance(error, (RunFenced, TaskConflict, Unavailable)):
+                raise
+            return await self._never_began(task, error)
+        self._live[task.id] = performance
+        try:
+            return await self._perform(task, performance, teller)
+        finally:
+            del self._live[task.id]
+
+    async def _perform(self, task: Task, performance: Performance, teller: Teller) -> Finished:
+        began = time.perf_counter()
+        state = performance.state
+        with self._bus.telemetry.span(f"invoke_agent {state.agent.name}", attributes=_attributes(state)) as span:
+            resumed = state.takeovers > 0
+            start = event.ReplyStart(task_id=task.id, agent=state.agent.name, session=task.submit.lane, resumed=resumed)
+            await teller.tell(start, f"start.{state.takeovers}")
+            if resumed:
+                span.add_event("resumed", {names.STEP: state.step})
+            outcome = await performance.perform()
+            _describe(span, outcome)
+            await self._close(task, performance.state, teller, outcome)
+        spent = time.perf_counter() - began
+        labels = {names.AGENT: outcome.agent}
+        self._bus.telemetry.record(names.INVOKE_AGENT_DURATION, spent, labels)
+        self._bus.telemetry.record(names.RUN_OVERHEAD, max(0.0, spent - performance.effects_s), labels)
+        self._bus.telemetry.record(names.INVOKE_AGENT_INFERENCE_CALLS, outcome.model_calls, labels)
+        self._bus.telemetry.record(names.INVOKE_AGENT_TOOL_CALLS, outcome.tool_calls, labels)
+        return outcome
+
+    async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance:
+        if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
+            return await self._take_over(task, teller)
+        spec, past = await asyncio.gather(self._agents.get(task.agent), self._recall(task, None))
+        started = Started(
+            task=task.submit,
+            digest=task.digest,
+            agent=spec,
+            tools=await self._tools.get(list(spec.tools)),
+            position=past.position,
+            holder=self._instance,
+        )
+        journal = Journal(self._bus, task.id)
+        try:
+            _, stopped = await asyncio.gather(journal.append(started), self._was_interrupted(task))
+        except RunFenced:
+            return await self._take_over(task, teller)
+        performance = Performance(self._hands, journal, teller, begin(started), past.messages)
+        if stopped is not None:
+            performance.interrupt(stopped)
+        return performance
+
+    async def _take_over(self, task: Task, teller: Teller) -> Performance:
+        journal = Journal(self._bus, task.id)
+        state = replay(await journal.read())
+        if state.started.digest != task.digest:
+            raise TaskConflict(
+                f"task id {task.id!r} was used before with another body",
+                remedy="use a fresh id for another task",
+                details={"task_id": task.id},
+            )
+        past: list[Message] = []
+        if state.ended is None:
+            resumed = Resumed(holder=self._instance)
+            await journal.append(resumed)
+            state = after(state, resumed)
+            past = (await self._recall(task, state.started.position)).messages
+        performance = Performance(self._hands, journal, teller, state, past)
+        stopped = await self._was_interrupted(task)
+        if stopped is not None:
+            performance.interrupt(stopped)
+        return performance
+
+    async def _recall(self, task: Task, upto: memory.Position | None) -> memory.Recalled:
+        if task.alone:
+            return memory.Recalled(messages=[], position=memory.Position())
+        spec = await self._agents.get(task.agent)
+        asked = memory.Recall(
+            session=task.submit.lane,
+            last=spec.recollection.last,
+            token_budget=spec.recollection.token_budget,
+            upto=upto,
+        )
+        attributes = {names.OPERATION: "search_memory", names.CONVERSATION: task.submit.lane}
+        with self._bus.telemetry.span("search_memory", kind=SpanKind.CLIENT, attributes=attributes) as span:
+            deadline = self._patience_s
+            found = await insist(self._bus, memory.RECALL, asked, deadline_s=deadline, patience_s=deadline)
+            span.set_attribute(names.MEMORY_RECORDS, len(found.messages))
+        return found
+
+    async def _was_interrupted(self, task: Task) -> str | None:
+        found = await latest(self._bus, INTERRUPT.stream, INTERRUPT.at(task.id))
+        return None if found is None else "interrupted before it ran"
+
+    async def _close(self, task: Task, state: State, teller: Teller, outcome: Finished) -> None:
+        """Remember, tell, and record the outcome. Each part may be done again after a crash without doing more."""
+        end = event.ReplyEnd(task_id=task.id, state=outcome.state, usage=outcome.usage)
+        await teller.tell(end, "reply_end")
+        await asyncio.gather(self._remember(state), teller.flush())
+        await self._record(outcome)
+        if task.alone:
+            await self._bus.tell(tool.ENDED, tool.Ended(session=task.submit.lane), task.submit.lane)
+
+    async def _remember(self, state: State) -> None:
+        session = state.started.task.lane
+        attributes = {names.OPERATION: "upsert_memory", names.CONVERSATION: session}
+        with self._bus.telemetry.span("upsert_memory", kind=SpanKind.CLIENT, attributes=attributes):
+            await remember(self._bus, state, patience_s=self._patience_s)
+        if state.ended is None or state.ended.state != "completed" or state.ended.message is None:
+            return
+        aloud = [block for block in state.ended.message.content if not isinstance(block, ThinkingBlock)]
+        spoken = hub.Said(message=state.ended.message.model_copy(update={"content": aloud}), session=session)
+        for name in state.started.position.hubs:
+            await self._bus.record(hub.SAID, spoken, name, message_id=f"{spoken.message.id}@{name}")
+
+    async def _record(self, outcome: Finished) -> None:
+        try:
+            await self._bus.record(FINISHED, outcome, outcome.task_id, expect_last=0)
+        except RunFenced:
+            log.debug("the outcome was recorded before", extra={"task": outcome.task_id})
+
+    async def _never_began(self, task: Task, error: NatscopeError) -> Finished:
+        outcome = Finished(
+            task_id=task.id,
+            agent=task.agent,
+            session=task.submit.lane,
+            state="failed",
+            failure=Failure.of(error),
+            digest=task.digest,
+        )
+        await self._announce(outcome)
+        return outcome
+
+    async def _announce(self, outcome: Finished) -> None:
+        """Tell the end of a task that had no run."""
+        teller = Teller(self._bus, outcome.task_id)
+        end = event.ReplyEnd(task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
+        await teller.tell(end, "reply_end")
+        await teller.flush()
+        await self._record(outcome)
+
+    async def bury(self, task_id: str, subject: str, body: bytes, error: NatscopeError, deliveries: int) -> None:
+        """Put a task that cannot be carried out into the dead-letter stream; the outcome of its id, if any, stands."""
+        failure = Failure.of(error)
+        if not isinstance(error, TaskConflict):
+            agent = subject.split(".")[2]
+            outcome = Finished(task_id=task_id, agent=agent, session=task_id, state="failed", failure=failure)
+            await self._announce(outcome)
+        buried = Buried(
+            task_id=task_id, subject=subject, failure=failure, deliveries=deliveries, body=body.decode(errors="replace")
+        )
+        await self._bus.record(BURIED, buried, task_id)
+
+
+def _attributes(state: State) -> dict[str, str]:
+    task = state.started.task
+    return {
+        names.OPERATION: "invoke_agent",
+        names.AGENT: state.agent.name,
+        names.AGENT_DESCRIPTION: state.agent.description,
+        names.CONVERSATION: task.lane,
+        names.REQUEST_MODEL: state.agent.model,
+        names.TASK_ID: task.task_id,
+    }
+
+
+def _describe(span: Span, outcome: Finished) -> None:
+    span.set_attribute(names.INPUT_TOKENS, outcome.usage.input_tokens)
+    span.set_attribute(names.OUTPUT_TOKENS, outcome.usage.output_tokens)
+    if outcome.failure is not None:
+        fail_with(span, outcome.failure.code, outcome.failure.message)
+    elif outcome.state == "interrupted":
+        fail_with(span, "interrupted")

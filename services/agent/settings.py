@@ -1,0 +1,26 @@
+"""What an operator may set of the agent service."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every default works in compose and embedded."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENT_", frozen=True, extra="ignore")
+
+    slots: int = Field(default=64, ge=1, le=1024)
+    """Runs that this replica carries at a time."""
+    waiting_room: int = Field(default=256, ge=1)
+    """Tasks held here while an earlier task of their session runs; above it they go back to the queue for a second."""
+    beat: timedelta = timedelta(seconds=3)
+    """How often tasks in hand are kept; well below the consumer's `ack_wait`."""
+    patience: timedelta = timedelta(seconds=60)
+    """How long a run waits for a service that does not answer before it fails."""
+    attempts: int = Field(default=5, ge=1)
+    """A run that is taken over so often without a step in between is buried."""
+    specs: Path | None = None
+    """A folder of agent files that are applied at start; None: they are applied from outside."""

@@ -1,0 +1,57 @@
+"""Telling clients what happens: events in order, kept in their stream, without holding the run up."""
+
+import asyncio
+import logging
+
+from nats import errors as nats_errors
+from nats.js import errors as js_errors
+from nats.js.api import PubAck
+
+from natscope.bus import Bus
+from natscope.contracts.event import HAPPENED, TaskEvent
+
+log = logging.getLogger(__name__)
+
+FLUSH_S = 5.0
+
+
+class Teller:
+    """The events of one task. Each has an id made of what it tells, so that after a crash nothing is told twice."""
+
+    def __init__(self, bus: Bus, task: str) -> None:
+        self._bus = bus
+        self._task = task
+        self._subject = HAPPENED.at(task)
+        self._pending: list[tuple[str, bytes, asyncio.Future[PubAck]]] = []
+
+    async def tell(self, what: TaskEvent, id: str) -> None:
+        """Publish an event; it is in the stream when `flush` has returned."""
+        told = what.model_copy(update={"id": id})
+        await self._publish(f"{self._task}:{id}", told.__pydantic_serializer__.to_json(told))
+
+    async def tell_delta(self, what: TaskEvent) -> None:
+        """Publish a piece of something that is told whole at its end."""
+        await self._publish(None, what.__pydantic_serializer__.to_json(what))
+
+    async def flush(self) -> None:
+        """Return when every event is kept; what was not acknowledged is published once more."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        futures = [future for _, _, future in pending]
+        await asyncio.wait(futures, timeout=FLUSH_S)
+        for mark, data, future in pending:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                continue
+            try:
+                await self._bus.js.publish(self._subject, data, headers={"Nats-Msg-Id": mark})
+            except (nats_errors.Error, js_errors.Error) as error:
+                log.warning("an event was not kept", extra={"task": self._task, "reason": repr(error)})
+
+    async def _publish(self, mark: str | None, data: bytes) -> None:
+        headers = {"Nats-Msg-Id": mark} if mark else None
+        if mark is None:
+            await self._bus.nc.publish(self._subject, data)
+            return
+        future = await self._bus.js.publish_async(self._subject, data, headers=headers)
+        self._pending.append((mark, data, future))

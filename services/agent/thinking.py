@@ -1,0 +1,135 @@
+"""Asking the model for one step, and telling what it writes while it writes."""
+
+from nats.aio.msg import Msg
+
+from natscope.bus import Bus
+from natscope.bus.envelope import read
+from natscope.contracts import event, model
+from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
+from natscope.contracts.message import Message, Role
+from services.agent.asking import insist
+from services.agent.loop import AskModel, State
+from services.agent.telling import Teller
+
+AFTER_THE_LIMIT = "The step limit is reached. Answer now with what you have; no tool can be called any more."
+
+
+def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
+    """Return what to ask the model for step `wanted`; the same for every attempt, so that it is paid once."""
+    agent = state.agent
+    task = state.started.task
+
+    def written(part: str, role: Role, text: str) -> Message:
+        at = state.started.at
+        return Message(id=f"{task.task_id}-{part}", name="system", role=role, content=plain(text), created_at=at)
+
+    hint = [written("limit", "user", AFTER_THE_LIMIT)] if wanted.last else []
+    return model.Chat(
+        request_id=f"{task.task_id}-m{wanted.step}",
+        model=agent.model,
+        messages=[written("system", "system", agent.system_prompt), *past, *state.messages, *hint],
+        tools=state.tools,
+        tool_choice="none" if wanted.last else "auto",
+        generation=agent.generation,
+        agent=agent.name,
+        session=task.lane,
+    )
+
+
+class Thinker:
+    """Asks the model gateway."""
+
+    def __init__(self, bus: Bus, *, patience_s: float) -> None:
+        self._bus = bus
+        self._patience_s = patience_s
+
+    async def think(self, state: State, past: list[Message], wanted: AskModel, teller: Teller) -> model.Chatted:
+        """Return the model's reply to step `wanted`; its tokens are told if the task asks for them.
+
+        Raises:
+            NatscopeError: the gateway has given up, or nobody answered.
+        """
+        asked = question(state, past, wanted)
+        task = state.started.task
+        start = event.ModelCallStart(task_id=task.task_id, step=wanted.step, model=asked.model)
+        await teller.tell(start, f"{wanted.step}.start")
+        if not task.stream:
+            return await self._ask(state, asked)
+        listener = _Listener(teller, task.task_id, wanted.step)
+        inbox = self._bus.nc.new_inbox()
+        subscription = await self._bus.nc.subscribe(inbox, cb=listener.hear)
+        try:
+            return await self._ask(state, asked.model_copy(update={"deltas_to": inbox}))
+        finally:
+            await subscription.unsubscribe()
+
+    async def forget(self, state: State, step: int) -> None:
+        """Say that the reply to `step` is no longer wanted."""
+        request = f"{state.started.task.task_id}-m{step}"
+        await self._bus.tell(model.CANCELLED, model.Cancelled(request_id=request), request)
+
+    async def _ask(self, state: State, asked: model.Chat) -> model.Chatted:
+        deadline = min(model.CHAT.deadline_s, state.agent.limits.deadline.total_seconds())
+        return await insist(self._bus, model.CHAT, asked, deadline_s=deadline, patience_s=self._patience_s)
+
+
+class _Listener:
+    """Turns a gateway's deltas into a task's events."""
+
+    def __init__(self, teller: Teller, task: str, step: int) -> None:
+        self._teller = teller
+        self._where = {"task_id": task, "step": step}
+        self._attempt = 1
+        self._next = 0
+        self._begun: set[int] = set()
+
+    async def hear(self, message: Msg) -> None:
+        delta = read(model.Delta, message.data, where="delta")
+        if delta.kind == "reset" or delta.attempt != self._attempt or delta.sequence < self._next:
+            self._attempt, self._begun = delta.attempt, set()
+            await self._teller.tell_delta(event.ModelReset.model_validate(self._where))
+        self._next = delta.sequence + 1
+        if delta.kind == "reset":
+            return
+        where = self._where | {"block": delta.block}
+        if delta.block not in self._begun:
+            self._begun.add(delta.block)
+            await self._teller.tell_delta(_started(delta, where))
+        if delta.text:
+            await self._teller.tell_delta(_PIECES[delta.kind].model_validate(where | {"delta": delta.text}))
+
+
+_PIECES: dict[str, type[event.TextDelta | event.ThinkingDelta | event.ToolCallDelta]] = {
+    "text": event.TextDelta,
+    "thinking": event.ThinkingDelta,
+    "tool_use": event.ToolCallDelta,
+}
+
+
+def _started(
+    delta: model.Delta, where: dict[str, object]
+) -> event.TextStart | event.ThinkingStart | event.ToolCallStart:
+    if delta.kind == "tool_use":
+        return event.ToolCallStart.model_validate(where | {"tool": delta.tool or ""})
+    kind = event.TextStart if delta.kind == "text" else event.ThinkingStart
+    return kind.model_validate(where)
+
+
+async def tell_reply(teller: Teller, task: str, step: int, reply: model.Chatted) -> None:
+    """Tell a whole reply: its blocks, then the end of the call."""
+    for index, block in enumerate(reply.message.content):
+        id = f"{step}.{index}.end"
+        match block:
+            case TextBlock():
+                await teller.tell(event.TextEnd(task_id=task, step=step, block=index, text=block.text), id)
+            case ThinkingBlock():
+                ended = event.ThinkingEnd(task_id=task, step=step, block=index, thinking=block.thinking)
+                await teller.tell(ended, id)
+            case ToolUseBlock():
+                await teller.tell(event.ToolCallEnd(task_id=task, step=step, block=index, call=block), id)
+            case _:
+                pass
+    end = event.ModelCallEnd(
+        task_id=task, step=step, model=reply.model, finish_reason=reply.finish_reason, usage=reply.usage
+    )
+    await teller.tell(end, f"{step}.end")

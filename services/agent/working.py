@@ -1,0 +1,226 @@
+"""Working: pulling tasks into free slots, keeping them alive, standing in line, and handing over at the end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from nats import errors as nats_errors
+from nats.aio.msg import Msg
+from nats.js import errors as js_errors
+from opentelemetry.trace import SpanKind
+
+from natscope.bus import Bus
+from natscope.bus.streams import FRONT, RUNS
+from natscope.contracts.errors import NatscopeError, Refused, RunFenced, Unavailable
+from natscope.contracts.task import SUBMIT, SUBMIT_IN
+from natscope.telemetry import names
+from natscope.telemetry.propagation import extract
+from services.agent.intake import Task, id_of, take
+from services.agent.pulling import Puller
+from services.agent.running import Runner
+from services.agent.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+LINE_S = (0.02, 0.5)
+"""Shortest and longest time between two looks at the line."""
+
+
+@dataclass
+class Worker:
+    """This replica's share of the work."""
+
+    bus: Bus
+    runner: Runner
+    settings: Settings
+    _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _waiting: int = 0
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: bool = True
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        self._own(self._beat())
+        front, runs = (Puller(self.bus, SUBMIT.stream, consumer) for consumer in (FRONT, RUNS))
+        await front.start()
+        await runs.start()
+        self._own(self._pull(front, self._admit))
+        for _ in range(self.settings.slots):
+            self._own(self._pull(runs, self._work))
+
+    async def stop(self) -> None:
+        """Hand every task in hand over to the other replicas, at once."""
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for message in self._in_hand.values():
+            await message.nak()
+        self._in_hand.clear()
+
+    async def _pull(self, puller: Puller, handle: Callable[[Msg], Awaitable[None]]) -> None:
+        while self._open:
+            try:
+                message = await puller.next()
+            except NatscopeError as error:
+                log.warning("pulling is tried again", extra={"reason": error.message})
+                await asyncio.sleep(RETRY_S)
+                continue
+            if message is not None:
+                await self._guarded(handle(message), message)
+
+    async def _guarded(self, work: Awaitable[None], message: Msg) -> None:
+        """Carry on with the next task whatever this one brings; it is delivered again, and buried if it goes on so."""
+        try:
+            await work
+        except Exception:
+            log.exception("a task broke its worker", extra={"subject": message.subject})
+            self._in_hand.pop(message.reply, None)
+            await message.nak(RETRY_S)
+
+    async def _admit(self, message: Msg) -> None:
+        """Put a task that came without a line in line with its session."""
+        sender = extract(message.headers)
+        with self.bus.telemetry.span(
+            f"process {SUBMIT.template}",
+            kind=SpanKind.CONSUMER,
+            attributes=_attributes(SUBMIT.template, message, FRONT),
+            parent=sender,
+            links=(sender,) if sender else (),
+        ):
+            try:
+                task = await take(self.bus, message)
+                mark = f"front:{task.id}:{task.digest[:12]}"
+                await self.bus.submit(SUBMIT_IN, task.submit, task.agent, task.submit.lane, message_id=mark)
+            except Refused as error:
+                await self._bury(message, error)
+            except NatscopeError as error:
+                log.warning("a task could not be admitted yet", extra={"reason": error.message})
+                await message.nak(RETRY_S)
+                return
+            await message.ack()
+
+    async def _work(self, message: Msg) -> None:
+        self._in_hand[message.reply] = message
+        try:
+            task = await take(self.bus, message)
+        except Refused as error:
+            await self._bury(message, error)
+            await self._done(message)
+            return
+        except NatscopeError as error:
+            await self._later(message, error)
+            return
+        if task.alone or await self._is_first(task, message):
+            await self._run(task, message)
+        elif self._waiting >= self.settings.waiting_room:
+            await self._later(message, None)
+        else:
+            self._own(self._guarded(self._wait_in_line(task, message), message))
+
+    async def _wait_in_line(self, task: Task, message: Msg) -> None:
+        self._waiting += 1
+        pause = LINE_S[0]
+        try:
+            while not await self._is_first(task, message):
+                moved = self._moved
+                try:
+                    async with asyncio.timeout(pause):
+                        await moved.wait()
+                except TimeoutError:
+                    pause = min(pause * 2, LINE_S[1])
+        finally:
+            self._waiting -= 1
+        await self._run(task, message)
+
+    async def _is_first(self, task: Task, message: Msg) -> bool:
+        """Return whether no earlier task of the session is unfinished: those stay in the stream until they are."""
+        line = SUBMIT_IN.at("any", task.submit.lane).replace(".any.", ".*.")
+        try:
+            found = await self.bus.js.get_msg(SUBMIT_IN.stream, seq=1, subject=line, next=True, direct=True)
+        except js_errors.NotFoundError:
+            return True
+        except (nats_errors.Error, js_errors.Error):
+            return False
+        return int(found.seq or 0) >= message.metadata.sequence.stream
+
+    async def _run(self, task: Task, message: Msg) -> None:
+        sender = extract(message.headers)
+        deliveries = message.metadata.num_delivered
+        if deliveries > 1:
+            self.bus.telemetry.count(names.RUN_REDELIVERIES, 1, {names.AGENT: task.agent})
+        with self.bus.telemetry.span(
+            f"process {SUBMIT_IN.template}",
+            kind=SpanKind.CONSUMER,
+            attributes=_attributes(SUBMIT_IN.template, message, RUNS) | {names.TASK_ID: task.id},
+            parent=sender,
+            links=(sender,) if sender else (),
+        ):
+            try:
+                outcome = await self.runner.run(task, fresh=deliveries == 1)
+            except RunFenced:
+                log.info("the run is held by another process", extra={"task": task.id})
+                self._in_hand.pop(message.reply, None)
+                return
+            except Refused as error:
+                await self._bury(message, error)
+            except Unavailable as error:
+                await self._later(message, error)
+                return
+            else:
+                if outcome.failure is not None and outcome.failure.code == "run_poisoned":
+                    await self._bury(message, outcome.failure.error())
+        await self._done(message)
+
+    async def _done(self, message: Msg) -> None:
+        await message.ack()
+        self._in_hand.pop(message.reply, None)
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def _later(self, message: Msg, error: NatscopeError | None) -> None:
+        if error is not None:
+            log.warning("a task goes back to the queue", extra={"reason": error.message})
+        await message.nak(RETRY_S)
+        self._in_hand.pop(message.reply, None)
+
+    async def _bury(self, message: Msg, error: NatscopeError) -> None:
+        log.error("a task is buried", extra={"code": error.code, "reason": error.message})
+        deliveries = message.metadata.num_delivered
+        task_id = str(error.details.get("task_id") or id_of(message))
+        await self.runner.bury(task_id, message.subject, message.data, error, deliveries)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.beat.total_seconds())
+            for message in list(self._in_hand.values()):
+                try:
+                    await message.in_progress()
+                except nats_errors.Error as error:
+                    log.warning("a task could not be kept", extra={"reason": repr(error)})
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a worker died", exc_info=task.exception())
+
+
+def _attributes(template: str, message: Msg, group: str) -> dict[str, str | int]:
+    return {
+        names.MESSAGING_SYSTEM: "nats",
+        names.MESSAGING_OPERATION: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_DESTINATION: message.subject,
+        names.MESSAGING_TEMPLATE: template,
+        names.MESSAGING_GROUP: group,
+        names.MESSAGING_STREAM: SUBMIT.stream,
+        names.MESSAGING_DELIVERIES: message.metadata.num_delivered,
+    }

@@ -1,0 +1,261 @@
+"""A task, from its subject to its outcome, with the real agent service on a real server."""
+
+import asyncio
+import json
+
+import pytest
+
+from natscope.contracts import agent as agents
+from natscope.contracts import model
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.errors import AgentNotFound, ModelNotFound
+from natscope.contracts.event import HAPPENED
+from natscope.contracts.run import JOURNALED
+from natscope.contracts.task import INTERRUPT, Interrupt, Submit
+from tests.integration.agent.house import SPEC, House, adds_then_answers, call, house, reply
+
+
+async def _kept(here: House, stream: str, subject: str) -> list[bytes]:
+    subscription = await here.bus.js.subscribe(subject, stream=stream, ordered_consumer=True)
+    found: list[bytes] = []
+    try:
+        while True:
+            found.append((await subscription.next_msg(timeout=0.3)).data)
+    except TimeoutError:
+        await subscription.unsubscribe()
+        return found
+
+
+class TestATask:
+    async def test_is_answered_with_what_the_tool_returned(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("What is 2+2?")
+            assert (outcome.state, outcome.text) == ("completed", "It is 4.")
+            assert (outcome.model_calls, outcome.tool_calls) == (2, 1)
+            assert outcome.usage.input_tokens == 20
+
+    async def test_may_be_plain_text_on_the_short_subject(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            ends = await here.bus.nc.subscribe("task.finished.*")
+            await here.bus.nc.publish("task.submit.assistant", b"What is 2+2?")
+            told = json.loads((await ends.next_msg(timeout=10)).data)
+            assert told["text"] == "It is 4."
+
+    async def test_may_be_asked_and_waited_for(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            told = await here.bus.nc.request("agent.ask.assistant", b"What is 2+2?", timeout=10)
+            assert json.loads(told.data)["text"] == "It is 4."
+
+    async def test_asked_as_a_stream_replies_events_then_the_outcome_then_an_empty_message(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            inbox = here.bus.nc.new_inbox()
+            replies = await here.bus.nc.subscribe(inbox)
+            await here.bus.nc.publish("agent.ask.assistant", b'{"content": "2+2?", "stream": true}', reply=inbox)
+            got: list[dict[str, object]] = []
+            while True:
+                message = await replies.next_msg(timeout=10)
+                if not message.data:
+                    break
+                got.append(json.loads(message.data))
+            assert message.headers is None
+            assert got[0]["type"] == "reply_start"
+            assert "text_delta" in {event.get("type") for event in got}
+            assert got[-1]["text"] == "It is 4."
+
+    async def test_tells_each_step_as_an_event_once_and_in_order(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("What is 2+2?")
+            events = [json.loads(data) for data in await _kept(here, "EVENTS", HAPPENED.at(outcome.task_id))]
+            assert [event["type"] for event in events] == [
+                "reply_start", "model_call_start", "tool_call_end", "model_call_end", "tool_result",
+                "model_call_start", "text_end", "model_call_end", "reply_end",
+            ]  # fmt: skip
+
+    async def test_leaves_a_journal_of_deltas(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("What is 2+2?")
+            entries = [json.loads(data) for data in await _kept(here, "JOURNAL", JOURNALED.at(outcome.task_id))]
+            assert [entry["entry"] for entry in entries] == [
+                "started", "model_replied", "tool_returned", "model_replied", "ended",
+            ]  # fmt: skip
+
+    async def test_is_remembered_with_its_calls_and_results(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            await here.run("What is 2+2?", session="s1")
+            assert [message.role for message in here.sessions["s1"]] == ["user", "assistant", "tool", "assistant"]
+            await here.run("And again?", session="s1")
+            assert [message.role for message in here.asked[-1].messages][:5] == [
+                "system", "user", "assistant", "tool", "assistant",
+            ]  # fmt: skip
+
+    async def test_submitted_twice_runs_once(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            body = await here.submit("What is 2+2?")
+            await here.outcome(body.task_id)
+            await here.bus.nc.publish(f"task.submit.assistant.{body.task_id}", body.model_dump_json().encode())
+            await asyncio.sleep(0.5)
+            assert (len(here.asked), len(here.called)) == (2, 1)
+
+    async def test_whose_id_is_used_again_with_another_body_is_buried_and_the_first_stands(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            first = await here.run("What is 2+2?", task_id="twice")
+            other = Submit(task_id="twice", content="What is 3+3?").model_dump_json().encode()  # pyright: ignore[reportArgumentType]
+            await here.bus.nc.publish("task.submit.assistant.twice", other)
+            await asyncio.sleep(0.5)
+            buried = [json.loads(data) for data in await _kept(here, "DLQ", "task.buried.twice")]
+            assert buried[0]["failure"]["code"] == "task_conflict"
+            assert await here.outcome("twice") == first
+
+    async def test_for_an_unknown_agent_fails_and_says_so(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("Hello", agent="nobody")
+            assert outcome.failure is not None
+            assert outcome.failure.code == AgentNotFound.code
+            with pytest.raises(AgentNotFound, match="nobody"):
+                await here.bus.ask(agents.ASK, Submit.model_validate({"content": "Hello"}), "nobody")
+
+    async def test_that_is_malformed_json_fails_with_the_reason(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            ends = await here.bus.nc.subscribe("task.finished.*")
+            await here.bus.nc.publish("task.submit.assistant", b'{"content": ')
+            told = json.loads((await ends.next_msg(timeout=10)).data)
+            assert told["failure"]["code"] == "body_invalid"
+            assert "JSON" in told["failure"]["message"]
+
+    async def test_whose_model_is_unknown_fails_with_the_gateways_error(self, nats_url: str) -> None:
+        async def unknown(asked: model.Chat) -> model.Chatted:
+            raise ModelNotFound(f"no alias {asked.model!r}", remedy="see `natscope models`")
+
+        async with house(nats_url) as here:
+            here.mind = unknown
+            outcome = await here.run("Hello")
+            assert outcome.failure is not None
+            assert (outcome.state, outcome.failure.code) == ("failed", "model_not_found")
+            assert outcome.failure.remedy == "see `natscope models`"
+
+
+class TestTheLoop:
+    async def test_calls_of_one_reply_run_at_the_same_time(self, nats_url: str) -> None:
+        async def two(asked: model.Chat) -> model.Chatted:
+            if asked.messages[-1].role == "tool":
+                return reply(str(len(asked.messages[-1].content)))
+            one = ToolUseBlock(id="a", name="add", input={"a": 1, "b": 1})
+            return call(one, one.model_copy(update={"id": "b"}))
+
+        async with house(nats_url) as here:
+            here.mind, here.tool_delay_s = two, 0.5
+            began = asyncio.get_running_loop().time()
+            outcome = await here.run("Both")
+            assert outcome.text == "2"
+            assert asyncio.get_running_loop().time() - began < 0.95
+
+    async def test_at_the_step_limit_answers_once_more_without_tools(self, nats_url: str) -> None:
+        async def never_done(asked: model.Chat) -> model.Chatted:
+            if asked.tool_choice == "none":
+                return reply("This is all I found.")
+            return call(ToolUseBlock(id="x", name="add", input={"a": 1, "b": 1}))
+
+        limited = AgentSpec.model_validate(SPEC.model_dump() | {"limits": {"max_steps": 3}})
+        async with house(nats_url, limited) as here:
+            here.mind = never_done
+            outcome = await here.run("Go on for ever")
+            assert (outcome.state, outcome.limit) == ("limited", "max_steps")
+            assert outcome.text == "This is all I found."
+            assert len(here.called) == 3
+
+    async def test_an_unknown_tool_is_told_to_the_model_with_the_known_ones(self, nats_url: str) -> None:
+        async def wrong_first(asked: model.Chat) -> model.Chatted:
+            if asked.messages[-1].role == "tool":
+                return reply(asked.messages[-1].content[0].output[0].text)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+            return call(ToolUseBlock(id="x", name="subtract", input={}))
+
+        async with house(nats_url) as here:
+            here.mind = wrong_first
+            assert (await here.run("Go")).text == "There is no tool 'subtract'. The tools are: add."
+
+    async def test_a_call_cut_by_the_token_limit_is_not_executed(self, nats_url: str) -> None:
+        async def cut(asked: model.Chat) -> model.Chatted:
+            if asked.messages[-1].role == "tool":
+                return reply("understood")
+            return call(ToolUseBlock(id="x", name="add", input={"a": 1, "b": 1})).model_copy(
+                update={"finish_reason": "length"}
+            )
+
+        async with house(nats_url) as here:
+            here.mind = cut
+            assert (await here.run("Go")).text == "understood"
+            assert here.called == []
+
+    async def test_a_denied_agent_runs_no_tool(self, nats_url: str) -> None:
+        denied = AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"mode": "deny"}})
+        async with house(nats_url, denied) as here:
+            outcome = await here.run("What is 2+2?")
+            assert here.called == []
+            assert "may not call" in outcome.text
+
+
+class TestInterrupting:
+    async def test_stops_a_running_tool_and_closes_the_call(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 30
+            body = await here.submit("What is 2+2?", session="s")
+            await here.began.wait()
+            await here.bus.submit(INTERRUPT, Interrupt(reason="enough"), body.task_id, message_id="i")
+            outcome = await here.outcome(body.task_id, within_s=3)
+            assert outcome.state == "interrupted"
+            assert here.sessions["s"][-1].content[0].state == "interrupted"  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            assert here.cancelled == [f"tool.cancelled.{body.task_id}-t1-0"]
+
+    async def test_leaves_the_session_usable(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 30
+            body = await here.submit("What is 2+2?", session="s")
+            await here.began.wait()
+            await here.bus.submit(INTERRUPT, Interrupt(), body.task_id, message_id="i")
+            await here.outcome(body.task_id)
+            here.tool_delay_s = 0
+            assert (await here.run("Again", session="s")).state == "completed"
+
+    async def test_reaches_a_task_that_still_waits(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 1
+            first = await here.submit("What is 2+2?", session="s")
+            second = await here.submit("What is 2+2?", session="s")
+            await here.bus.submit(INTERRUPT, Interrupt(), second.task_id, message_id="i")
+            assert (await here.outcome(first.task_id)).state == "completed"
+            assert (await here.outcome(second.task_id)).state == "interrupted"
+            assert len(here.called) == 1
+
+
+class TestASession:
+    async def test_runs_its_tasks_one_at_a_time_in_the_order_accepted(self, nats_url: str) -> None:
+        async with house(nats_url, agents=2) as here:
+            here.tool_delay_s = 0.05
+            bodies = [await here.submit(f"task {n}", session="line") for n in range(8)]
+            await asyncio.gather(*(here.outcome(body.task_id) for body in bodies))
+            asked = [message.text for message in here.sessions["line"] if message.role == "user"]
+            assert asked == [f"task {n}" for n in range(8)]
+
+    async def test_keeps_its_order_from_the_short_subject_too(self, nats_url: str) -> None:
+        async with house(nats_url, agents=2) as here:
+            for n in range(8):
+                body = json.dumps({"task_id": f"n{n}", "session": "line", "content": f"task {n}"}).encode()
+                await here.bus.js.publish("task.submit.assistant", body)
+            await asyncio.gather(*(here.outcome(f"n{n}") for n in range(8)))
+            asked = [message.text for message in here.sessions["line"] if message.role == "user"]
+            assert asked == [f"task {n}" for n in range(8)]
+
+    async def test_delays_no_other_session(self, nats_url: str) -> None:
+        async def slow_for_some(asked: model.Chat) -> model.Chatted:
+            if asked.session == "slow":
+                await asyncio.sleep(1.5)
+            return await adds_then_answers(asked)
+
+        async with house(nats_url) as here:
+            here.mind = slow_for_some
+            slow = [await here.submit("slow", session="slow") for _ in range(70)]
+            outcome = await asyncio.wait_for(here.run("quick", session="quick"), timeout=1.4)
+            assert outcome.state == "completed"
+            for body in slow:
+                await here.bus.submit(INTERRUPT, Interrupt(), body.task_id, message_id=f"i{body.task_id}")
