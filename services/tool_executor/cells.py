@@ -141,6 +141,14 @@ class Cell(Protocol):
         """
         ...
 
+    async def has_file(self, path: str) -> bool:
+        """Return whether there is a regular file at `path`.
+
+        Raises:
+            CellLost
+        """
+        ...
+
     async def list_files(self) -> tuple[FileFacts, ...]:
         """Return the regular files of the workspace.
 

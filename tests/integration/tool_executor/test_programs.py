@@ -1,5 +1,6 @@
 """What a program finds in a cell, and how its end is told; the same for every backend."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -97,8 +98,6 @@ class TestShell:
 
 class TestCancelling:
     async def test_a_cancelled_run_is_stopped_and_the_cell_stays_usable(self, cell: Cell, run: Run) -> None:
-        import asyncio
-
         started = asyncio.Event()
 
         async def hear(stream: Stream, text: str) -> None:

@@ -1,0 +1,58 @@
+"""Puts the tool executor together."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from natscope.bus import BusSettings, Ledger, Room, open_room
+from natscope.bus.streams import CALLS
+from natscope.contracts import tool
+from natscope.telemetry import Telemetry, telemetry_for
+from services.tool_executor.backends import choose_backend
+from services.tool_executor.calls import Calls
+from services.tool_executor.cells import Backend
+from services.tool_executor.handlers import doors, listen
+from services.tool_executor.housekeeping import housekeeping
+from services.tool_executor.sessions import Sessions
+from services.tool_executor.settings import Settings
+from services.tool_executor.tools import TOOLS
+
+NAME = tool.CALL.room
+DESCRIPTION = "Runs foreign code in cells and answers for every built-in tool."
+
+
+@asynccontextmanager
+async def app(
+    settings: Settings | None = None, *, bus: BusSettings | None = None, telemetry: Telemetry | None = None
+) -> AsyncGenerator[Room]:
+    """Run the tool executor for as long as the body runs; at the end no cell of it is left."""
+    settings = settings or Settings()
+    telemetry = telemetry or telemetry_for(NAME)
+    backend = await choose_backend(settings, instance=telemetry.instance)
+    sessions = Sessions(backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
+    try:
+        async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
+            calls = _calls(room, settings, sessions, backend)
+            async with housekeeping(backend, sessions, room.instance.lives, idle_after=settings.idle_after):
+                await listen(room.bus, calls, sessions)
+                await room.serve(doors(room.bus, calls, listed=_listed(room, backend), workers=settings.workers))
+                yield room
+    finally:
+        await sessions.close()
+        await backend.close()
+
+
+def _calls(room: Room, settings: Settings, sessions: Sessions, backend: Backend) -> Calls:
+    return Calls(
+        settings,
+        sessions,
+        backend=backend.name,
+        once=Ledger(room.bus, room.instance, bucket=CALLS, answer=tool.Called),
+        media=room.bus.blobs,
+        say=room.bus.say,
+        telemetry=room.bus.telemetry,
+    )
+
+
+def _listed(room: Room, backend: Backend) -> tool.Listed:
+    specs = [found.spec for found in TOOLS.values()]
+    return tool.Listed(host=NAME, instance=room.instance.id, tools=specs, backend=backend.name)

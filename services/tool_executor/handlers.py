@@ -1,0 +1,35 @@
+"""The doors of the tool executor."""
+
+from nats.aio.msg import Msg
+
+from natscope.bus import Bus, Doors
+from natscope.contracts import tool
+from services.tool_executor.calls import Calls
+from services.tool_executor.sessions import Sessions
+from services.tool_executor.tools import TOOLS
+
+
+def doors(bus: Bus, calls: Calls, *, listed: tool.Listed, workers: int) -> Doors:
+    """Return `tool.call.<tool>` for each built-in tool, and `tool.list`."""
+    found = Doors(bus)
+    for name in TOOLS:
+        found.answers(tool.CALL, key=name, workers=workers)(calls.carry_out)
+
+    @found.answers(tool.LIST, queue="")
+    async def tools(_: tool.List) -> tool.Listed:
+        return listed
+
+    return found
+
+
+async def listen(bus: Bus, calls: Calls, sessions: Sessions) -> None:
+    """Hear from now on which calls are no longer wanted and which sessions are over; every replica does."""
+
+    async def cancelled(message: Msg) -> None:
+        calls.cancel(*tool.CANCELLED.keys_in(message.subject))
+
+    async def ended(message: Msg) -> None:
+        await sessions.end(*tool.ENDED.keys_in(message.subject))
+
+    await bus.nc.subscribe(tool.CANCELLED.wildcard, cb=cancelled)
+    await bus.nc.subscribe(tool.ENDED.wildcard, cb=ended)

@@ -1,0 +1,86 @@
+"""Turn the outcome of a run into what a model reads."""
+
+import signal
+
+from pydantic import JsonValue
+
+from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
+from services.tool_executor.cells import Outcome
+
+
+def result_of(call: ToolUseBlock, outcome: Outcome, *, backend: str, new_workspace: bool) -> ToolResultBlock:
+    """Return the result block: standard output, standard error, and how the program ended if not well."""
+    output: list[ContentBlock] = []
+    if outcome.stdout.text:
+        output.append(TextBlock(text=outcome.stdout.text))
+    if outcome.stderr.text:
+        output.append(TextBlock(text=f"[stderr]\n{outcome.stderr.text}"))
+    ending = ending_of(outcome)
+    if ending is not None:
+        output.append(TextBlock(text=f"[{ending}]"))
+    if not output:
+        output.append(TextBlock(text="[no output]"))
+    return ToolResultBlock(
+        id=call.id,
+        name=call.name,
+        output=output,
+        state=_state(outcome),
+        metadata=_metadata(outcome, backend=backend, new_workspace=new_workspace),
+    )
+
+
+def lost_result(call: ToolUseBlock, *, backend: str, why: str) -> ToolResultBlock:
+    """Return the result of a program that had begun and whose outcome is not known."""
+    text = (
+        f"[outcome unknown: {why}. The program had begun and was not run again."
+        " Its workspace is gone; the next call starts in an empty one]"
+    )
+    return ToolResultBlock(
+        id=call.id, name=call.name, output=[TextBlock(text=text)], state="unknown", metadata={"backend": backend}
+    )
+
+
+def interrupted_result(call: ToolUseBlock) -> ToolResultBlock:
+    """Return the result of a call that was stopped because nobody wanted it any more."""
+    text = "[stopped: the call is no longer wanted]"
+    return ToolResultBlock(id=call.id, name=call.name, output=[TextBlock(text=text)], state="interrupted")
+
+
+def ending_of(outcome: Outcome) -> str | None:
+    """Return in words how the program ended, or None if it ended well."""
+    if outcome.timed_out:
+        return f"stopped: over the time limit after {outcome.duration.total_seconds():.1f} s"
+    if outcome.cancelled:
+        return "stopped: the call is no longer wanted"
+    if outcome.out_of_memory and not outcome.succeeded:
+        return "killed: out of memory"
+    if outcome.signal is not None:
+        return f"killed by {_name_of(outcome.signal)}"
+    return None if outcome.exit_code == 0 else f"exit code {outcome.exit_code}"
+
+
+def _state(outcome: Outcome) -> ResultState:
+    if outcome.cancelled:
+        return "interrupted"
+    return "success" if outcome.succeeded else "error"
+
+
+def _metadata(outcome: Outcome, *, backend: str, new_workspace: bool) -> dict[str, JsonValue]:
+    return {
+        "backend": backend,
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "timed_out": outcome.timed_out,
+        "out_of_memory": outcome.out_of_memory,
+        "duration_ms": round(outcome.duration.total_seconds() * 1000, 1),
+        "cpu_ms": round(outcome.cpu_s * 1000, 1),
+        "dropped_bytes": {"stdout": outcome.stdout.dropped_bytes, "stderr": outcome.stderr.dropped_bytes},
+        "new_workspace": new_workspace,
+    }
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,129 @@
+"""One cell per session: opened on first use, used by one call at a time, removed when the session is over or idle."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from natscope.contracts.errors import Overloaded
+from services.tool_executor.cells import Backend, Cell, CellLost
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Workspace:
+    """A session's cell as its calls see it."""
+
+    cell: Cell
+    placed: set[str] = field(default_factory=set[str])
+    """Names of attached files that are known to be there."""
+    runs: int = 0
+
+
+@dataclass
+class _Seat:
+    """A session's place among the cells, whether it has one at the moment or not."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    workspace: Workspace | None = None
+    waiting: int = 0
+    used_at: float = 0.0
+
+
+class Sessions:
+    """The cells of this process, by session."""
+
+    def __init__(self, backend: Backend, *, max_cells: int, idle_after: timedelta) -> None:
+        self._backend = backend
+        self._max_cells = max_cells
+        self._idle_after_s = idle_after.total_seconds()
+        self._seats: dict[str, _Seat] = {}
+        self._opening = 0
+
+    @asynccontextmanager
+    async def workspace(self, session: str) -> AsyncGenerator[Workspace]:
+        """Give the session's workspace to the body, alone; a lost cell is thrown away and the next call gets a new one.
+
+        Raises:
+            Overloaded: every cell is in use by another session.
+            SandboxUnavailable: no cell can be made.
+        """
+        seat = self._seats.setdefault(session, _Seat())
+        seat.waiting += 1
+        try:
+            async with seat.turn:
+                workspace = await self._ensure(session, seat)
+                try:
+                    yield workspace
+                finally:
+                    workspace.runs += 1
+                    seat.used_at = time.monotonic()
+                    if workspace.cell.lost:
+                        await self._vacate(seat)
+        finally:
+            seat.waiting -= 1
+            self._forget(session, seat)
+
+    async def end(self, session: str) -> None:
+        """Remove the session's cell and files; a program that runs in it is stopped."""
+        seat = self._seats.get(session)
+        if seat is not None and seat.workspace is not None:
+            await self._vacate(seat)
+            self._forget(session, seat)
+            log.info("session ended", extra={"session": session})
+
+    async def cull(self) -> int:
+        """Remove the cells that were not used for too long and return how many there were."""
+        now = time.monotonic()
+        idle = [name for name, seat in self._seats.items() if _idle(seat) and now - seat.used_at > self._idle_after_s]
+        for session in idle:
+            await self.end(session)
+        return len(idle)
+
+    async def close(self) -> None:
+        """Remove every cell."""
+        seats = [seat for seat in self._seats.values() if seat.workspace is not None]
+        await asyncio.gather(*(self._vacate(seat) for seat in seats), return_exceptions=True)
+
+    async def _ensure(self, session: str, seat: _Seat) -> Workspace:
+        if seat.workspace is not None and seat.workspace.cell.lost:
+            await self._vacate(seat)
+        if seat.workspace is None:
+            await self._make_room()
+            self._opening += 1
+            try:
+                seat.workspace = Workspace(await self._backend.open_cell(session))
+            finally:
+                self._opening -= 1
+        return seat.workspace
+
+    async def _make_room(self) -> None:
+        taken = [(name, seat) for name, seat in self._seats.items() if seat.workspace is not None]
+        if len(taken) + self._opening < self._max_cells:
+            return
+        idle = [(seat.used_at, name) for name, seat in taken if _idle(seat)]
+        if not idle:
+            raise Overloaded(
+                f"all {self._max_cells} cells are in use",
+                remedy="ask again later, or raise TOOL_EXECUTOR_MAX_CELLS or the number of tool executors",
+            )
+        await self.end(min(idle)[1])
+
+    async def _vacate(self, seat: _Seat) -> None:
+        workspace, seat.workspace = seat.workspace, None
+        if workspace is not None:
+            with contextlib.suppress(CellLost):
+                await workspace.cell.close()
+
+    def _forget(self, session: str, seat: _Seat) -> None:
+        if seat.workspace is None and seat.waiting == 0 and self._seats.get(session) is seat:
+            del self._seats[session]
+
+
+def _idle(seat: _Seat) -> bool:
+    return seat.workspace is not None and seat.waiting == 0
