@@ -11,7 +11,7 @@ from natscope.contracts.errors import HubNotFound, Overloaded
 from natscope.contracts.hub import SAID, Hub, Member, Said
 from natscope.contracts.message import Message
 from services.memory.log import Entry, Log, Moved, pages
-from services.memory.reading import Enough, Heard, Reading, read_back
+from services.memory.reading import Heard, Reading, Wanted, read_back
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +117,7 @@ class Hubs:
                     found[entry.key.partition(".")[2]] = membership
         return found
 
-    async def newest(
-        self, hub: str, membership: Membership, *, wanted: int | None, enough: Enough, upto: int | None = None
-    ) -> Reading:
+    async def newest(self, hub: str, membership: Membership, wanted: Wanted, *, upto: int | None = None) -> Reading:
         """Return what the member heard last in the hub: not what it said itself, and no one's thoughts."""
         first, end = membership.spans[0].after, membership.spans[-1].upto
         if end is not None:
@@ -129,9 +127,9 @@ class Hubs:
             said = _said(entry, hub) if membership.hears(entry.sequence) else None
             if said is None or said.session == membership.session:
                 return []
-            return [Heard(message, entry.at_ns, entry.sequence) for message in _aloud(said.message)]
+            return [Heard(message, entry.at_ns) for message in _aloud(said.message)]
 
-        reading = await read_back(self._said, hub, parse, wanted=wanted, enough=enough, after=first, upto=upto)
+        reading = await read_back(self._said, hub, parse, wanted, after=first, upto=upto)
         return reading._replace(last=max(reading.last, first))
 
     async def forget(self, session: str) -> int:

@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 
 PAGE = 256
 """Entries that are read at once."""
+FIRST_PAGE = 64
+"""Entries that are read at least, before it is known how many there are."""
 
 
 class Entry(NamedTuple):
@@ -80,7 +82,7 @@ async def newest(
     They are at least `wanted`, or all there are; None wants all. A long log is not read whole: where the newest ones
     begin is found by halving.
     """
-    page = await log.page(pattern, after=after, limit=PAGE if wanted is None else max(wanted, PAGE))
+    page = await log.page(pattern, after=after, limit=PAGE if wanted is None else max(wanted, FIRST_PAGE))
     found = list(page.entries)
     older = 0
     if page.pending and found and (upto is None or found[-1].sequence < upto):
@@ -96,9 +98,7 @@ async def newest(
     return [entry for entry in found if upto is None or entry.sequence <= upto], older
 
 
-async def _start(
-    log: Log, pattern: str, low: int, behind_low: int, wanted: int, upto: int | None
-) -> tuple[int, int]:
+async def _start(log: Log, pattern: str, low: int, behind_low: int, wanted: int, upto: int | None) -> tuple[int, int]:
     """Return a sequence behind which at least `wanted` entries are, but not many more, and how many they are."""
     least = max(wanted, 1)
     if upto is not None:

@@ -9,13 +9,13 @@ from natscope.contracts import hub, memory
 from natscope.contracts.blocks import ContentBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
-from services.memory.cut import Piece, cut, tokens_of
+from services.memory.cut import BYTES_PER_TOKEN, Piece, cut, tokens_of
 from services.memory.hubs import Hubs
-from services.memory.reading import Enough, Heard, Reading
+from services.memory.reading import ALL, Heard, Reading, Wanted
 from services.memory.sessions import Sessions, not_found
 
-FIRST_READ = 64
-"""Entries read at first where it is not known how many will be needed."""
+FIRST_SEARCHED = 256
+"""Messages that a search reads at first."""
 
 
 class _All(NamedTuple):
@@ -40,8 +40,7 @@ class Memory:
 
     async def recall(self, ask: memory.Recall) -> memory.Recalled:
         """Give the latest messages; a session that does not exist has none."""
-        wanted = ask.last if ask.last is not None else None if ask.token_budget is None else FIRST_READ
-        said = await self._said(ask.session, wanted=wanted, enough=_fills(ask.last, ask.token_budget), upto=ask.upto)
+        said = await self._said(ask.session, _wanted(ask.last, ask.token_budget), upto=ask.upto)
         messages = cut(said.pieces, last=ask.last, token_budget=ask.token_budget)
         dropped = said.unread + len(said.pieces) - len(messages)
         return memory.Recalled(messages=messages, position=said.position, dropped=dropped)
@@ -53,7 +52,7 @@ class Memory:
         def enough(heard: Sequence[Heard]) -> bool:
             return sum(_holds(one.message, words) for one in heard) >= ask.limit
 
-        said = await self._said(ask.session, wanted=FIRST_READ, enough=enough)
+        said = await self._said(ask.session, Wanted(enough, messages=FIRST_SEARCHED))
         found = [piece.message for piece in reversed(said.pieces) if _holds(piece.message, words)]
         return memory.Found(messages=found[: ask.limit])
 
@@ -90,19 +89,17 @@ class Memory:
         """Name hubs and their members."""
         return hub.Listed(hubs=await self._hubs.listed(session=ask.session, hub=ask.hub))
 
-    async def _said(self, session: str, *, wanted: int | None, enough: Enough, upto: Position | None = None) -> _All:
+    async def _said(self, session: str, wanted: Wanted, *, upto: Position | None = None) -> _All:
         """Read the session and its hubs at the same time; where it is in none, that costs nothing more."""
         own, places = await asyncio.gather(
-            self._sessions.newest(session, wanted=wanted, enough=enough, upto=upto.session if upto else None),
+            self._sessions.newest(session, wanted, upto=upto.session if upto else None),
             self._hubs.of(session),
         )
         if upto is not None:
             places = {name: place for name, place in places.items() if name in upto.hubs}
         readings = await asyncio.gather(
             *(
-                self._hubs.newest(
-                    name, place, wanted=wanted, enough=enough, upto=upto.hubs[name] if upto is not None else None
-                )
+                self._hubs.newest(name, place, wanted, upto=upto.hubs[name] if upto else None)
                 for name, place in places.items()
             )
         )
@@ -130,13 +127,18 @@ def _timed(source: str, reading: Reading) -> Iterator[tuple[int, str, Message]]:
         yield at, source, one.message
 
 
-def _fills(last: int | None, token_budget: int | None) -> Enough:
+def _wanted(last: int | None, token_budget: int | None) -> Wanted:
+    if last is None and token_budget is None:
+        return ALL
+
     def enough(heard: Sequence[Heard]) -> bool:
         if last is not None and len(heard) >= last:
             return True
         return token_budget is not None and sum(tokens_of(one.message) for one in heard) > token_budget
 
-    return enough
+    return Wanted(
+        enough, messages=last, size_bytes=None if token_budget is None else token_budget * BYTES_PER_TOKEN * 2
+    )
 
 
 def _holds(message: Message, words: Sequence[str]) -> bool:

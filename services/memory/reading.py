@@ -1,10 +1,16 @@
 """Reading logs backwards, until there is enough."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from natscope.contracts.message import Message
 from services.memory.log import Entry, Log, newest
+
+FIRST_READ = 16
+"""Entries read at least where only bytes can be guessed."""
+ENTRY_BYTES = 2_000
+"""A usual entry, for a first guess."""
 
 
 class Heard(NamedTuple):
@@ -12,7 +18,6 @@ class Heard(NamedTuple):
 
     message: Message
     at_ns: int
-    sequence: int
     before: int | None = None
     """How many messages of the log came before it, where that is known."""
 
@@ -27,29 +32,49 @@ class Reading(NamedTuple):
     """Sequence of the last entry that was read; 0 if there was none."""
 
 
-Enough = Callable[[Sequence[Heard]], bool]
-Parse = Callable[[Entry], list[Heard]]
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """When a reader has enough, and a guess of how far back that is; no guess: all is wanted."""
+
+    enough: Callable[[Sequence[Heard]], bool] = lambda _: False
+    messages: int | None = None
+    size_bytes: int | None = None
+
+    @property
+    def entries(self) -> int | None:
+        """How many entries to read at first; None: all."""
+        if self.size_bytes is None:
+            return self.messages
+        guess = max(self.size_bytes // ENTRY_BYTES, FIRST_READ)
+        return guess if self.messages is None else min(guess, self.messages)
+
+    def more(self) -> "Wanted":
+        """Return the same with a guess four times as large."""
+        return replace(
+            self,
+            messages=None if self.messages is None else max(self.messages, 1) * 4,
+            size_bytes=None if self.size_bytes is None else max(self.size_bytes, 1) * 4,
+        )
+
+
+ALL = Wanted()
 
 
 async def read_back(
     log: Log,
     pattern: str,
-    parse: Parse,
+    parse: Callable[[Entry], list[Heard]],
+    wanted: Wanted,
     *,
-    wanted: int | None,
-    enough: Enough,
     after: int = 0,
     upto: int | None = None,
 ) -> Reading:
-    """Return the newest messages in (`after`, `upto`]: as many as are `enough`, or all.
-
-    `wanted` is how many entries are read at first; None reads all at once.
-    """
+    """Return the newest messages in (`after`, `upto`]: as many as are enough, or all."""
     while True:
-        entries, older = await newest(log, pattern, wanted=wanted, after=after, upto=upto)
+        entries, older = await newest(log, pattern, wanted=wanted.entries, after=after, upto=upto)
         heard = [message for entry in entries for message in parse(entry)]
-        if not older or wanted is None or enough(heard):
+        if not older or wanted.enough(heard):
             first = heard[0].before if heard else None
             unread = older if first is None or not older else first
             return Reading(heard, unread, entries[-1].sequence if entries else 0)
-        wanted *= 4
+        wanted = wanted.more()

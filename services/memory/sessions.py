@@ -13,7 +13,7 @@ from natscope.contracts.memory import Logged
 from natscope.contracts.message import Message
 from services.memory.known import Known, Remembered
 from services.memory.log import Entry, Log, Moved, pages
-from services.memory.reading import Enough, Heard, Reading, read_back
+from services.memory.reading import ALL, Heard, Reading, Wanted, read_back
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +62,41 @@ class Sessions:
                     return added, known.last
         raise Overloaded(f"session {session!r} is written to by too many at once", remedy="append it again")
 
-    async def newest(self, session: str, *, wanted: int | None, enough: Enough, upto: int | None = None) -> Reading:
+    async def newest(self, session: str, wanted: Wanted, *, upto: int | None = None) -> Reading:
         """Return the session's newest messages, up to the sequence `upto`; a session that does not exist has none."""
-        reading = await read_back(self._log, session, _heard, wanted=wanted, enough=enough, upto=upto)
+        reading = None if upto is not None else await self._newest_known(session, wanted)
+        if reading is not None:
+            return reading
+        parsed: dict[int, tuple[Logged | None, int]] = {}
+
+        def parse(entry: Entry) -> list[Heard]:
+            if entry.sequence not in parsed:
+                parsed[entry.sequence] = _logged(entry), len(entry.data)
+            return _heard(parsed[entry.sequence][0], entry.at_ns)
+
+        reading = await read_back(self._log, session, parse, wanted, upto=upto)
         if upto is None and not reading.unread:
-            ids = {heard.message.id for heard in reading.heard}
-            count = (reading.heard[-1].before or 0) + 1 if reading.heard else 0
-            self._remembered.offer(session, Known(ids, count=count, last=reading.last))
+            known = Known()
+            for sequence in sorted(parsed):
+                known.learn(sequence, *parsed[sequence])
+            self._remembered.offer(session, known)
         return reading
+
+    async def _newest_known(self, session: str, wanted: Wanted) -> Reading | None:
+        """Read from where enough is known to begin; None if that is not known."""
+        known = self._remembered.get(session)
+        while known is not None:
+            start = known.start(wanted)
+            if start is None:
+                return None
+            found = [entry async for page in pages(self._log, session, after=start - 1) for entry in page.entries]
+            if not found or found[0].sequence != start:
+                return None
+            heard = [one for entry in found for one in _heard(_logged(entry), entry.at_ns)]
+            if wanted.enough(heard):
+                return Reading(heard, (heard[0].before or 0) if heard else 0, found[-1].sequence)
+            wanted = wanted.more()
+        return None
 
     async def everything(self, session: str) -> list[Message]:
         """Return all messages.
@@ -77,7 +104,7 @@ class Sessions:
         Raises:
             SessionNotFound: there are none.
         """
-        reading = await self.newest(session, wanted=None, enough=lambda _: True)
+        reading = await self.newest(session, ALL)
         if not reading.heard:
             raise not_found(session)
         return [heard.message for heard in reading.heard]
@@ -91,9 +118,8 @@ class Sessions:
 
     async def _write(self, session: str, ids: list[str], bodies: dict[str, bytes], known: Known) -> None:
         data = b'{"before":%d,"messages":[%s]}' % (known.count, b",".join(bodies[id] for id in ids))
-        known.last = await self._log.add(session, data, expect=known.last)
-        known.count += len(ids)
-        known.ids.update(ids)
+        sequence = await self._log.add(session, data, expect=known.last)
+        known.add(sequence, ids, len(data))
 
     async def _look(self, session: str, known: Known | None) -> Known:
         """Return what is true now. What was `known` is read no more, unless the session was cleared since."""
@@ -101,10 +127,10 @@ class Sessions:
             found = await self._catch_up(session, known)
             if found is not None:
                 return found
-        fresh = Known(set(), contested=known is not None)
+        fresh = Known(contested=known is not None)
         async for page in pages(self._log, session):
             for entry in page.entries:
-                fresh.add(entry.sequence, _logged(entry))
+                fresh.learn(entry.sequence, _logged(entry), len(entry.data))
         return fresh
 
     async def _catch_up(self, session: str, known: Known) -> Known | None:
@@ -114,7 +140,7 @@ class Sessions:
             if known.last == last and (not page.entries or next(entries).sequence != last):
                 return None
             for entry in entries:
-                known.add(entry.sequence, _logged(entry))
+                known.learn(entry.sequence, _logged(entry), len(entry.data))
                 known.contested = True
         return known
 
@@ -155,11 +181,7 @@ def _logged(entry: Entry) -> Logged | None:
         return None
 
 
-def _heard(entry: Entry) -> list[Heard]:
-    logged = _logged(entry)
+def _heard(logged: Logged | None, at_ns: int) -> list[Heard]:
     if logged is None:
         return []
-    return [
-        Heard(message, entry.at_ns, entry.sequence, logged.before + index)
-        for index, message in enumerate(logged.messages)
-    ]
+    return [Heard(message, at_ns, logged.before + index) for index, message in enumerate(logged.messages)]
