@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from natscope.contracts.errors import CredentialMissing, ModelNotFound, SpecInvalid
+from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
 from natscope.contracts.model import ModelInfo
 from services.model_gateway import located
 
@@ -152,8 +152,14 @@ class Catalog:
         raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
 
     def secret(self, entry: OpenAIEntry) -> SecretStr | None:
-        """Return the key of a provider, if it is set."""
+        """Return the key of a provider, if it is set.
+
+        Raises:
+            CredentialRefused: it holds what no HTTP header can carry.
+        """
         value = self._environment.get(entry.api_key.env, "").strip()
+        if not (value.isascii() and value.isprintable()):
+            raise CredentialRefused(f"{entry.api_key.env} holds characters that no key has", remedy="set it again")
         return SecretStr(value) if value else None
 
     def base_url(self, entry: OpenAIEntry) -> str:

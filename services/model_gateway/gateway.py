@@ -16,8 +16,7 @@ from services.model_gateway.catalog import Catalog
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Blobs, inlined
 from services.model_gateway.observed import answered, chat_span
-from services.model_gateway.ports import Reply
-from services.model_gateway.providers import Providers
+from services.model_gateway.ports import Accounts, Reply
 
 IGNORED = {"deltas_to"}
 """What may differ when a request is asked again."""
@@ -49,7 +48,7 @@ class Gateway:
     def __init__(
         self,
         catalog: Catalog,
-        providers: Providers,
+        accounts: Accounts,
         attempts: Attempts,
         *,
         ledger: Ledger,
@@ -59,7 +58,7 @@ class Gateway:
         max_media_bytes: int,
     ) -> None:
         self._catalog = catalog
-        self._providers = providers
+        self._accounts = accounts
         self._attempts = attempts
         self._ledger = ledger
         self._blobs = blobs
@@ -97,7 +96,7 @@ class Gateway:
 
     async def _ask(self, ask: Chat) -> Chatted:
         target = self._catalog.target(ask.model)
-        provider = self._providers.at(target.provider)
+        provider = self._accounts.at(target.provider)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with chat_span(self._telemetry, ask, target, provider) as span:
             prompt = await inlined(ask, self._blobs, max_bytes=self._max_media_bytes)

@@ -85,7 +85,7 @@ class OpenAIChat:
                 _PATH, cast_to=httpx2.Response, content=content, options=_options(timeout_s, timeout_s)
             )
         except _BROKEN as error:
-            raise self._failed(error) from error
+            raise self._failed(error) from None
         return response.content
 
     async def _stream(self, content: bytes, timeout_s: float, draft: Draft, hear: Hear) -> None:
@@ -99,7 +99,7 @@ class OpenAIChat:
                 stream_cls=AsyncStream[object],
             )
         except _BROKEN as error:
-            raise self._failed(error) from error
+            raise self._failed(error) from None
         try:
             await self._listen(cast("httpx2.Response", response), draft, hear)
         finally:
@@ -131,9 +131,10 @@ class OpenAIChat:
             async for data in response.aiter_bytes():
                 yield data
         except _BROKEN as error:
-            raise self._failed(error) from error
+            raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> Failed:
+        """Return what `error` means. It must not be chained: its text may repeat the key, and traces keep the chain."""
         if isinstance(error, APIStatusError):
             found = error.response
             return failed(

@@ -70,3 +70,15 @@ class Provider(Protocol):
     async def close(self) -> None:
         """Give the connections back."""
         ...
+
+
+class Accounts(Protocol):
+    """The providers, by their names in the models file."""
+
+    def at(self, name: str) -> Provider:
+        """Return one.
+
+        Raises:
+            CredentialMissing: its key is not set.
+        """
+        ...

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from natscope.contracts.contract import Duration
 from natscope.contracts.model import CHAT
 
 
@@ -18,7 +19,7 @@ class Settings(BaseSettings):
     """The file of providers and aliases."""
     workers: int = Field(default=256, ge=1)
     """Calls answered at the same time; more wait."""
-    deadline: timedelta = Field(default=timedelta(seconds=CHAT.deadline_s - 10), gt=timedelta(0))
+    deadline: Duration = Field(default=timedelta(seconds=CHAT.deadline_s - 10), gt=timedelta(0))
     """For one call with all its attempts; shorter than the asker's patience, so that it hears why."""
     attempts: int = Field(default=3, ge=1, le=10)
     """How often a provider is asked, in all, when it fails in a way that may pass."""

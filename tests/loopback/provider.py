@@ -54,11 +54,15 @@ class Provider:
         self.headers: deque[dict[str, str]] = deque(maxlen=64)
         self.abandoned = 0
         """How many answers the other side did not wait for."""
+        self.was_asked = asyncio.Event()
+        self.was_abandoned = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None))
+        self._runner = web.ServerRunner(
+            web.Server(self._serve, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=1024)
         await site.start()
         self._port = self._runner.addresses[0][1]
         return self
@@ -87,6 +91,7 @@ class Provider:
         if request.path.startswith("/_/"):
             return self._steer(request.path, body)
         self.total += 1
+        self.was_asked.set()
         self.by_body[hashlib.sha256(body).hexdigest()[:16]] += 1
         asked: Request = json.loads(body)
         self.requests.append(asked)
@@ -96,12 +101,13 @@ class Provider:
             return await self._send(request, reply, streamed=bool(asked.get("stream")))
         except (asyncio.CancelledError, ConnectionError):
             self.abandoned += 1
+            self.was_abandoned.set()
             raise
 
     async def _send(self, request: web.BaseRequest, reply: Reply, *, streamed: bool) -> web.StreamResponse:
         if wait := reply.delay_s or self._delay_s:
             await asyncio.sleep(wait)
-        if reply.status == 200 and streamed:
+        if reply.status == 200 and streamed and not reply.whole:
             return await self._stream(request, reply)
         headers = {"content-type": reply.content_type or JSON, **dict(reply.headers)}
         if reply.cut_after is None:

@@ -34,6 +34,8 @@ class Reply:
     model: str = "loopback-1"
     done: bool = True
     """False: a stream ends without `[DONE]`."""
+    whole: bool = False
+    """Answered in one piece even if a stream was asked for."""
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     raw: bytes | None = None

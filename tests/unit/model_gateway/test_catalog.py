@@ -1,0 +1,114 @@
+"""The models file."""
+
+from pathlib import Path
+
+import pytest
+
+from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
+from services.model_gateway.catalog import Catalog, OpenAIEntry, Target
+
+SHIPPED = Path(__file__).parents[3] / "deploy" / "models.yaml"
+GOOD = """\
+providers:
+  far:
+    kind: openai
+    api_key: {env: FAR_KEY}
+    base_url: {env: FAR_URL}
+aliases:
+  best:
+    first_ready:
+      - {provider: far, model: big, context_size: 1000}
+"""
+
+
+def _read(folder: Path, text: str, **environment: str) -> Catalog:
+    path = folder / "models.yaml"
+    path.write_text(text)
+    return Catalog.read(path, environment)
+
+
+class TestShippedFile:
+    def test_asks_the_script_without_a_key(self) -> None:
+        assert Catalog.read(SHIPPED, {}).target("default") == Target("offline", "offline")
+
+    @pytest.mark.parametrize("empty", ["", "  "])
+    def test_takes_an_empty_key_for_none(self, empty: str) -> None:
+        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": empty}).target("default").provider == "offline"
+
+    def test_asks_the_real_model_with_a_key(self) -> None:
+        catalog = Catalog.read(
+            SHIPPED, {"OPENAI_API_KEY": "k", "OPENAI_MODEL": "m-1", "OPENAI_BASE_URL": "http://x/v1"}
+        )
+        entry = catalog.providers["openai"]
+        assert isinstance(entry, OpenAIEntry)
+        assert catalog.target("default") == Target("openai", "m-1")
+        assert catalog.base_url(entry) == "http://x/v1"
+
+    def test_has_an_alias_that_is_always_offline(self) -> None:
+        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": "k"}).target("offline").provider == "offline"
+
+    def test_lists_its_aliases_in_order(self) -> None:
+        infos = Catalog.read(SHIPPED, {}).infos()
+        assert [(info.alias, info.provider, info.ready) for info in infos] == [
+            ("default", "scripted", True),
+            ("offline", "scripted", True),
+        ]
+
+
+class TestTarget:
+    def test_an_unknown_alias_names_the_known_ones(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelNotFound, match="'nope'") as caught:
+            _read(tmp_path, GOOD, FAR_KEY="k").target("nope")
+        assert "'best'" in (caught.value.remedy or "")
+
+    def test_a_missing_key_is_named_by_its_variable(self, tmp_path: Path) -> None:
+        catalog = _read(tmp_path, GOOD)
+        with pytest.raises(CredentialMissing, match="FAR_KEY"):
+            catalog.target("best")
+        assert [(info.ready, info.remedy) for info in catalog.infos()] == [(False, "set FAR_KEY")]
+
+    def test_a_setting_without_value_or_default_is_named(self, tmp_path: Path) -> None:
+        catalog = _read(tmp_path, GOOD, FAR_KEY="k")
+        entry = catalog.providers["far"]
+        assert isinstance(entry, OpenAIEntry)
+        with pytest.raises(SpecInvalid, match="FAR_URL"):
+            catalog.base_url(entry)
+
+    def test_a_key_is_never_printed(self, tmp_path: Path) -> None:
+        catalog = _read(tmp_path, GOOD, FAR_KEY="very-secret")
+        entry = catalog.providers["far"]
+        assert isinstance(entry, OpenAIEntry)
+        secret = catalog.secret(entry)
+        assert secret is not None
+        assert "very-secret" not in repr(secret)
+        assert secret.get_secret_value() == "very-secret"
+
+    def test_a_key_that_no_header_can_carry_is_refused_by_its_name(self, tmp_path: Path) -> None:
+        with pytest.raises(CredentialRefused, match="FAR_KEY") as caught:
+            _read(tmp_path, GOOD, FAR_KEY="k\nX-Evil: 1é").target("best")
+        assert "Evil" not in str(caught.value)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', 'scripted'"),
+            ("{env: FAR_KEY}", "sk-in-the-file", r"models.yaml:4: providers.far.openai.api_key: "),
+            ("base_url:", "base_uri:", r"models.yaml:5: providers.far.openai.base_uri: Extra inputs"),
+            ("provider: far", "provider: near", r"models.yaml:9: aliases.best.first_ready.0.provider: .*'near'"),
+            ("context_size: 1000", "context_size: -1", r"models.yaml:9: aliases.best.first_ready.0.context_size: "),
+            ("  best:", "  best: {}\n  best:", r"models.yaml:8: 'best' is there twice"),
+            ("providers:", "providers: [", r"models.yaml:\d+: "),
+            (GOOD, "", r"models.yaml:1: file: the file must hold"),
+            (GOOD[GOOD.index("aliases") :], "", r"models.yaml:1: aliases: Field required"),
+        ],
+    )
+    def test_are_told_by_line_and_field(self, tmp_path: Path, old: str, new: str, told: str) -> None:
+        assert old in GOOD
+        with pytest.raises(SpecInvalid, match=told):
+            _read(tmp_path, GOOD.replace(old, new))
+
+    def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecInvalid, match=r"nowhere.yaml cannot be read"):
+            Catalog.read(tmp_path / "nowhere.yaml", {})

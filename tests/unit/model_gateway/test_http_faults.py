@@ -1,0 +1,88 @@
+"""Reading what a provider's HTTP error means."""
+
+import json
+
+import pytest
+
+from natscope.contracts import errors
+from services.model_gateway.http_faults import failed
+
+KEY = "sk-abcdefghijklmnop"
+
+
+def _body(message: str = "no", code: str | None = None, type: str | None = None) -> bytes:
+    return json.dumps({"error": {"message": message, "code": code, "type": type}}).encode()
+
+
+class TestFailed:
+    @pytest.mark.parametrize(
+        ("status", "body", "fault", "error"),
+        [
+            (400, _body(code="context_length_exceeded"), "context_too_long", errors.ContextTooLong),
+            (
+                400,
+                _body("the maximum context length is 8192 tokens"),
+                "context_too_long",
+                errors.ContextTooLong,
+            ),
+            (400, _body("prompt is too long: 9 tokens"), "context_too_long", errors.ContextTooLong),
+            (400, _body(code="content_filter"), "content_filter", errors.ContentRefused),
+            (400, _body("Your input was rejected by the safety system"), "content_filter", errors.ContentRefused),
+            (400, _body("The requested model 'x' does not exist"), "unknown_model", errors.ModelNotFound),
+            (400, _body("API key not valid. API_KEY_INVALID"), "bad_key", errors.CredentialRefused),
+            (400, _body("Unknown parameter: 'x'"), "bad_request", errors.BodyInvalid),
+            (401, _body(code="invalid_api_key"), "bad_key", errors.CredentialRefused),
+            (402, _body(), "no_balance", errors.ModelUnavailable),
+            (403, _body(), "forbidden", errors.CredentialRefused),
+            (404, _body(code="model_not_found"), "unknown_model", errors.ModelNotFound),
+            (404, b"not here", "unknown_model", errors.ModelNotFound),
+            (408, _body(), "request_timeout", errors.ModelUnavailable),
+            (413, b"", "too_large", errors.BodyTooLarge),
+            (422, b'{"detail": "context window exceeded"}', "context_too_long", errors.ContextTooLong),
+            (429, _body(code="rate_limit_exceeded"), "rate_limit", errors.ModelUnavailable),
+            (429, _body(code="insufficient_quota"), "quota", errors.ModelUnavailable),
+            (429, b"slow down", "rate_limit", errors.ModelUnavailable),
+            (500, _body(), "server_error", errors.ModelUnavailable),
+            (502, b"<html>Bad gateway</html>", "proxy_page", errors.ModelUnavailable),
+            (503, _body(), "overloaded", errors.ModelUnavailable),
+            (503, b"<html></html>", "proxy_page", errors.ModelUnavailable),
+            (504, _body(), "request_timeout", errors.ModelUnavailable),
+            (529, _body(), "overloaded", errors.ModelUnavailable),
+            (418, b"[]", "bad_request", errors.BodyInvalid),
+            (500, b'[{"error": {"message": "INTERNAL", "code": 500}}]', "server_error", errors.ModelUnavailable),
+        ],
+    )
+    def test_names_the_fault_and_our_error(
+        self, status: int, body: bytes, fault: str, error: type[errors.NatscopeError]
+    ) -> None:
+        found = failed("openai", status, {}, body, key="OPENAI_API_KEY")
+        assert found.name == fault
+        assert type(found.error(model="m", attempts=1)) is error
+
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"retry-after": "3"}, 3.0),
+            ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+            ({"retry-after": "-1"}, 0.0),
+            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({}, None),
+        ],
+    )
+    def test_reads_how_long_to_wait(self, headers: dict[str, str], seconds: float | None) -> None:
+        assert failed("openai", 429, headers, _body()).retry_after_s == seconds
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
+    def test_never_passes_the_key_on_even_if_the_provider_repeats_it(self, status: int) -> None:
+        body = _body(f"Incorrect API key provided: {KEY}, also sk-proj-****wxyz")
+        told = str(failed("openai", status, {}, body, key="OPENAI_API_KEY", secret=KEY).error(model="m", attempts=1))
+        assert KEY not in told
+        assert "wxyz" not in told
+
+    def test_passes_the_providers_own_words_on_and_names_provider_model_and_remedy(self) -> None:
+        error = failed("openai", 400, {}, _body("Unknown parameter: 'x'")).error(model="m-1", attempts=1)
+        assert "'openai'" in error.message
+        assert "'m-1'" in error.message
+        assert "Unknown parameter: 'x'" in error.message
+        unaccepted = failed("openai", 401, {}, _body(), key="OPENAI_API_KEY").error(model="m-1", attempts=1)
+        assert unaccepted.remedy == "check OPENAI_API_KEY"
