@@ -1,0 +1,1 @@
+"""The `natscope` command: thin over the client."""

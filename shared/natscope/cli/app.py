@@ -1,0 +1,176 @@
+"""The command line: what each command takes, and nothing of what it does."""
+
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from natscope.cli.outcome import run
+
+app = typer.Typer(
+    name="natscope",
+    help="Agents on NATS: durable, sandboxed, traced.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 unavailable, 4 refused, 5 limit, 130 interrupted.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Session = Annotated[str | None, typer.Option("--session", "-s", help="The conversation it belongs to.")]
+
+
+@app.callback()
+def options(
+    url: Annotated[
+        str, typer.Option(envvar="NATS_URL", help="Where NATS is; user and password come from the environment.")
+    ] = "nats://127.0.0.1:4222",
+) -> None:
+    """Agents on NATS: durable, sandboxed, traced."""
+    os.environ["NATS_URL"] = url
+
+
+def _exit(command: Coroutine[Any, Any, int | None], *, as_json: bool = False) -> None:
+    raise typer.Exit(run(command, as_json=as_json))
+
+
+@app.command()
+def ask(
+    agent: Annotated[str, typer.Argument(help="Whom to ask; `natscope agents` lists them.")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    file: Annotated[list[str] | None, typer.Option("--file", "-f", help="A file to attach; may be repeated.")] = None,
+    session: Session = None,
+    task_id: Annotated[str | None, typer.Option(help="Asked again under the same id, it is one task.")] = None,
+    stream: Annotated[bool, typer.Option(help="Show what happens as it happens; without, only the answer.")] = True,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait; the task goes on after that.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask an agent, show its steps and its answer. Ctrl-C interrupts the run."""
+    from natscope.cli import asking
+
+    if not question.strip():
+        raise typer.BadParameter("the question is empty")
+    asked = asking.Ask(
+        agent, question, tuple(file or ()), session, task_id, stream=stream, as_json=as_json, timeout_s=timeout
+    )
+    _exit(asking.ask(asked), as_json=as_json)
+
+
+@app.command()
+def chat(
+    agent: Annotated[str, typer.Argument(help="Whom to talk to.")] = "assistant",
+    session: Session = None,
+    as_json: Json = False,
+) -> None:
+    """Talk to an agent, line by line, in one session."""
+    from natscope.cli import asking
+
+    _exit(asking.chat(agent, session=session, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def watch(
+    task: Annotated[str | None, typer.Option(help="One task, from its first event to its outcome.")] = None,
+    hub: Annotated[str | None, typer.Option(help="What is said in a hub; `*` for all of them.")] = None,
+    after: Annotated[int | None, typer.Option(help="Begin behind this sequence number.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Watch all tasks, one task, or a hub, live. Ctrl-C only leaves."""
+    from natscope.cli import asking
+
+    if task and hub:
+        raise typer.BadParameter("either --task or --hub")
+    if task:
+        command = asking.watch_task(task, after=after or 0, as_json=as_json)
+    elif hub:
+        command = asking.watch_hub(None if hub == "*" else hub, after=after, as_json=as_json)
+    else:
+        command = asking.watch_all(as_json=as_json)
+    _exit(command, as_json=as_json)
+
+
+@app.command()
+def agents(as_json: Json = False) -> None:
+    """List the agents."""
+    from natscope.cli import listing
+
+    _exit(listing.agents(as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def tools(as_json: Json = False) -> None:
+    """List the tools and who serves them."""
+    from natscope.cli import listing
+
+    _exit(listing.tools(as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models and whether they can be used."""
+    from natscope.cli import listing
+
+    _exit(listing.models(as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List unfinished tasks and those finished last."""
+    from natscope.cli import listing
+
+    _exit(listing.runs(limit=limit, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def apply(
+    place: Annotated[Path, typer.Argument(help="An agent's YAML file, or a folder of them.")],
+    as_json: Json = False,
+) -> None:
+    """Declare agents: check their files and put them into force."""
+    from natscope.cli import listing
+
+    _exit(listing.apply(place, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def trace(task: Annotated[str, typer.Argument(help="The task's id.")], as_json: Json = False) -> None:
+    """Draw a task's trace as a tree."""
+    from natscope.cli import tracing
+
+    _exit(tracing.show(task, as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where streams and files are kept.")] = Path(".natscope"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of NATS on 127.0.0.1; 0: a free one.")] = 4222,
+    agents: Annotated[Path | None, typer.Option(help="Agents to apply.", show_default="deploy/agents")] = None,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "WARNING",
+) -> None:
+    """Run the whole platform in one process: a real NATS server and every service. No Docker needed."""
+    from natscope.cli import upping
+    from natscope.cli.logs import log_at
+
+    log_at(log_level)
+    _exit(upping.up(data, port=port, agents=agents))
+
+
+@app.command()
+def demo() -> None:
+    """Start the platform, ask one question about a real file, show the steps, the answer and the trace."""
+    from natscope.cli import demo
+
+    _exit(demo.demo())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from natscope.telemetry.setup import VERSION
+
+    typer.echo(f"natscope {VERSION}")

@@ -1,0 +1,178 @@
+"""`natscope ask`, `chat` and `watch`: tasks submitted, talked about, and looked at."""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from natscope import client
+from natscope.cli.attending import attend
+from natscope.cli.outcome import COMPLETED, tell
+from natscope.cli.screen import Screen
+from natscope.cli.telling import Answer, JsonLines, Teller, printable
+from natscope.client.following import follow
+from natscope.client.hubs import listen
+from natscope.client.looking import last, sequence_of
+from natscope.contracts import event
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import NatscopeError
+
+NAME = "natscope-cli"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What `natscope ask` was told."""
+
+    agent: str
+    question: str
+    files: tuple[str, ...] = ()
+    session: str | None = None
+    task_id: str | None = None
+    stream: bool = True
+    as_json: bool = False
+    timeout_s: float | None = None
+
+
+def teller_for(*, as_json: bool, stream: bool = True) -> Teller:
+    """Return who tells a task: programs get JSON, people the steps or, without streaming, the bare answer."""
+    if as_json:
+        return JsonLines()
+    return Screen() if stream else Answer()
+
+
+async def ask(asked: Ask) -> int:
+    """Submit one task and tell it; return the exit code."""
+    async with client.open(name=NAME) as house:
+        return await ask_in(house, asked, teller_for(as_json=asked.as_json, stream=asked.stream))
+
+
+async def ask_in(house: client.House, asked: Ask, teller: Teller) -> int:
+    """Submit one task in an open house and tell it; return the exit code."""
+    with house.span(asked.agent, session=asked.session):
+        ticket = await house.submit(
+            asked.agent,
+            asked.question,
+            session=asked.session,
+            task_id=asked.task_id,
+            files=asked.files,
+            stream=asked.stream,
+        )
+        teller.submitted(ticket.task_id, asked.agent, asked.session)
+        return await attend(ticket, teller, timeout_s=asked.timeout_s)
+
+
+async def chat(agent: str, *, session: str | None, as_json: bool) -> int:
+    """Ask line by line in one session, until the input ends; return the exit code of the last task."""
+    session = session or f"chat-{new_id()[:12]}"
+    code = COMPLETED
+    async with client.open(name=NAME) as house, aclosing(_lines(f"{agent}> ")) as lines:
+        sys.stderr.write(f"session {session}; Ctrl-C stops an answer, Ctrl-D leaves\n")
+        async for line in lines:
+            if line.strip():
+                asked = Ask(agent, line.strip(), session=session, as_json=as_json)
+                try:
+                    code = await ask_in(house, asked, teller_for(as_json=as_json))
+                except NatscopeError as error:
+                    tell(error, as_json=as_json)
+    return code
+
+
+async def _lines(prompt: str) -> AsyncGenerator[str]:
+    """Give standard input's lines. A thread reads without holding a lock, so that leaving need not wait for it."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def read() -> None:
+        while not loop.is_closed():
+            data = os.read(0, 65536)
+            loop.call_soon_threadsafe(queue.put_nowait, data)
+            if not data:
+                return
+
+    threading.Thread(target=read, daemon=True).start()
+    shown = prompt if sys.stdin.isatty() else ""
+    held = b""
+    while True:
+        sys.stderr.write(shown)
+        sys.stderr.flush()
+        while b"\n" not in held:
+            data = await queue.get()
+            if not data:
+                yield held.decode(errors="replace")
+                return
+            held += data
+        line, _, held = held.partition(b"\n")
+        yield line.decode(errors="replace")
+
+
+async def watch_task(task_id: str, *, after: int, as_json: bool) -> int:
+    """Tell a task that somebody submitted, from its first event on; return the exit code for its outcome."""
+    async with client.open(name=NAME) as house:
+        ticket = house.ticket(task_id)
+        return await attend(ticket, teller_for(as_json=as_json), stops=False, after=after)
+
+
+async def watch_hub(hub: str | None, *, after: int | None, as_json: bool) -> int:
+    """Show what is said in a hub, or in all of them (None), until Ctrl-C."""
+    console = Console(highlight=False, soft_wrap=True)
+    async with client.open(name=NAME) as house:
+        async for heard in listen(house.bus, hub, after=after):
+            message = heard.said.message
+            if as_json:
+                line = {"sequence": heard.sequence, "hub": heard.hub, "said": heard.said.model_dump(mode="json")}
+                print_json(line)
+            else:
+                where = "" if hub else f"#{heard.hub} "
+                console.print(Text.assemble((where, "dim"), (message.name, "bold"), f": {printable(message.text)}"))
+    return COMPLETED
+
+
+async def watch_all(*, as_json: bool) -> int:
+    """Show the steps of all tasks as they happen, a line each, until Ctrl-C; pieces of text are left out."""
+    console = Console(highlight=False, soft_wrap=True)
+    stream = event.HAPPENED.stream or ""
+    async with client.open(name=NAME) as house:
+        newest = await last(house.bus, stream, event.HAPPENED.wildcard)
+        after = sequence_of(newest) if newest else 0
+        async for kept in follow(house.bus, stream, event.HAPPENED.wildcard, after=after):
+            if kept is None:
+                continue
+            happened = await house.bus.read(event.HAPPENED, kept.message)
+            if as_json:
+                print_json({"kind": "event", "sequence": kept.sequence, "event": happened.model_dump(mode="json")})
+            elif not happened.type.endswith("_delta"):
+                console.print(Text.assemble((happened.task_id, "dim"), f" {_line_of(happened)}"))
+    return COMPLETED
+
+
+def print_json(value: object) -> None:
+    """Write `value` as one line of JSON."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _line_of(happened: event.TaskEvent) -> str:
+    match happened:
+        case event.ReplyStart():
+            detail = f"{happened.agent}, session {happened.session}"
+        case event.ToolCallEnd():
+            detail = happened.call.name
+        case event.ToolResult():
+            detail = f"{happened.result.name}: {happened.result.state}"
+        case event.TextEnd():
+            detail = " ".join(happened.text.split())[:100]
+        case event.ReplyEnd():
+            detail = happened.state
+        case event.LimitReached():
+            detail = happened.limit
+        case _:
+            detail = ""
+    return printable(f"{happened.type.replace('_', ' ')} {detail}".rstrip())

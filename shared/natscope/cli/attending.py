@@ -1,0 +1,74 @@
+"""Attending to a task: tell what happens until its outcome; Ctrl-C stops the run, a second one only leaves."""
+
+import asyncio
+import signal
+from collections.abc import Generator
+from contextlib import aclosing, contextmanager, suppress
+
+from natscope.cli.outcome import INTERRUPTED, code_of
+from natscope.cli.telling import Teller
+from natscope.client.ticket import Ticket
+from natscope.contracts.errors import DeadlineExceeded, NatscopeError
+from natscope.contracts.event import ReplyEnd
+
+LEAVE = "the run is being interrupted; Ctrl-C again leaves without waiting"
+
+
+async def attend(
+    ticket: Ticket, teller: Teller, *, timeout_s: float | None = None, stops: bool = True, after: int = 0
+) -> int:
+    """Tell the task's events and its outcome; return the exit code.
+
+    `stops`: the first Ctrl-C interrupts the run and its outcome is still waited for.
+
+    Raises:
+        DeadlineExceeded: there was no outcome within `timeout_s`; the task goes on.
+    """
+    try:
+        with _interrupting(ticket, teller, stops=stops):
+            async with asyncio.timeout(timeout_s), aclosing(ticket.events(after=after)) as events:
+                async for item in events:
+                    teller.heard(item)
+                    if isinstance(item.event, ReplyEnd):
+                        break
+                outcome = await ticket.result()
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"task {ticket.task_id!r} was not finished within {timeout_s:g} s",
+            remedy=f"it goes on: `natscope watch --task {ticket.task_id}`",
+        ) from error
+    except asyncio.CancelledError:
+        teller.note(f"left; `natscope watch --task {ticket.task_id}` comes back to it")
+        return INTERRUPTED
+    teller.finished(outcome)
+    return code_of(outcome)
+
+
+@contextmanager
+def _interrupting(ticket: Ticket, teller: Teller, *, stops: bool) -> Generator[None]:
+    """Turn the first Ctrl-C into an interrupt of the task, and the next into leaving."""
+    loop = asyncio.get_running_loop()
+    waiter = asyncio.current_task()
+    sent: list[asyncio.Task[None]] = []
+
+    async def interrupt() -> None:
+        try:
+            await ticket.interrupt("Ctrl-C")
+        except NatscopeError as error:
+            teller.note(str(error))
+
+    def pressed() -> None:
+        if sent or not stops:
+            if waiter is not None:
+                waiter.cancel()
+            return
+        teller.note(LEAVE)
+        sent.append(loop.create_task(interrupt()))
+
+    with suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,129 @@
+"""`natscope agents`, `tools`, `models`, `runs` and `apply`: what there is, in tables or as JSON lines."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from natscope import client
+from natscope.cli.asking import NAME, print_json
+from natscope.cli.telling import printable
+from natscope.client.agent_files import read_all
+from natscope.contracts import model, tool
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.task import Finished
+
+STATES = {"completed": "green", "failed": "red", "limited": "yellow", "interrupted": "yellow"}
+
+
+async def agents(*, as_json: bool) -> None:
+    """List the agents that are applied."""
+    async with client.open(name=NAME) as house:
+        found = await house.agents()
+    _listed(found, as_json, _agents(found), "no agents; `natscope apply deploy/agents`")
+
+
+async def tools(*, as_json: bool) -> None:
+    """List the tools of every host that answers."""
+    async with client.open(name=NAME) as house:
+        found = await house.tools()
+    _listed(found, as_json, _tools(found), "nobody serves a tool; is the tool-executor running?")
+
+
+async def models(*, as_json: bool) -> None:
+    """List the models that agents may name."""
+    async with client.open(name=NAME) as house:
+        found = await house.models()
+    _listed(found, as_json, _models(found), "no models; see deploy/models.yaml")
+
+
+async def runs(*, limit: int, as_json: bool) -> None:
+    """List the tasks that wait or run, and those finished last."""
+    async with client.open(name=NAME) as house:
+        unfinished = await house.unfinished(limit=limit)
+        finished = await house.runs(limit=limit)
+    if as_json:
+        for task in unfinished:
+            print_json({"task_id": task.task_id, "agent": task.agent, "state": "unfinished", "session": task.session})
+    table = _table("task", "agent", "state", "finished", "seconds", "tokens in", "out", "answer")
+    for task in unfinished:
+        table.add_row(task.task_id, task.agent, Text("unfinished", style="cyan"))
+    for outcome in finished:
+        table.add_row(*_run(outcome))
+    _listed(finished, as_json, table, "no tasks yet" if not unfinished else None)
+
+
+async def apply(place: Path, *, as_json: bool) -> None:
+    """Apply the agents of a file or folder: all of them, or none if one is wrong."""
+    specs = await asyncio.to_thread(read_all, place)
+    table = _table("agent", "what happened")
+    async with client.open(name=NAME) as house:
+        for spec in specs:
+            change = await house.apply(spec)
+            table.add_row(spec.name, change)
+            if as_json:
+                print_json({"agent": spec.name, "change": change})
+    if not as_json:
+        Console().print(table)
+
+
+def _listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str | None) -> None:
+    if as_json:
+        for each in found:
+            print_json(each.model_dump(mode="json"))
+    elif none and not found:
+        Console(stderr=True).print(none)
+    else:
+        Console().print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column in ("seconds", "tokens in", "out")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _agents(found: Iterable[AgentSpec]) -> Table:
+    table = _table("agent", "model", "tools", "steps", "description")
+    for spec in found:
+        table.add_row(
+            spec.name, spec.model, ", ".join(spec.tools), str(spec.limits.max_steps), printable(spec.description)
+        )
+    return table
+
+
+def _tools(found: Iterable[tool.Listed]) -> Table:
+    table = _table("tool", "host", "runs code in", "description")
+    for host in found:
+        for spec in host.tools:
+            first = printable(spec.description).strip().partition("\n")[0]
+            table.add_row(spec.name, host.host, host.backend or "", first)
+    return table
+
+
+def _models(found: Iterable[model.ModelInfo]) -> Table:
+    table = _table("model", "provider", "runs", "ready")
+    for info in found:
+        table.add_row(info.alias, info.provider, info.model, "yes" if info.ready else f"no: {info.remedy or '?'}")
+    return table
+
+
+def _run(outcome: Finished) -> list[str | Text]:
+    seconds = (outcome.finished_at - outcome.started_at).total_seconds()
+    answer = " ".join(printable(outcome.failure.message if outcome.failure else outcome.text).split())
+    return [
+        outcome.task_id,
+        outcome.agent,
+        Text(outcome.state, style=STATES.get(outcome.state, "")),
+        f"{outcome.finished_at:%m-%d %H:%M:%S}",
+        f"{seconds:.2f}",
+        f"{outcome.usage.input_tokens:,}",
+        f"{outcome.usage.output_tokens:,}",
+        answer[:60] + ("…" if len(answer) > 60 else ""),
+    ]

@@ -1,0 +1,161 @@
+"""A task on a screen, step by step as it happens: what is said on standard output, all else beside it."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.syntax import Syntax
+from rich.text import Text
+
+from natscope.cli.telling import failure_of, printable, summary_of
+from natscope.client.ticket import Heard
+from natscope.contracts import event
+from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, text_of
+from natscope.contracts.task import Finished
+
+CODE = {"code": "python", "command": "bash"}
+"""Arguments that are shown as code, and in which language."""
+INDENT = "    "
+_MARKS = {"completed": ("✓", "green"), "limited": ("■", "yellow"), "interrupted": ("■", "yellow")}
+_RESULTS = {"success": ("✓", "green"), "interrupted": ("■", "yellow"), "unknown": ("?", "yellow")}
+
+
+class Screen:
+    """Shows one task. With standard output on a pipe, it carries what the agent says and nothing else."""
+
+    def __init__(self) -> None:
+        self._out = Console(highlight=False, soft_wrap=True)
+        piped = not sys.stdout.isatty()
+        self._side = Console(highlight=False, soft_wrap=True, stderr=True) if piped else self._out
+        self._told: set[tuple[int, int]] = set()
+        self._said = ""
+        self._open: Console | None = None
+        self._progress: set[str] = set()
+        self._show: dict[type, Callable[[Any], None]] = {
+            event.ReplyStart: self._reply_start,
+            event.ModelReset: self._model_reset,
+            event.ThinkingDelta: self._thinking,
+            event.TextDelta: self._text_delta,
+            event.TextEnd: self._text_end,
+            event.ToolCallEnd: self._call,
+            event.ToolProgress: self._tool_progress,
+            event.ToolResult: self._result,
+            event.ApprovalNeeded: self._approval,
+            event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
+            event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
+        }
+
+    def submitted(self, task_id: str, agent: str, session: str | None) -> None:
+        where = f", session {session}" if session else ""
+        self._line(self._side, Text(f"{agent}: task {task_id}{where}", style="dim"))
+
+    def heard(self, item: Heard) -> None:
+        show = self._show.get(type(item.event))
+        if show is not None:
+            show(item.event)
+
+    def note(self, text: str) -> None:
+        self._mark("!", "yellow", text)
+
+    def finished(self, outcome: Finished) -> None:
+        """Show the answer, if it was not shown piece by piece, and what the task came to."""
+        if outcome.text and outcome.text.strip() not in self._said:
+            self._say(outcome.text)
+        self._end_line()
+        sign, colour = _MARKS.get(outcome.state, ("✗", "red"))
+        self._mark(sign, colour, summary_of(outcome))
+        if failure := failure_of(outcome):
+            self._mark(" ", "red", failure)
+
+    def _reply_start(self, said: event.ReplyStart) -> None:
+        if said.resumed:
+            self._mark("↻", "yellow", "another replica goes on with the run")
+
+    def _model_reset(self, said: event.ModelReset) -> None:
+        self._told = {place for place in self._told if place[0] != said.step}
+        self._mark("↻", "yellow", "void; the model begins again")
+
+    def _thinking(self, said: event.ThinkingDelta) -> None:
+        self._write(self._side, Text(printable(said.delta), style="dim italic"))
+
+    def _text_delta(self, said: event.TextDelta) -> None:
+        if (said.step, said.block) not in self._told:
+            self._told.add((said.step, said.block))
+            self._end_line()
+        self._say(said.delta)
+
+    def _text_end(self, said: event.TextEnd) -> None:
+        if (said.step, said.block) not in self._told:
+            self._end_line()
+            self._say(said.text)
+        self._end_line()
+
+    def _call(self, said: event.ToolCallEnd) -> None:
+        self._mark("▶", "cyan", said.call.name)
+        text, language = _shown(said.call)
+        code = printable(text).rstrip()
+        if self._side.is_terminal and not self._side.no_color and language:
+            self._line(self._side, Padding(Syntax(code, language, background_color="default"), (0, 0, 0, len(INDENT))))
+        elif code:
+            self._line(self._side, Text(_indented(code)))
+
+    def _tool_progress(self, said: event.ToolProgress) -> None:
+        self._progress.add(said.call_id)
+        text = printable(said.text).rstrip("\n")
+        if text:
+            self._line(self._side, Text(_indented(text), style="red dim" if said.stream == "stderr" else "dim"))
+
+    def _result(self, said: event.ToolResult) -> None:
+        if said.result.id not in self._progress and (text := _output(said.result)):
+            self._line(self._side, Text(_indented(text), style="dim"))
+        self._progress.discard(said.result.id)
+        sign, colour = _RESULTS.get(said.result.state, ("✗", "red"))
+        where = f" ({said.backend})" if said.backend else ""
+        self._mark(sign, colour, f"{said.result.name}: {said.result.state}{where}")
+
+    def _approval(self, said: event.ApprovalNeeded) -> None:
+        self._mark("?", "yellow", f"waits for a decision on: {', '.join(call.name for call in said.calls)}")
+
+    def _say(self, text: str) -> None:
+        self._said += text
+        self._write(self._out, Text(printable(text)))
+
+    def _mark(self, sign: str, colour: str, text: str) -> None:
+        self._line(self._side, Text.assemble((sign, f"bold {colour}"), " ", (printable(text), colour)))
+
+    def _write(self, console: Console, text: Text) -> None:
+        if self._open is not None and self._open is not console:
+            self._end_line()
+        console.print(text, end="")
+        console.file.flush()
+        self._open = None if text.plain.endswith("\n") else console
+
+    def _line(self, console: Console, what: Text | Padding) -> None:
+        self._end_line()
+        console.print(what)
+
+    def _end_line(self) -> None:
+        if self._open is not None:
+            self._open.print()
+            self._open = None
+
+
+def _shown(call: ToolUseBlock) -> tuple[str, str | None]:
+    """Return a call's arguments as text, and the language of that text if it is code."""
+    if len(call.input) >= 1:
+        for name, language in CODE.items():
+            if isinstance(code := call.input.get(name), str):
+                return code, language
+        return json.dumps(call.input, ensure_ascii=False, indent=2), "json"
+    return call.raw_input, None
+
+
+def _output(result: ToolResultBlock) -> str:
+    return printable(text_of(result.output)).rstrip("\n")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(INDENT + line for line in text.splitlines())

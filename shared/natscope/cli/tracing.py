@@ -1,0 +1,83 @@
+"""`natscope trace`: a task's spans as a tree, with services, durations, tokens and errors."""
+
+import os
+from collections import defaultdict
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from natscope import client
+from natscope.cli.asking import NAME, print_json
+from natscope.cli.telling import counted, printable
+from natscope.telemetry import names
+from natscope.telemetry.spans import SpanRecord
+
+JAEGER = "http://127.0.0.1:16686"
+SHOWN = {
+    names.REQUEST_MODEL: "",
+    names.TOOL: "",
+    names.BACKEND: "in ",
+    names.STEP: "step ",
+    names.MEMORY_RECORDS: "records ",
+}
+"""Attributes that are drawn, and the word before their value."""
+
+
+async def show(task_id: str, *, as_json: bool) -> None:
+    """Draw the trace of a task, or say where it is if its spans are not kept here."""
+    async with client.open(name=NAME) as house:
+        draw(await house.trace(task_id), as_json=as_json)
+
+
+def draw(trace: client.Trace, *, as_json: bool = False) -> None:
+    """Draw a trace."""
+    if as_json:
+        for span in trace.spans:
+            print_json(span.model_dump(mode="json"))
+    elif not trace.spans or {span.service for span in trace.spans} <= {NAME, "client"}:
+        Console(soft_wrap=True).print(
+            f"The services' spans of trace {trace.trace_id} are not kept here. They went to the collector: "
+            f"{os.environ.get('JAEGER_URL', JAEGER)}/trace/{trace.trace_id}",
+            highlight=False,
+        )
+    else:
+        Console(highlight=False).print(tree_of(trace))
+
+
+def tree_of(trace: client.Trace) -> Tree:
+    """Return the trace as a tree; spans whose parent is not kept stand at the top."""
+    known = {span.span_id for span in trace.spans}
+    children: dict[str | None, list[SpanRecord]] = defaultdict(list)
+    for span in trace.spans:
+        children[span.parent_id if span.parent_id in known else None].append(span)
+    services = len({span.service for span in trace.spans})
+    failed = sum(1 for span in trace.spans if span.error)
+    parts = [counted(len(trace.spans), "span"), counted(services, "service"), counted(failed, "error")]
+    root = Tree(Text(f"trace {trace.trace_id} · {' · '.join(parts)}", style="bold"), guide_style="dim")
+    _grow(root, None, children)
+    for linked in trace.linked:
+        root.add(Text(f"linked to trace {linked}", style="dim"))
+    return root
+
+
+def _grow(tree: Tree, parent: str | None, children: dict[str | None, list[SpanRecord]]) -> None:
+    for span in children[parent]:
+        _grow(tree.add(_label(span)), span.span_id, children)
+
+
+def _label(span: SpanRecord) -> Text:
+    milliseconds = (span.end_ns - span.start_ns) / 1e6
+    label = Text.assemble(
+        (printable(span.name), "bold red" if span.error else "bold"), "  ", (span.service, "cyan"), "  "
+    )
+    label.append(f"{milliseconds:,.1f} ms", style="green")
+    details = [f"{word}{span.attributes[name]}" for name, word in SHOWN.items() if name in span.attributes]
+    if details := [detail for detail in details if detail not in span.name]:
+        label.append("  " + ", ".join(details), style="dim")
+    tokens = [span.attributes.get(name) for name in (names.INPUT_TOKENS, names.OUTPUT_TOKENS)]
+    if any(token is not None for token in tokens):
+        label.append(f"  {tokens[0] or 0} tokens in, {tokens[1] or 0} out", style="magenta")
+    if span.error:
+        label.append(f"  {printable(' '.join(span.error.split()))[:200]}", style="red")
+    return label

@@ -1,0 +1,172 @@
+"""The house, from a guest's side: everything a client can ask for, over one connection."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from opentelemetry.trace import Span, SpanKind
+from pydantic import JsonValue, ValidationError
+
+from natscope.bus.connection import Bus, connect
+from natscope.bus.envelope import explain
+from natscope.bus.settings import BusSettings
+from natscope.bus.streams import SPAN_SUBJECT
+from natscope.client import hubs, looking, registry, submitting, traces, waiting
+from natscope.client.attaching import Attachable, attach
+from natscope.client.ticket import Ticket
+from natscope.contracts import model, task, tool
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import ContentBlock, TextBlock
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import BodyInvalid
+from natscope.contracts.hub import Hub as HubInfo
+from natscope.telemetry import Telemetry, TelemetrySettings, names, telemetry_for
+from natscope.telemetry.spans import SpanKeeper
+
+TOOLS_WAIT_S = 0.5
+"""How long tool hosts have to say what they serve."""
+
+Content = str | Sequence[ContentBlock]
+
+
+@dataclass(frozen=True)
+class House:
+    """A guest's connection to the house."""
+
+    bus: Bus
+
+    async def submit(
+        self,
+        agent: str,
+        content: Content,
+        *,
+        session: str | None = None,
+        task_id: str | None = None,
+        files: Sequence[Attachable] = (),
+        stream: bool = False,
+        name: str = "user",
+        metadata: Mapping[str, JsonValue] | None = None,
+    ) -> Ticket:
+        """Ask `agent` to do something. When this returns, the task is kept and will be finished.
+
+        `session` is the conversation it belongs to. Sent again under the same `task_id`, it is still one task. `files`
+        lie in the working folder of the agent's tools. `stream` makes tokens come as events.
+
+        Raises:
+            AgentNotFound, BodyInvalid, BodyTooLarge, TaskConflict: nothing was submitted.
+            Overloaded: the queue is full; nothing was submitted.
+            BusUnavailable: it may or may not have been submitted; submit again under the same `task_id`.
+        """
+        id = task_id or new_id()
+        attached = await attach(self.bus.blobs, files, task_id=id)
+        blocks = [TextBlock(text=content)] if isinstance(content, str) else list(content)
+        try:
+            body = task.Submit(
+                task_id=id,
+                content=[*blocks, *attached],
+                session=session,
+                name=name,
+                stream=stream,
+                metadata=dict(metadata or {}),
+            )
+        except ValidationError as error:
+            raise BodyInvalid(f"the task is not right: {explain(error)}") from error
+        await submitting.submit(self.bus, agent, body, own_id=task_id is not None)
+        return Ticket(self.bus, id)
+
+    async def ask(
+        self,
+        agent: str,
+        content: Content,
+        *,
+        session: str | None = None,
+        files: Sequence[Attachable] = (),
+        deadline_s: float | None = None,
+    ) -> task.Finished:
+        """Submit a task and wait for its outcome, in one span; see `submit` and `Ticket.result`."""
+        with self.span(agent, session=session):
+            ticket = await self.submit(agent, content, session=session, files=files)
+            return await ticket.result(deadline_s)
+
+    def span(self, agent: str, *, session: str | None = None) -> AbstractContextManager[Span]:
+        """Return the span of a whole task as its caller sees it, to be entered around `submit` and what follows."""
+        attributes = {names.OPERATION: "invoke_agent", names.PROVIDER: "natscope", names.AGENT: agent}
+        if session:
+            attributes[names.CONVERSATION] = session
+        return self.bus.telemetry.span(f"invoke_agent {agent}", kind=SpanKind.CLIENT, attributes=attributes)
+
+    def ticket(self, task_id: str) -> Ticket:
+        """Return the ticket of a task that was submitted before, by anybody."""
+        return Ticket(self.bus, task_id)
+
+    async def agents(self) -> list[AgentSpec]:
+        """Return every agent that is applied, by name."""
+        return await registry.agents(self.bus)
+
+    async def apply(self, spec: AgentSpec) -> registry.Change:
+        """Make `spec` the agent of its name, for tasks that start from now on."""
+        return await registry.apply(self.bus, spec)
+
+    async def tools(self, *, wait_s: float = TOOLS_WAIT_S) -> list[tool.Listed]:
+        """Return what every tool host serves; hosts that take longer than `wait_s` are left out."""
+        return await self.bus.ask_all(tool.LIST, tool.List(), wait_s=wait_s)
+
+    async def models(self) -> list[model.ModelInfo]:
+        """Return the models that agents may name, in the order of `deploy/models.yaml`."""
+        return (await self.bus.ask(model.LIST, model.List())).models
+
+    async def runs(self, *, limit: int = 20) -> list[task.Finished]:
+        """Return the outcomes of the tasks finished last, the newest first."""
+        stream = task.FINISHED.stream or ""
+        newest = await looking.last(self.bus, stream, task.FINISHED.wildcard)
+        if newest is None:
+            return []
+        after = max(0, looking.sequence_of(newest) - limit)
+        found = await looking.page(self.bus, stream, task.FINISHED.wildcard, after=after)
+        return [await self.bus.read(task.FINISHED, message) for message in reversed(found)]
+
+    async def unfinished(self, *, limit: int = 20) -> list[waiting.Unfinished]:
+        """Return the tasks that wait or run, the oldest first."""
+        return await waiting.unfinished(self.bus, limit=limit)
+
+    async def trace(self, task_id: str, *, patience_s: float = 2.0) -> traces.Trace:
+        """Return the trace of a task; its last spans are waited for (see `traces.trace_of`)."""
+        return await traces.trace_of(self.bus, task_id, patience_s=patience_s)
+
+    def hub(self, name: str) -> hubs.Hub:
+        """Return the hub of that name; it exists as soon as somebody says something in it or joins it."""
+        return hubs.Hub(self.bus, name)
+
+    async def hubs(self, *, session: str | None = None) -> list[HubInfo]:
+        """Return all hubs and their members, or those that `session` is in."""
+        return await hubs.hubs(self.bus, session=session)
+
+
+@asynccontextmanager
+async def open(settings: BusSettings | None = None, *, name: str = "client") -> AsyncGenerator[House]:
+    """Enter the house as a guest, for as long as the body runs.
+
+    Without `settings`, NATS_URL, NATS_USER, NATS_PASSWORD and NATS_CREDS say how. `name` is how traces call this
+    program. Its spans go to the collector of OTEL_EXPORTER_OTLP_ENDPOINT; without one they are kept in stream SPANS.
+
+    Raises:
+        BusUnavailable: no server answered within two seconds.
+        CredentialRefused: the server does not accept us.
+    """
+    kept_near = TelemetrySettings().endpoint is None
+    keeper = SpanKeeper()
+    async with connect(name, settings, _telemetry(name, keeper if kept_near else None)) as bus:
+
+        async def publish(trace_id: str, spans: bytes) -> None:
+            await bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans)
+
+        keeper.start(publish)
+        try:
+            yield House(bus)
+        finally:
+            if not bus.nc.is_closed:
+                await keeper.stop()
+
+
+def _telemetry(name: str, keeper: SpanKeeper | None) -> Telemetry:
+    return telemetry_for(name, processors=[keeper] if keeper else [])

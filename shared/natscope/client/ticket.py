@@ -1,0 +1,116 @@
+"""A ticket: what a client holds of a task it has submitted, or of one that somebody else did."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from natscope.bus.connection import Bus
+from natscope.client import looking
+from natscope.client.following import follow
+from natscope.contracts import event, task
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import DeadlineExceeded, Unavailable
+from natscope.contracts.message import Content
+
+LOOK_AGAIN_S = 5.0
+"""A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
+
+_EVENTS = event.HAPPENED.stream or ""
+_RESULTS = task.FINISHED.stream or ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event and where it stands; listening again `after` its sequence goes on with the next one."""
+
+    sequence: int
+    event: event.TaskEvent
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """One task, by its id."""
+
+    bus: Bus
+    task_id: str
+
+    async def events(self, *, after: int = 0) -> AsyncGenerator[Heard]:
+        """Give what happened behind sequence `after`, then what happens, until the reply has ended.
+
+        Every event comes once and in order, whether it happened before or after this was called. If the events are
+        gone (they are kept for a day), this ends once the outcome is known.
+        """
+        finished = False
+        async with aclosing(follow(self.bus, _EVENTS, event.HAPPENED.at(self.task_id), after=after)) as kept:
+            async for item in kept:
+                if item is None:
+                    if finished:
+                        return
+                    finished = await self._outcome_if_reachable() is not None
+                    continue
+                happened = await self.bus.read(event.HAPPENED, item.message)
+                yield Heard(item.sequence, happened)
+                if isinstance(happened, event.ReplyEnd):
+                    return
+
+    async def outcome(self) -> task.Finished | None:
+        """Return the outcome, or None if there is none yet; outcomes are kept for seven days."""
+        found = await looking.last(self.bus, _RESULTS, task.FINISHED.at(self.task_id))
+        return await self.bus.read(task.FINISHED, found) if found else None
+
+    async def result(self, deadline_s: float | None = None) -> task.Finished:
+        """Wait for the outcome and return it, also when the task was finished long ago.
+
+        Raises:
+            DeadlineExceeded: there was none within `deadline_s` seconds; the task goes on.
+        """
+        arrived = asyncio.Event()
+
+        async def note(_: object) -> None:
+            arrived.set()
+
+        subscription = await self.bus.nc.subscribe(task.FINISHED.at(self.task_id), cb=note)
+        try:
+            async with asyncio.timeout(deadline_s):
+                outcome = await self.outcome()
+                while outcome is None:
+                    await _either(arrived, LOOK_AGAIN_S)
+                    outcome = await self._outcome_if_reachable()
+                return outcome
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"task {self.task_id!r} was not finished within {deadline_s:g} s",
+                remedy=f"it goes on: `natscope watch --task {self.task_id}`",
+            ) from error
+        finally:
+            if not self.bus.nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def _outcome_if_reachable(self) -> task.Finished | None:
+        try:
+            return await self.outcome()
+        except Unavailable:
+            if self.bus.nc.is_closed:
+                raise
+            return None
+
+    async def interrupt(self, reason: str = "") -> None:
+        """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so."""
+        body = task.Interrupt(reason=reason)
+        await self.bus.submit(task.INTERRUPT, body, self.task_id, message_id=new_id())
+
+    async def steer(self, content: Content | str, *, name: str = "user") -> None:
+        """Slip a message in before the model is asked again."""
+        body = task.Steer.model_validate({"content": content, "name": name})
+        await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())
+
+
+async def _either(arrived: asyncio.Event, patience_s: float) -> None:
+    """Return when the outcome was heard of, or after `patience_s`."""
+    try:
+        async with asyncio.timeout(patience_s):
+            await arrived.wait()
+    except TimeoutError:
+        return
+    arrived.clear()
