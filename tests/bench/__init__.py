@@ -1,0 +1,1 @@
+"""Side-by-side figures: a natscope run beside the same model calls made by hand."""

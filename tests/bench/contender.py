@@ -1,0 +1,141 @@
+"""One contender as a process: it takes orders on standard input, works them off, and answers with what it took.
+
+An order is `{"concurrency": 16, "seconds": 2.0}`; its answer is one line of JSON with the latencies of all runs.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import uvloop
+from openai import AsyncOpenAI
+
+from natscope import client
+from natscope.bus import BusSettings, connect
+from natscope.bus.streams import SPAN_SUBJECT, provision
+from natscope.contracts.errors import Internal
+from natscope.telemetry import TelemetrySettings, telemetry_for
+from natscope.telemetry.spans import SpanKeeper
+from services.agent.app import app as agent_app
+from services.memory.app import app as memory_app
+from services.model_gateway.app import app as gateway_app
+from services.tool_executor.app import app as executor_app
+from tests.bench import tool
+
+Run = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def by_hand(_: str) -> AsyncGenerator[Run]:
+    """Two chat completions and the tool between them, with the `openai` package alone."""
+    model = AsyncOpenAI(max_retries=0)
+    function = {"name": tool.SPEC.name, "description": tool.SPEC.description, "parameters": tool.SPEC.parameters}
+    tools: Any = [{"type": "function", "function": function}]
+
+    async def run() -> None:
+        messages: Any = [{"role": "system", "content": tool.PROMPT}, {"role": "user", "content": tool.QUESTION}]
+        first = await model.chat.completions.create(model="loopback-1", messages=messages, tools=tools)
+        said = first.choices[0].message
+        messages.append(said.model_dump(exclude_none=True))
+        for call in said.tool_calls or []:
+            json.loads(call.function.arguments)  # pyright: ignore[reportAttributeAccessIssue]
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": tool.lucky_number()})
+        last = await model.chat.completions.create(model="loopback-1", messages=messages, tools=tools)
+        if not last.choices[0].message.content:
+            raise Internal("the provider said nothing")
+
+    async with model:
+        yield run
+
+
+@asynccontextmanager
+async def guest(nats: str) -> AsyncGenerator[Run]:
+    """Tasks submitted to a house that runs elsewhere."""
+    async with client.open(BusSettings(url=nats), name="bench") as house:
+
+        async def run() -> None:
+            outcome = await house.ask(tool.AGENT.name, tool.QUESTION, deadline_s=30)
+            if outcome.state != "completed" or outcome.tool_calls != 1:
+                raise Internal(f"the run came to {outcome.model_dump_json()}")
+
+        yield run
+
+
+@asynccontextmanager
+async def in_one_process(nats: str) -> AsyncGenerator[Run]:
+    """The embedded house, the tool and the client, all in this process."""
+    keeper = SpanKeeper()
+    settings = BusSettings(url=nats)
+    async with connect("natscope-up", settings) as bus, AsyncExitStack() as stack:
+        keeper.start(lambda trace_id, spans: bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
+        stack.push_async_callback(keeper.stop)
+        for name, app in APPS.items():
+            await stack.enter_async_context(app(bus=settings, telemetry=telemetry_for(name, processors=[keeper])))
+        yield await stack.enter_async_context(guest(nats))
+
+
+async def prepare(nats: str) -> None:
+    """Provision the streams and apply the agent."""
+    silent = telemetry_for("bench", TelemetrySettings.model_construct(endpoint=None, disabled=True))
+    async with connect("bench", BusSettings(url=nats), silent) as bus:
+        await provision(bus.js)
+        await client.House(bus).apply(tool.AGENT)
+
+
+APPS: dict[str, Any] = {
+    "memory": memory_app,
+    "model-gateway": gateway_app,
+    "tool-executor": executor_app,
+    "agent": agent_app,
+    "lucky": tool.served,
+}
+KINDS = {"raw": by_hand, "guest": guest, "embedded": in_one_process}
+
+
+async def load(run: Run, *, concurrency: int, seconds: float) -> dict[str, Any]:
+    """Keep `concurrency` runs going for `seconds` and return what they took."""
+    took: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    end = began + seconds
+
+    async def worker() -> None:
+        while (start := time.perf_counter()) < end:
+            await run()
+            took.append(time.perf_counter() - start)
+
+    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    return {"took_s": took, "wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
+
+
+async def contend(kind: str, nats: str) -> None:
+    """Open the contender, say its process id, and take orders until standard input ends."""
+    if kind == "prepare":
+        await prepare(nats)
+        return
+    loop = asyncio.get_running_loop()
+    async with KINDS[kind](nats) as run:
+        gc.collect()
+        gc.freeze()
+        print(json.dumps({"pid": os.getpid()}), flush=True)
+        while order := await loop.run_in_executor(None, sys.stdin.readline):
+            print(json.dumps(await load(run, **json.loads(order))), flush=True)
+
+
+def main() -> None:
+    """Be one contender."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.contender", description=main.__doc__)
+    parser.add_argument("kind", choices=[*KINDS, "prepare"])
+    parser.add_argument("--nats", default="")
+    options = parser.parse_args()
+    uvloop.run(contend(options.kind, options.nats))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The processes of the bench: started, asked, weighed and ended."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.nats_server import NatsServer
+
+TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
+Process = subprocess.Popen[str]
+
+
+@dataclass
+class Contender:
+    """A process that takes orders, the other processes of ours that work for it, and its nats-server."""
+
+    name: str
+    process: Process
+    others: Sequence[Process] = ()
+    nats: NatsServer | None = None
+    took_ms: dict[int, list[list[float]]] = field(default_factory=dict[int, list[list[float]]])
+    """By concurrency, round by round."""
+    wall_s: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    cpu_ms: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    """Per run, of all our processes."""
+    nats_ms: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    """Per run, of nats-server."""
+
+    def work(self, *, concurrency: int, seconds: float, keep: bool = True) -> None:
+        """Let it work for `seconds` and keep what it took."""
+        ours = [process.pid for process in self.others]
+        server = [self.nats.pid] if self.nats else []
+        before = cpu_s(ours), cpu_s(server)
+        told = self._order(concurrency=concurrency, seconds=seconds)
+        runs = len(told["took_s"])
+        if not keep:
+            return
+        self.took_ms.setdefault(concurrency, []).append([1000 * took for took in told["took_s"]])
+        self.wall_s.setdefault(concurrency, []).append(told["wall_s"])
+        spent = told["cpu_s"] + cpu_s(ours) - before[0]
+        self.cpu_ms.setdefault(concurrency, []).append(1000 * spent / runs)
+        self.nats_ms.setdefault(concurrency, []).append(1000 * (cpu_s(server) - before[1]) / runs)
+
+    def _order(self, **order: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return json.loads(_line(self.process))
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """Return the CPU seconds that the processes have used so far, user and system."""
+    used = 0.0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        used += (int(fields[11]) + int(fields[12])) * TICKS_S
+    return used
+
+
+def memory_mb(pid: int) -> float:
+    """Return the resident memory of a process, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1000
+    raise ProcessLookupError(pid)
+
+
+@contextmanager
+def program(*arguments: str, environment: Mapping[str, str]) -> Generator[Process]:
+    """Run `python -m <arguments>` for as long as the body runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=dict(os.environ) | dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@contextmanager
+def provider() -> Generator[dict[str, str]]:
+    """Run the provider; give the variables by which an OpenAI client finds it."""
+    with program("tests.loopback.provider", environment={}) as process:
+        yield {"OPENAI_BASE_URL": _line(process).strip(), "OPENAI_API_KEY": "any"}
+
+
+@contextmanager
+def by_hand(environment: Mapping[str, str]) -> Generator[Contender]:
+    """(a) Two calls of the `openai` package."""
+    with program("tests.bench.contender", "raw", environment=environment) as process:
+        _line(process)
+        yield Contender("by hand", process)
+
+
+@contextmanager
+def embedded(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
+    """(b) The house, the tool and the client in one process, beside a nats-server of its own."""
+    with _house(folder, environment) as server, ExitStack() as stack:
+        arguments = ("tests.bench.contender", "embedded", "--nats", server.url)
+        process = stack.enter_context(program(*arguments, environment=environment))
+        _line(process)
+        yield Contender(name, process, nats=server)
+
+
+@contextmanager
+def apart(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
+    """(c) Each service, the tool and the client in a process of its own."""
+    with _house(folder, environment) as server, ExitStack() as stack:
+        known = {**environment, "NATS_URL": server.url, "NATSCOPE_LOG_LEVEL": "WARNING", "LOG_LEVEL": "WARNING"}
+        services = ("memory", "model_gateway", "tool_executor", "agent")
+        others = [stack.enter_context(program(f"services.{service}", environment=known)) for service in services]
+        others.append(stack.enter_context(program("tests.bench.tool", "--nats", server.url, environment=known)))
+        guest = program("tests.bench.contender", "guest", "--nats", server.url, environment=known)
+        process = stack.enter_context(guest)
+        _line(process)
+        yield Contender(name, process, others, server)
+
+
+@contextmanager
+def _house(folder: Path, environment: Mapping[str, str]) -> Generator[NatsServer]:
+    server = NatsServer(folder).start()
+    try:
+        arguments = ("tests.bench.contender", "prepare", "--nats", server.url)
+        with program(*arguments, environment=environment) as process:
+            process.wait(60)
+        yield server
+    finally:
+        server.stop()
+
+
+def _line(process: Process) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"{process.args!r} ended with {process.wait()}")
+    return line
