@@ -1,10 +1,10 @@
 """Start the agent service."""
 
-from natscope.bus import run_until_signalled
-from natscope.telemetry import TelemetrySettings
-from natscope.telemetry.logs import log_to_stderr
+import sys
+
+from natscope.bus import start
 from services.agent.app import app
+from services.agent.settings import Settings
 
 if __name__ == "__main__":
-    log_to_stderr("agent", TelemetrySettings().log_level)
-    run_until_signalled(app())
+    sys.exit(start("agent", Settings, app))

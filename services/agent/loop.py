@@ -7,6 +7,7 @@ started ──► AskModel(1) ──reply──► CallTools ──all results�
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import TextBlock, ToolResultBlock, ToolUseBlock
@@ -115,7 +116,7 @@ def after(state: State, entry: JournalEntry) -> State:
             state = replace(state, results=results, tool_calls=state.tool_calls + 1, takeovers=0)
             if len(results) < len(calls):
                 return state
-            return replace(state, messages=(*state.messages, _results_message(state, calls)))
+            return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
         case Steered():
             return replace(state, messages=(*state.messages, entry.message))
         case Resumed():
@@ -189,13 +190,14 @@ def said(state: State, text: str) -> Message:
     )
 
 
-def _results_message(state: State, calls: list[ToolUseBlock]) -> Message:
+def _results_message(state: State, calls: list[ToolUseBlock], at: datetime) -> Message:
     order = sorted(state.results, key=_index)
     return Message(
         id=f"{state.started.task.task_id}-{state.step}-results",
         name="tools" if len(calls) != 1 else calls[0].name,
         role="tool",
         content=list(order),
+        created_at=at,
     )
 
 

@@ -139,6 +139,7 @@ class Performance:
         else:
             for index, call in wanted.calls:
                 await self._call_tool(index, call)
+        await self._settled()
         if self._stop.is_set():
             raise _Stopped
 
@@ -173,11 +174,10 @@ class Performance:
             self.effects_s += time.perf_counter() - began
 
     async def _happened(self, entry: JournalEntry) -> None:
-        """Take `entry` into the state and write it down while the next step begins.
+        """Take `entry` into the state and write it down while its effects begin.
 
-        The next step's effects are done once under ids of their own, so the journal may lag behind by one entry: if
-        the entry is lost with this process, the same answer is given again to whoever asks next. What is never done
-        before all entries are written is the outcome.
+        A reply may be written while its calls are under way: if the entry is lost with this process, the gateway gives
+        the same reply again, and the calls have the same ids. A result is written before the model hears of it.
         """
         self.state = after(self.state, entry)
         await self._settled()

@@ -66,7 +66,8 @@ class Runner:
         try:
             return await self._perform(task, performance, teller)
         finally:
-            del self._live[task.id]
+            if self._live.get(task.id) is performance:
+                del self._live[task.id]
 
     async def _perform(self, task: Task, performance: Performance, teller: Teller) -> Finished:
         began = time.perf_counter()

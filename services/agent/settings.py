@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from natscope.contracts.contract import Duration
+
 
 class Settings(BaseSettings):
     """Every default works in compose and embedded."""
@@ -16,9 +18,9 @@ class Settings(BaseSettings):
     """Runs that this replica carries at a time."""
     waiting_room: int = Field(default=256, ge=1)
     """Tasks held here while an earlier task of their session runs; above it they go back to the queue for a second."""
-    beat: timedelta = timedelta(seconds=3)
+    beat: Duration = timedelta(seconds=3)
     """How often tasks in hand are kept; well below the consumer's `ack_wait`."""
-    patience: timedelta = timedelta(seconds=60)
+    patience: Duration = timedelta(seconds=60)
     """How long a run waits for a service that does not answer before it fails."""
     attempts: int = Field(default=5, ge=1)
     """A run that is taken over so often without a step in between is buried."""

@@ -1,11 +1,10 @@
-"""The memory service as a process."""
+"""Start the memory service."""
 
-from natscope.bus import run_until_signalled
-from natscope.telemetry.logs import log_to_stderr
+import sys
+
+from natscope.bus import start
 from services.memory.app import app
 from services.memory.settings import Settings
 
 if __name__ == "__main__":
-    settings = Settings()
-    log_to_stderr("memory", settings.log_level)
-    run_until_signalled(app(settings))
+    sys.exit(start("memory", Settings, app))

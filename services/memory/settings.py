@@ -1,7 +1,5 @@
 """What can be set about the memory service."""
 
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -9,10 +7,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Read once, at the start. Nothing here changes what is remembered."""
 
-    model_config = SettingsConfigDict(env_prefix="MEMORY_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix="MEMORY_", frozen=True, extra="ignore")
 
     remembered_ids: int = Field(default=200_000, ge=0)
     """How many message ids this process holds ready (about 150 bytes each), so that an append is one round trip."""
     workers: int = Field(default=64, ge=1)
     """How many calls of each door run at a time."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", validation_alias="LOG_LEVEL")

@@ -1,11 +1,10 @@
-"""`python -m services.tool_executor`: run the tool executor until it is told to stop."""
+"""Start the tool-executor service."""
 
-from natscope.bus import run_until_signalled
-from natscope.telemetry import TelemetrySettings
-from natscope.telemetry.logs import log_to_stderr
-from services.tool_executor.app import NAME, app
+import sys
+
+from natscope.bus import start
+from services.tool_executor.app import app
 from services.tool_executor.settings import Settings
 
 if __name__ == "__main__":
-    log_to_stderr(NAME, TelemetrySettings().log_level)
-    run_until_signalled(app(Settings()))
+    sys.exit(start("tool-executor", Settings, app))

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from natscope.contracts.contract import Duration
 from services.tool_executor.cells import CellLimits
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +29,9 @@ class Settings(BaseSettings):
     sandbox_dir: Path = _ROOT / "sandbox"
     """Where the worker and the seccomp profile are."""
 
-    deadline: timedelta = timedelta(seconds=30)
+    deadline: Duration = timedelta(seconds=30)
     """Wall clock of a call that names none."""
-    deadline_ceiling: timedelta = timedelta(seconds=300)
+    deadline_ceiling: Duration = timedelta(seconds=300)
     output_bytes: int = Field(default=64 << 10, ge=256)
     """Kept of each output stream of a call that names no limit; half from its start, half from its end."""
     output_bytes_ceiling: int = Field(default=1 << 20, ge=256, le=1 << 20)
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
     files: int = Field(default=4096, ge=64)
     """Files and folders of a workspace; the temporary folder has as many again."""
 
-    idle_after: timedelta = timedelta(minutes=15)
+    idle_after: Duration = timedelta(minutes=15)
     """A session's cell that was not used for so long is removed with its files."""
     max_cells: int = Field(default=32, ge=1)
     """Cells at a time; when all are busy, further sessions are refused (`overloaded`)."""

@@ -5,12 +5,10 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import uvloop
 from faststream.nats import NatsBroker
 from faststream.security import SASLPlaintext
 
@@ -91,18 +89,3 @@ def _security(settings: BusSettings) -> SASLPlaintext | None:
         return None
     password = settings.password.get_secret_value() if settings.password else ""
     return SASLPlaintext(username=settings.user, password=password)
-
-
-def run_until_signalled(app: AbstractAsyncContextManager[object]) -> None:
-    """Run a service until SIGTERM or SIGINT, then let it close gracefully."""
-    uvloop.run(_run(app))
-
-
-async def _run(app: AbstractAsyncContextManager[object]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with app:
-        await stop.wait()
-        log.info("closing")

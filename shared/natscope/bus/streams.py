@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from natscope.bus.blobs import BODIES, MEDIA
 from natscope.bus.ledger import INSTANCES
 from natscope.contracts import approval, event, hub, memory, run, task
+from natscope.contracts.contract import Duration
 from natscope.contracts.errors import BusUnavailable, Internal
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class StreamSettings(BaseSettings):
 
     replicas: int = Field(default=1, ge=1, le=5)
     """Copies of each stream; three in a cluster for anything that must not be lost."""
-    ack_wait: timedelta = timedelta(seconds=10)
+    ack_wait: Duration = timedelta(seconds=10)
     """How long after a worker's last sign of life its task goes to another one."""
     max_waiting_tasks: int = Field(default=100_000, ge=1)
     """Above this many unfinished tasks, submitting is refused (`overloaded`)."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from natscope.contracts.contract import Contract
+from natscope.contracts.contract import Contract, Duration
 from natscope.contracts.door import Command
 from natscope.contracts.model import Generation
 from natscope.contracts.task import Finished, Submit
@@ -20,7 +20,7 @@ class Limits(Contract):
 
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Model calls before the last one."""
-    deadline: timedelta = timedelta(minutes=30)
+    deadline: Duration = timedelta(minutes=30)
     """Wall time of a run, as seconds or ISO 8601 (`PT30M`)."""
 
 

@@ -3,10 +3,10 @@
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
 
@@ -36,6 +36,19 @@ def check_token(value: str) -> str:
 
 Token = Annotated[str, AfterValidator(check_token)]
 """An identifier that is used as one token of a NATS subject."""
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A length of time: seconds as a number (`90`), or ISO 8601 (`PT1M30S`)."""
 
 Instant = AwareDatetime
 """A point in time with its zone; ours are UTC."""

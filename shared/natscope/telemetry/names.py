@@ -29,7 +29,7 @@ OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 CACHE_WRITE_TOKENS = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
-TOKEN_MODALITY = "gen_ai.token.modality"
+TOKEN_MODALITY = "gen_ai.token.modality"  # noqa: S105 - no password
 MEMORY_STORE = "gen_ai.memory.store.id"
 MEMORY_RECORDS = "gen_ai.memory.record.count"
 
