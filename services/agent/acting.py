@@ -29,7 +29,7 @@ class Actor:
         asked = self._asked(state, index, call)
         if not state.started.task.stream:
             return await self._ask(state, index, asked)
-        listener = _Listener(teller, state.started.task.task_id, state.step)
+        listener = _Listener(teller, state, call.id)
         inbox = self._bus.nc.new_inbox()
         subscription = await self._bus.nc.subscribe(inbox, cb=listener.hear)
         try:
@@ -100,14 +100,15 @@ def _call_id(state: State, index: int) -> str:
 class _Listener:
     """Turns a tool's progress into a task's events."""
 
-    def __init__(self, teller: Teller, task: str, step: int) -> None:
+    def __init__(self, teller: Teller, state: State, call: str) -> None:
         self._teller = teller
-        self._task = task
-        self._step = step
+        self._task = state.started.task.task_id
+        self._step = state.step
+        self._call = call
 
     async def hear(self, message: Msg) -> None:
         piece = read(tool.Progress, message.data, where="progress")
         told = event.ToolProgress(
-            task_id=self._task, step=self._step, call_id=piece.call_id, stream=piece.stream, text=piece.text
+            task_id=self._task, step=self._step, call_id=self._call, stream=piece.stream, text=piece.text
         )
         await self._teller.tell_delta(told)

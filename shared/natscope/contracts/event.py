@@ -125,6 +125,7 @@ class ToolProgress(_Event):
     type: Literal["tool_progress"] = "tool_progress"
     step: int
     call_id: str
+    """The id of the `ToolUseBlock`, as in the result that follows."""
     stream: str
     text: str
 
