@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from natscope.contracts import hub, memory
 from natscope.contracts.blocks import ContentBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from services.memory.cut import BYTES_PER_TOKEN, Piece, cut, tokens_of
@@ -46,8 +47,14 @@ class Memory:
         return memory.Recalled(messages=messages, position=said.position, dropped=dropped)
 
     async def search(self, ask: memory.Search) -> memory.Found:
-        """Give the newest messages that hold all the words, whatever their case."""
+        """Give the newest messages that hold all the words, whatever their case.
+
+        Raises:
+            BodyInvalid: there is no word in the query.
+        """
         words = ask.query.casefold().split()
+        if not words:
+            raise BodyInvalid("query: there is no word in it", remedy="name at least one word")
 
         def enough(heard: Sequence[Heard]) -> bool:
             return sum(_holds(one.message, words) for one in heard) >= ask.limit
