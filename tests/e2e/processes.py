@@ -69,7 +69,7 @@ class ProcessHouse:
     folder: Path
     _spare: list[ServiceProcess] = field(default_factory=list[ServiceProcess])
 
-    async def ready(self, *names: str, within_s: float = 30) -> None:
+    async def ready(self, *names: str, within_s: float = 120) -> None:
         """Return when each of the services answers."""
         async with asyncio.timeout(within_s):
             for name in names or SERVICES:
