@@ -57,7 +57,10 @@ def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str
 
 
 def make_read_only(path: str) -> None:
-    """Let nobody write to the file system mounted on `path` any more."""
+    """Let nobody write below `path` any more, as far as it is of one file system."""
+    if not os.path.ismount(path):
+        place = os.fsencode(path)
+        _check(_LIBC.mount(place, place, None, ctypes.c_ulong(_BIND), None), f"bind {path}")
     flags = ctypes.c_ulong(_READ_ONLY | _NOSUID | _NODEV | _REMOUNT | _BIND)
     _check(_LIBC.mount(None, os.fsencode(path), None, flags, None), f"remount {path}")
 

@@ -218,7 +218,7 @@ def _preparation(limits: CellLimits, user: int) -> dict[str, object]:
         "/etc/group": f"cell:x:{user}:\n",
         "/etc/hosts": "127.0.0.1 localhost\n",
     }
-    return {"user": user, "mounts": folders, "texts": texts, "read_only": ["/dev", "/"]}
+    return {"user": user, "mounts": folders, "texts": texts, "read_only": ["/proc/sys", "/dev", "/"]}
 
 
 def _system_folders() -> list[str]:

@@ -126,7 +126,6 @@ class TestOnce:
             await call(bus, ask_python("print(2)", call_id="same"))
 
     async def test_a_cancelled_call_stops_and_says_so(self, bus: Bus) -> None:
-        import asyncio
 
         ask = ask_python(
             "import time; print('up'); time.sleep(60)", call_id="stop-me", deltas_to=(inbox := bus.nc.new_inbox())

@@ -1,0 +1,213 @@
+"""Nothing outlives its executor, however that one dies."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import docker.errors
+import pytest
+from docker.models.containers import Container
+
+from natscope.bus import Bus, BusSettings, connect
+from natscope.contracts import tool
+from natscope.contracts.blocks import ToolUseBlock, text_of
+from services.tool_executor.backends import choose_backend
+from services.tool_executor.docker_cells import INSTANCE, OWNER, PLATFORM, SESSION
+from services.tool_executor.owner import Owner
+from services.tool_executor.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+Start = Callable[[], subprocess.Popen[bytes]]
+MARK = "import sys; from services.tool_executor.owner import Owner; print(Owner.here('gone').mark)"
+
+
+async def nobody_lives(instance: str) -> bool:
+    return False
+
+
+async def everybody_lives(instance: str) -> bool:
+    return True
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Callable[[str, str], Container]]:
+    """Makes a container that runs on whatever becomes of its owner, as an engine that lost its clients may leave it."""
+    made: list[Container] = []
+
+    def _stray(mark: str, instance: str) -> Container:
+        labels = {PLATFORM: platform, INSTANCE: instance, OWNER: mark, SESSION: "s"}
+        made.append(engine.containers.run(image, ["60"], entrypoint="sleep", labels=labels, detach=True))
+        return made[-1]
+
+    yield _stray
+    for container in made:
+        try:
+            container.remove(force=True)
+        except docker.errors.NotFound:
+            continue
+
+
+@pytest.fixture
+def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
+    """Starts the tool executor as a process of its own."""
+    started: list[subprocess.Popen[bytes]] = []
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'shared'}",
+        "NATS_URL": nats_url,
+        "TOOL_EXECUTOR_BACKEND": settings.backend,
+        "TOOL_EXECUTOR_IMAGE": settings.image,
+        "TOOL_EXECUTOR_PLATFORM": settings.platform,
+    }
+
+    def _start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "services.tool_executor"], env=environment, cwd=ROOT)
+        started.append(process)
+        return process
+
+    yield _start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def open_for_calls(bus: Bus) -> None:
+    async with asyncio.timeout(30):
+        while not await bus.ask_all(tool.LIST, tool.List(), wait_s=0.3):  # noqa: ASYNC110 - another process's state
+            await asyncio.sleep(0.1)
+
+
+def sleeper(call_id: str, bus_inbox: str, marker: str) -> tool.Call:
+    code = f"print('begun')\nimport subprocess; subprocess.run(['sleep', '{marker}'])"
+    call = ToolUseBlock(id="c1", name="execute_python", input={"code": code})
+    return tool.Call(call_id=call_id, call=call, session="s1", deltas_to=bus_inbox)
+
+
+def running(marker: str) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == f"sleep\0{marker}\0".encode():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+class TestKilled:
+    async def test_its_programs_end_and_the_call_is_told_as_unknown(
+        self, start_service: Start, nats_url: str, settings: Settings, request: pytest.FixtureRequest
+    ) -> None:
+        marker = f"60.{uuid.uuid4().int % 10**9}"
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            first = start_service()
+            await open_for_calls(bus)
+            heard = await bus.nc.subscribe(inbox := bus.nc.new_inbox())
+            ask = sleeper("call-1", inbox, marker)
+            asking = asyncio.create_task(bus.ask(tool.CALL, ask, "execute_python", deadline_s=3))
+            await heard.next_msg(timeout=20)
+            await until(lambda: running(marker))
+            first.kill()
+            first.wait()
+            await until(lambda: not running(marker))
+            await asyncio.gather(asking, return_exceptions=True)
+            start_service()
+            await open_for_calls(bus)
+            if settings.backend == "docker":
+                found = request.getfixturevalue("engine").containers
+                await until(lambda: not found.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"}))
+            again = await bus.ask(tool.CALL, ask, "execute_python", deadline_s=40)
+            assert again.result.state == "unknown"
+            assert "was not run again" in text_of(again.result.output)
+            assert not running(marker)
+
+    async def test_a_polite_end_leaves_nothing_either(
+        self, start_service: Start, nats_url: str, settings: Settings, request: pytest.FixtureRequest
+    ) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            service = start_service()
+            await open_for_calls(bus)
+            call = ToolUseBlock(id="c1", name="execute_shell", input={"command": "echo hello"})
+            await bus.ask(tool.CALL, tool.Call(call_id="c-1", call=call, session="s1"), "execute_shell")
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(30) == 0
+        if settings.backend == "docker":
+            found = request.getfixturevalue("engine").containers
+            assert not found.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"})
+
+
+@pytest.mark.docker
+class TestReaping:
+    def _dead_mark(self) -> str:
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'shared'}"}
+        done = subprocess.run([sys.executable, "-c", MARK], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    async def test_only_what_belongs_to_the_dead_is_removed(
+        self, stray: Callable[[str, str], Container], image: str, platform: str
+    ) -> None:
+        of_the_dead = stray(self._dead_mark(), "gone")
+        elsewhere_dead = stray("other-machine/pid:[1]/7/7", "gone-too")
+        of_the_living = stray(Owner.here("somebody").mark, "somebody")
+        backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
+        cell = await backend.open_cell("s")
+        assert await backend.reap(nobody_lives) == 2
+        of_the_living.reload()
+        for container in (of_the_dead, elsewhere_dead):
+            with pytest.raises(docker.errors.NotFound):
+                container.reload()
+        assert not cell.lost
+        await backend.close()
+
+    async def test_another_machine_s_cells_are_left_alone_while_their_executor_gives_signs_of_life(
+        self, stray: Callable[[str, str], Container], image: str, platform: str
+    ) -> None:
+        elsewhere = stray("other-machine/pid:[1]/7/7", "alive")
+        backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
+        assert await backend.reap(everybody_lives) == 0
+        elsewhere.reload()
+        await backend.close()
+
+    async def test_another_house_s_cells_are_left_alone(
+        self, stray: Callable[[str, str], Container], image: str
+    ) -> None:
+        other = stray(self._dead_mark(), "gone")
+        backend = await choose_backend(Settings(backend="docker", image=image, platform="elsewhere"), instance="me")
+        assert await backend.reap(nobody_lives) == 0
+        other.reload()
+        await backend.close()
+
+
+@pytest.mark.docker
+class TestWalls:
+    async def test_a_cell_s_container_is_what_it_says(
+        self, engine: docker.DockerClient, image: str, platform: str
+    ) -> None:
+        backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
+        await backend.open_cell("session-9")
+        (container,) = engine.containers.list(filters={"label": f"{PLATFORM}={platform}"})
+        assert container.labels[SESSION] == "session-9"
+        host = container.attrs["HostConfig"]
+        assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
+        assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (512 << 20, 512 << 20, 64)
+        assert host["IpcMode"] == "private"
+        assert "no-new-privileges" in host["SecurityOpt"]
+        assert not host["Binds"]
+        assert host["LogConfig"]["Type"] == "none"
+        assert container.attrs["Config"]["User"] == "1000:1000"
+        began = time.monotonic()
+        await backend.close()
+        assert time.monotonic() - began < 10
+        assert not engine.containers.list(all=True, filters={"label": f"{PLATFORM}={platform}"})
