@@ -5,6 +5,7 @@ import json
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from natscope.bus import Bus
 from natscope.contracts.errors import BusUnavailable
@@ -24,11 +25,20 @@ class Puller:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._request = json.dumps({"batch": 1, "expires": int(EXPIRES_S * 1e9)}).encode()
         self._inbox = bus.nc.new_inbox()
+        self._subscription: Subscription | None = None
         self._came: asyncio.Queue[Msg | None] = asyncio.Queue()
 
     async def start(self) -> None:
         """Listen for what is delivered."""
-        await self._bus.nc.subscribe(self._inbox, cb=self._hear)
+        self._subscription = await self._bus.nc.subscribe(self._inbox, cb=self._hear)
+
+    async def stop(self) -> list[Msg]:
+        """Take nothing more, so that the server gives it to others, and return what came but was not taken."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+            await self._bus.nc.flush()
+        left = [self._came.get_nowait() for _ in range(self._came.qsize())]
+        return [message for message in left if message is not None]
 
     async def next(self) -> Msg | None:
         """Return the next message, or None if there was none for five seconds.

@@ -37,6 +37,7 @@ class Worker:
     settings: Settings
     _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    _pullers: list[Puller] = field(default_factory=list[Puller])
     _waiting: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = True
@@ -44,21 +45,23 @@ class Worker:
     async def start(self) -> None:
         """Begin to pull."""
         self._own(self._beat())
-        front, runs = (Puller(self.bus, SUBMIT.stream, consumer) for consumer in (FRONT, RUNS))
-        await front.start()
-        await runs.start()
-        self._own(self._pull(front, self._admit))
-        for _ in range(self.settings.slots):
-            self._own(self._pull(runs, self._work))
+        for consumer, handle, hands in ((FRONT, self._admit, 1), (RUNS, self._work, self.settings.slots)):
+            puller = Puller(self.bus, SUBMIT.stream, consumer)
+            await puller.start()
+            self._pullers.append(puller)
+            for _ in range(hands):
+                self._own(self._pull(puller, handle))
 
     async def stop(self) -> None:
         """Hand every task in hand over to the other replicas, at once."""
         self._open = False
+        left = [message for puller in self._pullers for message in await puller.stop()]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for message in self._in_hand.values():
+        for message in (*self._in_hand.values(), *left):
             await message.nak()
+        await self.bus.nc.flush()
         self._in_hand.clear()
 
     async def _pull(self, puller: Puller, handle: Callable[[Msg], Awaitable[None]]) -> None:
