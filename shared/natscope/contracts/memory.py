@@ -89,7 +89,7 @@ class Import(Contract):
 
 
 class Search(Contract):
-    """Ask for messages that contain all of the words."""
+    """Ask for messages that contain all of the words, in whatever case, also inside longer words."""
 
     session: Token
     query: Annotated[str, Field(min_length=1)]
