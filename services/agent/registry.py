@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextvars import Context
 
 from nats.aio.msg import Msg
 
@@ -66,11 +67,12 @@ class Tools:
     async def get(self, wanted: list[str]) -> list[ToolSpec]:
         """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
 
-        Hosts are asked again every ten seconds in the background, and at once if a wanted tool is not known.
+        Hosts are asked again every ten seconds in the background, outside of the trace of whoever came by, and at once if
+        a wanted tool is not known.
         """
         missing = [name for name in wanted if name not in self._specs]
         if missing or time.monotonic() - self._asked > FRESH_S:
-            self._asking = self._asking or asyncio.create_task(self._gather())
+            self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
         if missing and self._asking is not None:
             await asyncio.shield(self._asking)
             for name in missing:
