@@ -28,7 +28,7 @@ async def app(
     bus: BusSettings | None = None,
     telemetry: Telemetry | None = None,
     environment: Environment | None = None,
-) -> AsyncGenerator[Room]:
+) -> AsyncGenerator[None]:
     """Run the gateway for as long as the body runs. `environment` holds the providers' keys.
 
     Raises:
@@ -46,7 +46,7 @@ async def app(
             gateway = _gateway(room, catalog, providers, settings)
             await listen_for_cancels(room.bus, gateway)
             await room.serve(doors(room.bus, gateway, workers=settings.workers))
-            yield room
+            yield
     finally:
         await providers.close()
 

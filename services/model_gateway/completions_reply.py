@@ -124,7 +124,7 @@ class Draft:
         reason = choice.get("finish_reason")
         if reason == "error":
             raise self._failed("server_error")
-        if isinstance(reason, str) and reason:
+        if isinstance(reason, str) and (reason or part == "message"):
             self.finished = True
             self._reason = reason
         message = choice.get(part)

@@ -1,25 +1,18 @@
 """Speaks chat completions through the `openai` package; the only file that imports it.
 
-The package keeps the connections, the key and the headers. Its parsing is passed by: responses are taken raw and every
-JSON is decoded once, by us, which costs a third of its own path (docs/performance.md). It never retries: that is ours.
+One `AsyncOpenAI` for the life of the process keeps the address, the key, the headers and the connections (aiohttp's).
+Requests go out on its HTTP client as they are and responses are taken raw, so that each JSON is encoded and decoded
+once: the package's own request building, option copying and parsing cost four times the exchange itself
+(docs/performance.md). Nothing below this file retries.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    AsyncOpenAI,
-    AsyncStream,
-    DefaultAioHttpClient,
-    OpenAIError,
-    RequestOptions,
-)
+from openai import AsyncOpenAI, DefaultAioHttpClient
 from pydantic import SecretStr
 
 from services.model_gateway.completions import Dialect, body
@@ -29,8 +22,7 @@ from services.model_gateway.http_faults import failed
 from services.model_gateway.ports import Hear, Prompt, Reply
 from services.model_gateway.sse import Splitter
 
-_PATH = "/chat/completions"
-_BROKEN = (OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError)
+_BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)
 CONNECTIONS = 512
 CONNECT_S = 5.0
 AFTER_DONE_S = 0.1
@@ -59,9 +51,11 @@ class OpenAIChat:
         url = urlsplit(base_url)
         self.address = (url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
         limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=60)
-        self._client = AsyncOpenAI(
-            api_key=self._secret, base_url=base_url, max_retries=0, http_client=DefaultAioHttpClient(limits=limits)
-        )
+        self._http = DefaultAioHttpClient(limits=limits)
+        self._client = AsyncOpenAI(api_key=self._secret, base_url=base_url, max_retries=0, http_client=self._http)
+        self._url = httpx2.URL(f"{str(self._client.base_url).rstrip('/')}/chat/completions")
+        headers = {**self._client.default_headers, "Authorization": f"Bearer {self._client.api_key}"}
+        self._headers = httpx2.Headers({name: value for name, value in headers.items() if isinstance(value, str)})
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
         """Ask once; see `ports.Provider`."""
@@ -80,30 +74,33 @@ class OpenAIChat:
         await self._client.close()
 
     async def _unary(self, content: bytes, timeout_s: float) -> bytes:
+        response = await self._sent(content, timeout_s, timeout_s)
         try:
-            response = await self._client.post(
-                _PATH, cast_to=httpx2.Response, content=content, options=_options(timeout_s, timeout_s)
-            )
-        except _BROKEN as error:
-            raise self._failed(error) from None
-        return response.content
+            return b"".join([data async for data in self._read(response)])
+        finally:
+            await response.aclose()
 
     async def _stream(self, content: bytes, timeout_s: float, draft: Draft, hear: Hear) -> None:
+        response = await self._sent(content, timeout_s, min(timeout_s, self._stall_s))
         try:
-            response = await self._client.post(
-                _PATH,
-                cast_to=httpx2.Response,
-                content=content,
-                options=_options(timeout_s, min(timeout_s, self._stall_s)),
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
+            await self._listen(response, draft, hear)
+        finally:
+            await response.aclose()
+
+    async def _sent(self, content: bytes, whole_s: float, silence_s: float) -> httpx2.Response:
+        """Return the open response; the caller closes it. An error status is a fault."""
+        timeout = httpx2.Timeout(whole_s, connect=min(whole_s, CONNECT_S), read=silence_s)
+        request = httpx2.Request(
+            "POST", self._url, headers=self._headers, content=content, extensions={"timeout": timeout.as_dict()}
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+            if response.is_success:
+                return response
+            said = await response.aread()
         except _BROKEN as error:
             raise self._failed(error) from None
-        try:
-            await self._listen(cast("httpx2.Response", response), draft, hear)
-        finally:
-            await cast("httpx2.Response", response).aclose()
+        raise failed(self.name, response.status_code, response.headers, said, key=self._key_name, secret=self._secret)
 
     async def _listen(self, response: httpx2.Response, draft: Draft, hear: Hear) -> None:
         kind = response.headers.get("content-type", "")
@@ -135,24 +132,13 @@ class OpenAIChat:
 
     def _failed(self, error: Exception) -> Failed:
         """Return what `error` means. It must not be chained: its text may repeat the key, and traces keep the chain."""
-        if isinstance(error, APIStatusError):
-            found = error.response
-            return failed(
-                self.name, found.status_code, found.headers, found.content, key=self._key_name, secret=self._secret
-            )
-        cause = error.__cause__ if isinstance(error, APIConnectionError) and error.__cause__ else error
-        return Failed(_name(cause), provider=self.name, key=self._key_name, said=type(cause).__name__)
+        return Failed(_name(error), provider=self.name, key=self._key_name, said=type(error).__name__)
 
 
 def _name(cause: BaseException) -> FaultName:
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
         return "connection"
     return "stall" if isinstance(cause, httpx2.TimeoutException | TimeoutError) else "cut"
-
-
-def _options(whole_s: float, silence_s: float) -> RequestOptions:
-    timeout = httpx2.Timeout(whole_s, connect=min(whole_s, CONNECT_S), read=silence_s)
-    return {"headers": {"content-type": "application/json"}, "timeout": timeout}
 
 
 def _last(splitter: Splitter) -> list[bytes]:

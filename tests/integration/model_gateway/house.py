@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from natscope.bus import Bus, BusSettings, Room, connect
+from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import model
 from natscope.contracts.blocks import TextBlock
 from natscope.contracts.message import Message
@@ -32,7 +32,6 @@ TOOL = ToolSpec(
 class House:
     """A running gateway and a guest."""
 
-    room: Room
     guest: Bus
     spans: InMemorySpanExporter
     deltas: list[model.Delta] = field(default_factory=list[model.Delta])
@@ -75,7 +74,7 @@ async def opened(nats_url: str, provider_url: str, folder: Path, *, deadline_s: 
     environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider_url, "OPENAI_MODEL": "loopback-1"}
     bus = BusSettings.model_construct(url=nats_url)
     async with (
-        app(settings, bus=bus, telemetry=telemetry, environment=environment) as room,
+        app(settings, bus=bus, telemetry=telemetry, environment=environment),
         connect("guest", bus) as guest,
     ):
-        yield House(room, guest, spans)
+        yield House(guest, spans)

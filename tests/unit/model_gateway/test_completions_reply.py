@@ -111,6 +111,10 @@ class TestWhole:
     def test_an_answer_cut_by_the_token_limit_says_so(self) -> None:
         assert _whole(unary(Sent(text="hal", finish_reason="length"))).finish_reason == "length"
 
+    def test_a_reason_that_is_said_but_empty_ends_a_whole_answer_not_a_chunk(self) -> None:
+        assert _whole(unary(Sent(text="Yes.", finish_reason=""))).finish_reason == "stop"
+        assert _fault(lambda: _streamed(_chunk({"content": "Yes."}, ""))) == "truncated"
+
 
 class TestStream:
     @pytest.mark.parametrize("size", [1, 7, 1 << 20])
