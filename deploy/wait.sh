@@ -34,7 +34,7 @@ done
 nats=$(port_of nats 4222 "$@")
 jaeger=$(port_of jaeger 16686 "$@")
 traces=${jaeger:+http://$jaeger}
-traces=${traces:-none: Jaeger is not running}
+traces=${traces:-'.venv/bin/natscope trace <task>   (Jaeger is not running)'}
 say "the house is up"
 cat <<END
 

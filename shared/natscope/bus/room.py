@@ -17,7 +17,7 @@ from natscope.bus.connection import Bus
 from natscope.bus.ledger import Instance
 from natscope.bus.micro import Micro
 from natscope.bus.settings import BusSettings
-from natscope.bus.streams import wait_until_provisioned
+from natscope.bus.streams import SPAN_SUBJECT, wait_until_provisioned
 from natscope.telemetry import Telemetry, telemetry_for
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,13 @@ async def open_room(
     try:
         await wait_until_provisioned(bus.js)
         await instance.start()
+        if telemetry.keeper is not None:
+            telemetry.keeper.start(lambda trace_id, spans: nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
         yield Room(name, bus, instance, broker, description)
     finally:
         await instance.stop()
+        if telemetry.keeper is not None:
+            await telemetry.keeper.stop()
         await broker.stop()
         await asyncio.to_thread(telemetry.close)
         log.info("closed")

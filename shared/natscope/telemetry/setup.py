@@ -24,6 +24,7 @@ from natscope.contracts.contract import new_id
 from natscope.contracts.errors import NatscopeError
 from natscope.telemetry import names
 from natscope.telemetry.propagation import remote
+from natscope.telemetry.spans import SpanKeeper
 
 VERSION = "0.1.0"
 
@@ -33,10 +34,12 @@ Attributes = Mapping[str, AttributeValue]
 class TelemetrySettings(BaseSettings):
     """Where traces and metrics go. The names are OpenTelemetry's own."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Base address of an OTLP/HTTP collector, e.g. `http://localhost:4318`. None: nothing leaves the process."""
+    keep: bool = Field(default=False, validation_alias="NATSCOPE_KEEP_SPANS")
+    """True: without a collector, a service keeps its spans in the stream SPANS, where `natscope trace` finds them."""
     disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
     """True: no span is made at all."""
     log_level: str = Field(default="INFO", validation_alias="NATSCOPE_LOG_LEVEL")
@@ -44,6 +47,9 @@ class TelemetrySettings(BaseSettings):
 
 class Telemetry:
     """One service's tracer and meter."""
+
+    keeper: SpanKeeper | None = None
+    """Holds the spans that are to be kept in NATS; whoever opens the connection starts and stops it."""
 
     def __init__(self, service: str, instance: str, provider: trace.TracerProvider, meter: Meter, *, metrics: bool):
         self.service = service
@@ -148,7 +154,11 @@ def telemetry_for(
     for processor in processors:
         provider.add_span_processor(processor)
     if settings.endpoint is None:
-        return Telemetry(service, instance, provider, NoOpMeterProvider().get_meter("natscope"), metrics=False)
+        local = Telemetry(service, instance, provider, NoOpMeterProvider().get_meter("natscope"), metrics=False)
+        if settings.keep and not processors:
+            local.keeper = SpanKeeper()
+            provider.add_span_processor(local.keeper)
+        return local
     base = settings.endpoint.rstrip("/")
     provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces"), schedule_delay_millis=1000)

@@ -1,11 +1,15 @@
 """The images, started as compose starts them: one task goes through, and the walls between the rooms stand."""
 
+import asyncio
 import json
 from typing import Any
 
 import nats
 import pytest
 
+from natscope.bus import Bus, BusSettings, connect
+from natscope.client.traces import Trace, trace_of
+from natscope.telemetry import Telemetry, TelemetrySettings, telemetry_for
 from tests.e2e.stack.house import SERVICES, ComposedHouse
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900), pytest.mark.xdist_group("stack")]
@@ -35,6 +39,26 @@ async def events_of(house: ComposedHouse, task_id: str) -> list[dict[str, Any]]:
         return events
 
 
+def silent() -> Telemetry:
+    """Return the telemetry of one that leaves no trace."""
+    return telemetry_for("reader", TelemetrySettings.model_construct(endpoint=None, disabled=True))
+
+
+async def whole_trace(bus: Bus, task_id: str) -> Trace:
+    """Return the kept trace of a task once every service has sent its part."""
+    async with asyncio.timeout(20):
+        while True:
+            trace = await trace_of(bus, task_id)
+            if {span.service for span in trace.spans} >= set(SERVICES):
+                return trace
+            await asyncio.sleep(0.1)
+
+
+def complaints(house: ComposedHouse) -> list[str]:
+    """Return the errors that services have logged."""
+    return [line for service in SERVICES for line in house.log(service).splitlines() if '"level": "ERROR"' in line]
+
+
 def refusals(house: ComposedHouse) -> list[str]:
     """Return what NATS said when it refused somebody something."""
     return [line for line in house.log("nats").splitlines() if "Violation" in line]
@@ -57,6 +81,18 @@ class TestTask:
         async with await nats.connect(house.nats_url) as guest:
             reply = await guest.request("agent.ask.assistant", b"What is 2+2?", timeout=60)
         assert "2 + 2 = 4" in reply.data.decode()
+
+    async def test_leaves_one_trace_of_all_four_services(self, house: ComposedHouse) -> None:
+        outcome = await outcome_of(house, QUESTION)
+        async with connect("reader", BusSettings.model_construct(url=house.nats_url), silent()) as bus:
+            trace = await whole_trace(bus, outcome["task_id"])
+        calls = [span for span in trace.spans if span.name == "execute_tool execute_python"]
+        assert len(calls) == 1
+        assert not [span.name for span in trace.spans if span.error]
+
+    async def test_no_service_had_anything_to_complain_about(self, house: ComposedHouse) -> None:
+        await outcome_of(house, QUESTION)
+        assert complaints(house) == []
 
     async def test_nobody_was_refused_by_nats_on_the_way(self, house: ComposedHouse) -> None:
         await outcome_of(house, QUESTION)
