@@ -83,9 +83,10 @@ def batch(*ids: str, size: int = 0) -> list[Message]:
     ]
 
 
-async def append(bus: Bus, session: str, *ids: str) -> memory.Appended:
+async def append(bus: Bus, session: str, *ids: str, deadline_s: float | None = None) -> memory.Appended:
     """Append one message for each id."""
-    return await bus.ask(memory.APPEND, memory.Append(session=session, messages=batch(*ids)))
+    asked = memory.Append(session=session, messages=batch(*ids))
+    return await bus.ask(memory.APPEND, asked, deadline_s=deadline_s)
 
 
 async def recall(bus: Bus, session: str, *, last: int | None = None, upto: memory.Position | None = None) -> list[str]:

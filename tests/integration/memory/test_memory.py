@@ -131,15 +131,17 @@ class TestRestarts:
     async def test_a_killed_process_loses_nothing_and_repeats_nothing(self, nats_url: str, bus: Bus) -> None:
         """The same appends are asked again and again while one replica of two is killed."""
         first, second = await asyncio.gather(Process(nats_url).ready(), Process(nats_url).ready())
+        under_way = asyncio.Event()
 
         async def writer(which: int) -> None:
             for number in range(15):
                 ids = [f"{which}-{number}-{part}" for part in range(3)]
-                ask = memory.Append(session="s", messages=batch(*ids))
-                await insist(lambda ask=ask: bus.ask(memory.APPEND, ask, deadline_s=1))
+                await insist(lambda ids=ids: append(bus, "s", *ids, deadline_s=1))
+                if number == 3:
+                    under_way.set()
 
         async def killer() -> None:
-            await asyncio.sleep(0.05)
+            await under_way.wait()
             first.kill()
 
         await asyncio.gather(*(writer(which) for which in range(4)), killer())
@@ -166,7 +168,7 @@ class TestRestarts:
         await bus.ask(hub.JOIN, hub.Join(hub="team", session="s"))
         nats_server.kill()
         nats_server.start()
-        appended = await insist(lambda: append(bus, "s", "a", "b"))
+        appended = await insist(lambda: append(bus, "s", "a", "b", deadline_s=1))
         assert appended.position.session > 1
         await insist(lambda: bus.js.publish("hub.said.team", b"hello"))
         ids = await insist(lambda: recall(bus, "s"))
