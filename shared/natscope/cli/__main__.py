@@ -12,7 +12,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {error.name} is not installed (`pip install 'natscope[cli]'`)\n")
         raise SystemExit(3) from None
-    app()
+    app(prog_name="natscope")
 
 
 if __name__ == "__main__":

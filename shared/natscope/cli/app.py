@@ -32,8 +32,8 @@ def options(
     os.environ["NATS_URL"] = url
 
 
-def _exit(command: Coroutine[Any, Any, int | None], *, as_json: bool = False) -> None:
-    raise typer.Exit(run(command, as_json=as_json))
+def _exit(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast: bool = False) -> None:
+    raise typer.Exit(run(command, as_json=as_json, fast=fast))
 
 
 @app.command()
@@ -138,11 +138,15 @@ def apply(
 
 
 @app.command()
-def trace(task: Annotated[str, typer.Argument(help="The task's id.")], as_json: Json = False) -> None:
+def trace(
+    task: Annotated[str, typer.Argument(help="The task's id.")],
+    whole: Annotated[bool, typer.Option("--all", help="Also the spans of publishing.")] = False,
+    as_json: Json = False,
+) -> None:
     """Draw a task's trace as a tree."""
     from natscope.cli import tracing
 
-    _exit(tracing.show(task, as_json=as_json), as_json=as_json)
+    _exit(tracing.show(task, whole=whole, as_json=as_json), as_json=as_json)
 
 
 @app.command()
@@ -157,7 +161,7 @@ def up(
     from natscope.cli.logs import log_at
 
     log_at(log_level)
-    _exit(upping.up(data, port=port, agents=agents))
+    _exit(upping.up(data, port=port, agents=agents), fast=True)
 
 
 @app.command()
@@ -165,7 +169,7 @@ def demo() -> None:
     """Start the platform, ask one question about a real file, show the steps, the answer and the trace."""
     from natscope.cli import demo
 
-    _exit(demo.demo())
+    _exit(demo.demo(), fast=True)
 
 
 @app.command()

@@ -28,7 +28,7 @@ async def demo(*, file: Path = FILE, data: Path = DATA / "demo") -> int:
         task_id = new_id()
         asked = asking.Ask(AGENT, QUESTION, (str(file),), task_id=task_id)
         async with client.open(bus_settings(url), name=asking.NAME) as house:
-            code = await asking.ask_in(house, asked, Screen())
+            code = await asking.ask_in(house, asked, Screen(together=True))
             console.print()
             tracing.draw(await house.trace(task_id))
     return code
@@ -42,4 +42,4 @@ def _say_what_answers(console: Console) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(demo()))
+    sys.exit(run(demo(), fast=True))

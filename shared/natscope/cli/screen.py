@@ -24,12 +24,15 @@ _RESULTS = {"success": ("✓", "green"), "interrupted": ("■", "yellow"), "unkn
 
 
 class Screen:
-    """Shows one task. With standard output on a pipe, it carries what the agent says and nothing else."""
+    """Shows one task. With standard output on a pipe, it carries what the agent says and nothing else.
 
-    def __init__(self) -> None:
+    `together` puts everything on standard output, whatever that is.
+    """
+
+    def __init__(self, *, together: bool = False) -> None:
         self._out = Console(highlight=False, soft_wrap=True)
-        piped = not sys.stdout.isatty()
-        self._side = Console(highlight=False, soft_wrap=True, stderr=True) if piped else self._out
+        apart = not together and not sys.stdout.isatty()
+        self._side = Console(highlight=False, soft_wrap=True, stderr=True) if apart else self._out
         self._told: set[tuple[int, int]] = set()
         self._said = ""
         self._open: Console | None = None

@@ -14,6 +14,8 @@ from natscope.telemetry import names
 from natscope.telemetry.spans import SpanRecord
 
 JAEGER = "http://127.0.0.1:16686"
+PIPED_WIDTH = 400
+"""A pipe has no width; no line of a trace is longer."""
 SHOWN = {
     names.REQUEST_MODEL: "",
     names.TOOL: "",
@@ -24,14 +26,14 @@ SHOWN = {
 """Attributes that are drawn, and the word before their value."""
 
 
-async def show(task_id: str, *, as_json: bool) -> None:
+async def show(task_id: str, *, whole: bool, as_json: bool) -> None:
     """Draw the trace of a task, or say where it is if its spans are not kept here."""
     async with client.open(name=NAME) as house:
-        draw(await house.trace(task_id), as_json=as_json)
+        draw(await house.trace(task_id), whole=whole, as_json=as_json)
 
 
-def draw(trace: client.Trace, *, as_json: bool = False) -> None:
-    """Draw a trace."""
+def draw(trace: client.Trace, *, whole: bool = False, as_json: bool = False) -> None:
+    """Draw a trace; unless `whole`, without the spans of publishing: what they led to stands in their place."""
     if as_json:
         for span in trace.spans:
             print_json(span.model_dump(mode="json"))
@@ -42,15 +44,13 @@ def draw(trace: client.Trace, *, as_json: bool = False) -> None:
             highlight=False,
         )
     else:
-        Console(highlight=False).print(tree_of(trace))
+        console = Console(highlight=False)
+        console.print(tree_of(trace, whole=whole), width=None if console.is_terminal else PIPED_WIDTH)
 
 
-def tree_of(trace: client.Trace) -> Tree:
+def tree_of(trace: client.Trace, *, whole: bool = False) -> Tree:
     """Return the trace as a tree; spans whose parent is not kept stand at the top."""
-    known = {span.span_id for span in trace.spans}
-    children: dict[str | None, list[SpanRecord]] = defaultdict(list)
-    for span in trace.spans:
-        children[span.parent_id if span.parent_id in known else None].append(span)
+    children = _children(trace.spans, whole=whole)
     services = len({span.service for span in trace.spans})
     failed = sum(1 for span in trace.spans if span.error)
     parts = [counted(len(trace.spans), "span"), counted(services, "service"), counted(failed, "error")]
@@ -59,6 +59,19 @@ def tree_of(trace: client.Trace) -> Tree:
     for linked in trace.linked:
         root.add(Text(f"linked to trace {linked}", style="dim"))
     return root
+
+
+def _children(spans: list[SpanRecord], *, whole: bool) -> dict[str | None, list[SpanRecord]]:
+    known = {span.span_id: span for span in spans}
+    passed = {span.span_id for span in spans if span.kind == "producer" and not span.error and not whole}
+    children: dict[str | None, list[SpanRecord]] = defaultdict(list)
+    for span in spans:
+        parent = span.parent_id
+        while parent in passed:
+            parent = known[parent].parent_id
+        if span.span_id not in passed:
+            children[parent if parent in known else None].append(span)
+    return children
 
 
 def _grow(tree: Tree, parent: str | None, children: dict[str | None, list[SpanRecord]]) -> None:

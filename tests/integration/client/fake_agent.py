@@ -142,9 +142,9 @@ async def _work(bus: Bus, play: Play) -> None:
         while True:
             try:
                 for message in await puller.fetch(1, timeout=5):
-                    if message.subject in seen:
+                    if (mark := (message.headers or {})["Nats-Msg-Id"]) in seen:
                         continue
-                    seen.add(message.subject)
+                    seen.add(mark)
                     tasks.create_task(_carry_out(bus, message, play))
             except nats_errors.TimeoutError:
                 continue
@@ -163,4 +163,3 @@ async def _carry_out(bus: Bus, message: Msg, play: Play) -> None:
         await stage.record(task.FINISHED, outcome, outcome.task_id)
     await message.ack()
     await heard.unsubscribe()
-
