@@ -35,6 +35,8 @@ nats=$(port_of nats 4222 "$@")
 jaeger=$(port_of jaeger 16686 "$@")
 traces=${jaeger:+http://$jaeger}
 traces=${traces:-'.venv/bin/natscope trace <task>   (Jaeger is not running)'}
+address=
+[ "$nats" = 127.0.0.1:4222 ] || address=" --url nats://$nats"
 say "the house is up"
 cat <<END
 
@@ -44,7 +46,7 @@ cat <<END
 
 Try a task:
 
-  .venv/bin/natscope ask assistant 'How many primes are there below 10000?' --server nats://$nats
+  .venv/bin/natscope$address ask assistant 'How many primes are there below 10000?'
   nats --server nats://$nats req agent.ask.assistant 'How many primes are there below 10000?' --timeout 60s
 
 END

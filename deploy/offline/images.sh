@@ -40,7 +40,8 @@ for service in "$@"; do
     [ -d "$room" ] || fail "$room is missing"
     deploy/offline/wheels.sh "$service" "$python"
     [ "$service" != tool-executor ] || room="$room sandbox/seccomp.json"
-build "natscope-$service:dev" deploy/Dockerfile deploy/install.sh deploy/healthcheck.py deploy/provision.py "deploy/locks/$service.lock" \
-        shared/natscope $room "build/wheels/$service" -- \
+    # shellcheck disable=SC2086  # a room may be two paths
+    build "natscope-$service:dev" deploy/Dockerfile deploy/install.sh deploy/healthcheck.py deploy/provision.py \
+        "deploy/locks/$service.lock" "build/wheels/$service" shared/natscope $room -- \
         --file deploy/Dockerfile --build-arg SERVICE="$service"
 done

@@ -51,5 +51,10 @@ class TestCompose:
 
     def test_every_setting_it_reads_is_explained_in_the_example(self) -> None:
         example = (ROOT / ".env.example").read_text()
-        read = set(re.findall(r"\$\{(\w+)", TEXT)) - {"COMPOSE_PROJECT_NAME", "DOCKER_GID", "NATS_VERSION", "NATSCOPE_LOG_LEVEL"}
+        read = set(re.findall(r"\$\{(\w+)", TEXT)) - {
+            "COMPOSE_PROJECT_NAME",
+            "DOCKER_GID",
+            "NATS_VERSION",
+            "NATSCOPE_LOG_LEVEL",
+        }
         assert not [name for name in read if not re.search(rf"^#?{name}=", example, flags=re.MULTILINE)]
