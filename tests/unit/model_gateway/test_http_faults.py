@@ -79,6 +79,11 @@ class TestFailed:
         assert KEY not in told
         assert "wxyz" not in told
 
+    @pytest.mark.parametrize("before", range(270, 300, 3))
+    def test_leaves_no_half_of_a_key_where_long_words_are_cut(self, before: int) -> None:
+        found = failed("openai", 400, {}, _body(f"{'x' * before} {KEY[3:]} and more"), secret=KEY[3:])
+        assert KEY[3:7] not in found.error(model="m", attempts=1).message
+
     def test_passes_the_providers_own_words_on_and_names_provider_model_and_remedy(self) -> None:
         error = failed("openai", 400, {}, _body("Unknown parameter: 'x'")).error(model="m-1", attempts=1)
         assert "'openai'" in error.message

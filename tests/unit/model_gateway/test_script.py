@@ -70,7 +70,8 @@ async def _worked_out(folder: Path, question: Message) -> str:
 
 def _run(code: str, folder: Path) -> str:
     command = [sys.executable, "-I", "-c", code]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout
 
 
 class TestOfflineAnswers:
@@ -90,6 +91,12 @@ class TestOfflineAnswers:
         shutil.copy(PENGUINS, tmp_path)
         said = await _worked_out(tmp_path, _user("Which island has the lightest body mass on average?", "penguins.csv"))
         assert said.startswith("Torgersen has the lightest body mass on average: the mean of body_mass_g is 3706.37")
+
+    async def test_what_no_column_tells_of_is_not_made_up(self, tmp_path: Path) -> None:
+        shutil.copy(PENGUINS, tmp_path)
+        said = await _worked_out(tmp_path, _user("Which island has the fastest swimmers on average?", "penguins.csv"))
+        assert "no column of species, island" in said
+        assert "has the fastest" not in said
 
     async def test_a_file_name_cannot_break_out_of_the_code(self, tmp_path: Path) -> None:
         name = "a'); print('x').csv"
