@@ -21,9 +21,9 @@ help: ## List every target.
 # --- set up ---------------------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(READY) ## Create .venv with every pinned dependency (again only when the lock changes).
+setup: $(READY) ## Create .venv with every pinned dependency (again only when the lock or the project changes).
 
-$(READY): requirements.lock
+$(READY): requirements.lock pyproject.toml
 	@deploy/setup.sh $(VENV)
 	@touch $@
 

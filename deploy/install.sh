@@ -8,4 +8,6 @@ if ls "$here"/*.whl >/dev/null 2>&1; then
     export PYTHONPATH="$here"
     set -- "$@" --no-index --find-links "$here"
 fi
+# pip trusts what the image trusts, which may be more than pip's own list: a company's proxy, for one.
+[ -e /etc/ssl/certs/ca-certificates.crt ] && export PIP_CERT="${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}"
 exec python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --root-user-action=ignore --target "$@"
