@@ -165,11 +165,13 @@ def up(
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    file: Annotated[Path | None, typer.Option(help="Another table to ask about.", show_default=False)] = None,
+) -> None:
     """Start the platform, ask one question about a real file, show the steps, the answer and the trace."""
     from natscope.cli import demo
 
-    _exit(demo.demo(), fast=True)
+    _exit(demo.demo(file=file), fast=True)
 
 
 @app.command()

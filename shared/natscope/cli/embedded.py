@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import entry_points
@@ -23,7 +24,9 @@ GROUP = "natscope.services"
 ORDER = ("memory", "model-gateway", "tool-executor", "agent")
 """The agent opens last and closes first: it asks the others."""
 DATA = Path(".natscope")
-AGENTS = Path("deploy/agents")
+HOME = Path() if Path("deploy/models.yaml").exists() else Path(__file__).resolve().parents[3]
+"""Where `deploy/` is: the current folder, or the one this file came from."""
+AGENTS = HOME / "deploy" / "agents"
 
 App = Callable[..., AbstractAsyncContextManager[None]]
 
@@ -63,6 +66,11 @@ async def services(url: str, *, agents: Path | None = None) -> AsyncGenerator[No
             await stack.enter_async_context(app(bus=settings, telemetry=_telemetry(name, keeper)))
         with _settled_garbage():
             yield
+
+
+def find_deploy() -> None:
+    """Let the services of this process find their files wherever the command was typed."""
+    os.environ.setdefault("MODEL_GATEWAY_MODELS", str(HOME / "deploy" / "models.yaml"))
 
 
 def installed() -> dict[str, App]:

@@ -127,7 +127,7 @@ def _configured(data: Path, port: int) -> Path:
         f"max_payload: 1MB\n"
         f"log_file: {json.dumps(str((data / 'nats-server.log').resolve()))}\n"
         f"ports_file_dir: {json.dumps(str(data.resolve()))}\n"
-        f"jetstream {{ store_dir: {json.dumps(str(data.resolve()))}, sync_interval: 10s }}\n"
+        f"jetstream {{ store_dir: {json.dumps(str(data.resolve()))}, sync_interval: 10s, max_file_store: 64GB }}\n"
     )
     return config
 

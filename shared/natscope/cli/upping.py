@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from natscope import client
-from natscope.cli.embedded import bus_settings, services
+from natscope.cli.embedded import bus_settings, find_deploy, services
 from natscope.cli.server import server
 from natscope.contracts.errors import NatscopeError
 from natscope.contracts.model import ModelInfo
 
+BEREFT_S = 2.0
+"""How long the services have to end when their server is gone and nothing can be drained."""
+SCRIPTED = "none: a script stands in (set OPENAI_API_KEY for a real one); the code it writes is really run"
 QUESTION = "How many primes are there below 10000?"
 
 
@@ -24,19 +27,27 @@ async def up(data: Path, *, port: int, agents: Path | None) -> None:
     Raises:
         NatscopeError: it could not be started (see `embedded`), or the server ended by itself.
     """
+    find_deploy()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console = Console(highlight=False, soft_wrap=True)
     async with server(data, port=port) as running:
-        async with services(running.url, agents=agents):
-            if port > 0 and not running.url.endswith(f":{port}"):
-                console.print(f"port {port} is taken; another one was chosen", style="yellow")
-            await describe(console, running.url)
-            console.print(f"  data      {data}   (Ctrl-C stops)")
-            await _first(stop.wait(), running.process.wait())
-            console.print("draining")
-        if not stop.is_set():
+        try:
+            async with asyncio.timeout(None) as patience, services(running.url, agents=agents):
+                if port > 0 and not running.url.endswith(f":{port}"):
+                    console.print(f"port {port} is taken; another one was chosen", style="yellow")
+                await describe(console, running.url)
+                console.print(f"  data      {data}   (Ctrl-C stops)")
+                await _first(stop.wait(), running.process.wait())
+                console.print("draining")
+                if running.process.returncode is not None:
+                    patience.reschedule(asyncio.get_running_loop().time() + BEREFT_S)
+        except Exception as error:
+            if running.process.returncode is None:
+                raise
+            raise await running.ended() from error
+        if running.process.returncode is not None:
             raise await running.ended()
 
 
@@ -64,7 +75,9 @@ def _model(models: list[ModelInfo], alias: str) -> str:
     found = next((info for info in models if info.alias == alias), None)
     if found is None:
         return "none; see deploy/models.yaml"
-    return f"{found.provider} {found.model}" + ("" if found.ready else f" (not ready: {found.remedy})")
+    if not found.ready:
+        return f"{found.provider} {found.model} (not ready: {found.remedy})"
+    return SCRIPTED if found.provider == "scripted" else f"{found.provider} {found.model}"
 
 
 def _line(console: Console, name: str, value: str) -> None:
