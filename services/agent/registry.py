@@ -67,8 +67,8 @@ class Tools:
     async def get(self, wanted: list[str]) -> list[ToolSpec]:
         """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
 
-        Hosts are asked again every ten seconds in the background, outside of the trace of whoever came by, and at once if
-        a wanted tool is not known.
+        Hosts are asked again every ten seconds in the background, outside of the trace of whoever came by, and at once
+        if a wanted tool is not known.
         """
         missing = [name for name in wanted if name not in self._specs]
         if missing or time.monotonic() - self._asked > FRESH_S:

@@ -4,6 +4,7 @@ import pytest
 
 from natscope.bus import Bus, BusSettings, Doors, connect, open_room
 from natscope.contracts import memory, model
+from natscope.contracts.blocks import plain
 from natscope.contracts.errors import (
     BusUnavailable,
     DeadlineExceeded,
@@ -19,7 +20,7 @@ def _doors(bus: Bus) -> Doors:
 
     @doors.answers(memory.RECALL)
     async def recall(body: memory.Recall) -> memory.Recalled:
-        said = Message(name="echo", role="user", content=str(body.unknown_fields.get("say", "")))
+        said = Message(name="echo", role="user", content=plain(str(body.unknown_fields.get("say", ""))))
         return memory.Recalled(messages=[said], position=memory.Position())
 
     @doors.answers(memory.CLEAR)

@@ -1,0 +1,124 @@
+"""The ledger: what is asked under an id is done once, among any number of processes."""
+
+import asyncio
+import sys
+
+import pytest
+
+from natscope.bus import BusSettings, Ledger, open_room
+from natscope.bus.streams import CALLS
+from natscope.contracts import memory
+from natscope.contracts.errors import ModelUnavailable, RequestConflict
+
+ASK = memory.Clear(session="s")
+VICTIM = """
+import asyncio, sys
+from natscope.bus import BusSettings, Ledger, open_room
+from natscope.contracts import memory
+
+async def work():
+    print("begun", flush=True)
+    await asyncio.sleep(600)
+
+async def main():
+    async with open_room("a", settings=BusSettings(url=sys.argv[1])) as room:
+        ledger = Ledger(room.bus, room.instance, bucket="calls", answer=memory.Cleared)
+        await ledger.once("id", memory.Clear(session="s"), work)
+
+asyncio.run(main())
+"""
+"""A process that claims an id and then works for ten minutes."""
+
+
+class _Work:
+    """Counts how often it is done."""
+
+    def __init__(self, answer: int = 1, *, delay_s: float = 0.0) -> None:
+        self.done = 0
+        self._answer = answer
+        self._delay_s = delay_s
+
+    async def __call__(self) -> memory.Cleared:
+        self.done += 1
+        await asyncio.sleep(self._delay_s)
+        return memory.Cleared(removed=self._answer)
+
+
+class TestTheLedger:
+    async def test_gives_the_recorded_answer_to_a_repeated_ask(self, nats_url: str) -> None:
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            work = _Work(7)
+            assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), False)
+            assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), True)
+            assert work.done == 1
+
+    async def test_lets_a_second_process_wait_for_the_first(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            works = [_Work(7, delay_s=0.4), _Work(8)]
+            ledgers = [Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared) for r in (one, other)]
+            first = asyncio.create_task(ledgers[0].once("id", ASK, works[0]))
+            await asyncio.sleep(0.1)
+            assert await ledgers[1].once("id", ASK, works[1]) == (memory.Cleared(removed=7), True)
+            await first
+            assert [work.done for work in works] == [1, 0]
+
+    async def test_of_many_asks_at_once_lets_one_do_the_work(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            ledgers = [Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared) for r in (one, other)]
+            work = _Work(delay_s=0.1)
+            await asyncio.gather(*(ledgers[n % 2].once("id", ASK, work) for n in range(20)))
+            assert work.done == 1
+
+    async def test_asks_what_to_do_when_the_worker_was_killed_in_between(self, nats_url: str) -> None:
+        victim = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", VICTIM, nats_url, stdout=asyncio.subprocess.PIPE
+        )
+        assert victim.stdout is not None
+        assert await victim.stdout.readline() == b"begun\n"
+        victim.kill()
+        await victim.wait()
+        async with open_room("b", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            work, lost = _Work(1), _Work(-1)
+            answer, _ = await ledger.once("id", ASK, work, lost=lost)
+            assert (answer.removed, work.done, lost.done) == (-1, 0, 1)
+
+    async def test_refuses_an_id_that_was_used_for_something_else(self, nats_url: str) -> None:
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            await ledger.once("id", ASK, _Work())
+            with pytest.raises(RequestConflict, match="'id'"):
+                await ledger.once("id", memory.Clear(session="other"), _Work())
+
+    async def test_keeps_no_failure_so_that_the_next_ask_may_succeed(self, nats_url: str) -> None:
+        async def fail() -> memory.Cleared:
+            raise ModelUnavailable("down")
+
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            with pytest.raises(ModelUnavailable):
+                await ledger.once("id", ASK, fail)
+            assert await ledger.once("id", ASK, _Work(3)) == (memory.Cleared(removed=3), False)
+
+    async def test_goes_on_when_the_asker_goes_away(self, nats_url: str) -> None:
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            work = _Work(5, delay_s=0.3)
+            impatient = asyncio.create_task(ledger.once("id", ASK, work))
+            await asyncio.sleep(0.1)
+            impatient.cancel()
+            assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=5), True)
+            assert work.done == 1
+
+    async def test_stops_what_is_no_longer_wanted(self, nats_url: str) -> None:
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            waiting = asyncio.create_task(ledger.once("id", ASK, _Work(delay_s=60)))
+            await asyncio.sleep(0.1)
+            assert ledger.cancel("id")
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(waiting, timeout=2)
+            assert not ledger.cancel("id")
