@@ -27,7 +27,7 @@ class Deltas:
     async def hear(self, piece: Piece) -> None:
         """Publish a piece, and let it leave before more is read.
 
-        Without the pause nats-py would keep the first token until the loop is idle (docs/performance.md).
+        Without the pause nats-py would keep the first token until the loop is idle.
         """
         if self.first_s is None:
             self.first_s = time.perf_counter() - self._began
