@@ -22,6 +22,9 @@ class _FilterProgram(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
 
 
+_PROGRAM = _FilterProgram(len(_FILTER) // 8, _FILTER)
+
+
 def set_dumpable(on: bool) -> None:
     """Say whether other processes of the same user may attach to this one or read its memory."""
     _prctl(_SET_DUMPABLE, int(on))
@@ -43,10 +46,8 @@ def bound_capabilities() -> None:
 
 def refuse_system_calls() -> None:
     """Load the deny filter; inherited by every descendant and never undone."""
-    if not _FILTER:
-        return
-    program = _FilterProgram(len(_FILTER) // 8, _FILTER)
-    _check(_LIBC.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0), "seccomp")
+    if _FILTER:
+        _check(_LIBC.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(_PROGRAM), 0, 0), "seccomp")
 
 
 def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str) -> None:
@@ -91,7 +92,7 @@ def limit_resources(limits: dict[str, Any]) -> None:
 
 def yield_to_the_worker() -> None:
     """Let the worker have the processor first, and the out-of-memory killer choose this process before it."""
-    os.nice(5)
+    os.nice(10)
     try:
         with open("/proc/self/oom_score_adj", "w") as knob:
             knob.write("1000")

@@ -21,6 +21,7 @@ NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
 
 _SHELLS = ("/bin/bash", "/bin/sh")
+_MAIN = types.ModuleType("__main__")
 
 
 class Order:
@@ -54,14 +55,25 @@ def wait_for_order(order: Order, *, folder: str) -> NoReturn:
     raise BecomeProgram(body["limits"], body["kind"], body["source"])
 
 
-def run(limits: dict[str, Any], kind: str, source: str, environment: dict[str, str]) -> NoReturn:
+def furnish(environment: dict[str, str]) -> None:
+    """Make this interpreter what a program expects to find; done once, so that no run has to pay for it."""
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [""]
+    sys.path[0] = ""
+    _open_standard_streams()
+    for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
+        del sys.modules[name]
+    sys.modules["__main__"] = _MAIN
+    _MAIN.__dict__["__builtins__"] = builtins
+
+
+def run(limits: dict[str, Any], kind: str, source: str) -> NoReturn:
     """Give up what is left to give up and run the program; never returns."""
     hardening.set_dumpable(True)
     hardening.yield_to_the_worker()
     hardening.refuse_system_calls()
     hardening.limit_resources(limits)
-    os.environ.clear()
-    os.environ.update(environment)
     if kind == "shell":
         _run_shell(source)
     _run_python(source)
@@ -73,30 +85,17 @@ def _run_shell(source: str) -> NoReturn:
 
 
 def _run_python(source: str) -> NoReturn:
-    _open_standard_streams()
-    module = _main_module(source)
+    linecache.cache[NAME] = (len(source), None, [line + "\n" for line in source.splitlines()], NAME)
     gc.enable()
     status = 0
     try:
-        exec(compile(source, NAME, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the cell is for this
+        exec(compile(source, NAME, "exec", dont_inherit=True), _MAIN.__dict__)  # noqa: S102 - the cell is for this
     except SystemExit as leaving:
         status = _status_of(leaving)
     except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
         status = 1
         _show(error)
-    _leave(status, module)
-
-
-def _main_module(source: str) -> types.ModuleType:
-    module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = builtins
-    for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
-        del sys.modules[name]
-    sys.modules["__main__"] = module
-    sys.argv = [""]
-    sys.path[0] = ""
-    linecache.cache[NAME] = (len(source), None, [line + "\n" for line in source.splitlines()], NAME)
-    return module
+    _leave(status)
 
 
 def _open_standard_streams() -> None:
@@ -132,12 +131,12 @@ def _show(error: BaseException) -> None:
         traceback.print_exception(type(error), error, trace)
 
 
-def _leave(status: int, module: types.ModuleType) -> NoReturn:
+def _leave(status: int) -> NoReturn:
     """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down."""
     try:
         threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
         atexit._run_exitfuncs()
-        module.__dict__.clear()
+        _MAIN.__dict__.clear()
         gc.collect()
         _flush_what_is_open()
     except BaseException as error:  # noqa: BLE001 - an exit handler may raise anything

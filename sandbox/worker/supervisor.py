@@ -164,7 +164,7 @@ def main() -> NoReturn:
         given = order.limits, order.kind, order.source
     else:
         os._exit(0)
-    program.run(*given, _ENVIRONMENT)
+    program.run(*given)
 
 
 def _preload() -> None:
@@ -173,6 +173,7 @@ def _preload() -> None:
         __import__(name)
     site.setquit()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
+    program.furnish(_ENVIRONMENT)
     gc.disable()
     gc.freeze()
 

@@ -103,7 +103,7 @@ class TestCancelling:
         async def hear(stream: Stream, text: str) -> None:
             started.set()
 
-        source = "import time; print('up'); open('mark', 'w'); time.sleep(60)"
+        source = "import time; open('mark', 'w'); print('up'); time.sleep(60)"
         task = asyncio.create_task(
             cell.run(Program("python", source), RunLimits(wall_clock=timedelta(seconds=60)), hear)
         )

@@ -1,0 +1,134 @@
+"""Stand-ins that implement the tool executor's ports and remember what was asked of them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from natscope.contracts import tool
+from natscope.contracts.blocks import MediaBlock
+from natscope.contracts.contract import Contract
+from natscope.contracts.errors import BlobNotFound, SandboxUnavailable
+from services.tool_executor.calls import Work
+from services.tool_executor.cells import Captured, Cell, CellLost, FileFacts, Hear, Lives, Outcome, Program, RunLimits
+
+
+@dataclass
+class FakeCell:
+    """Prints the source of each program back; `die` makes it end in the middle of a run."""
+
+    session: str
+    die: bool = False
+    runs: list[tuple[Program, RunLimits]] = field(default_factory=list[tuple[Program, RunLimits]])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    lost: bool = False
+    closed: bool = False
+    go_on: asyncio.Event | None = None
+
+    async def run(self, program: Program, limits: RunLimits, hear: Hear | None = None) -> Outcome:
+        self.runs.append((program, limits))
+        if self.go_on is not None:
+            await self.go_on.wait()
+        if self.die:
+            self.lost = True
+            raise CellLost("gone")
+        if hear is not None:
+            for piece in program.source.split():
+                await hear("stdout", piece)
+        code = 1 if program.source == "fail" else 0
+        return Outcome(code, None, Captured(program.source.encode()), Captured(), timedelta(milliseconds=2))
+
+    async def put_file(self, path: str, data: bytes) -> None:
+        self.files[path] = data
+
+    async def read_file(self, path: str, *, limit_bytes: int = 0) -> bytes:
+        return self.files[path]
+
+    async def has_file(self, path: str) -> bool:
+        return path in self.files
+
+    async def list_files(self) -> tuple[FileFacts, ...]:
+        return tuple(FileFacts(path, len(data)) for path, data in self.files.items())
+
+    async def close(self) -> None:
+        self.lost = self.closed = True
+
+
+@dataclass
+class FakeBackend:
+    """Makes fake cells; `problem` makes it refuse."""
+
+    name: str = "fake"
+    does_not_limit: tuple[str, ...] = ()
+    problem: str | None = None
+    cells: list[FakeCell] = field(default_factory=list[FakeCell])
+    go_on: asyncio.Event | None = None
+    reaps: int = 0
+
+    async def open_cell(self, session: str) -> Cell:
+        if self.problem is not None:
+            raise SandboxUnavailable(self.problem)
+        self.cells.append(FakeCell(session, go_on=self.go_on))
+        return self.cells[-1]
+
+    async def reap(self, lives: Lives) -> int:
+        self.reaps += 1
+        return 0
+
+    async def close(self) -> None:
+        for cell in self.cells:
+            await cell.close()
+
+
+class FakeOnce:
+    """A ledger in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tool.Called] = {}
+        self.begun: set[str] = set()
+
+    async def once(
+        self, id: str, ask: Contract, work: Work, *, lost: Work | None = None, ignoring: set[str] | None = None
+    ) -> tuple[tool.Called, bool]:
+        if id in self.kept:
+            return self.kept[id], True
+        again = id in self.begun and lost is not None
+        self.begun.add(id)
+        try:
+            self.kept[id] = await (lost() if again and lost else work())
+        except Exception:
+            self.begun.discard(id)
+            raise
+        return self.kept[id], False
+
+    def cancel(self, id: str) -> bool:
+        return id in self.begun
+
+
+class FakeMedia:
+    """Blobs by file name."""
+
+    def __init__(self, blobs: dict[str, bytes]) -> None:
+        self.blobs = blobs
+        self.asked: list[str] = []
+
+    async def bytes_of(self, block: MediaBlock) -> bytes:
+        name = str(getattr(block, "name", ""))
+        self.asked.append(name)
+        if name not in self.blobs:
+            raise BlobNotFound(f"blob of {name!r} is gone")
+        return self.blobs[name]
+
+
+class FakeSay:
+    """Remembers what was published."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Contract]] = []
+
+    async def __call__(self, subject: str, body: Contract) -> None:
+        self.said.append((subject, body))
+
+    @property
+    def progress(self) -> Sequence[tool.Progress]:
+        return [body for _, body in self.said if isinstance(body, tool.Progress)]

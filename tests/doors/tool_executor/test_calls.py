@@ -1,0 +1,228 @@
+"""What a tool call comes to, behind the door and in front of the cells."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from natscope.contracts import tool
+from natscope.contracts.blocks import FileBlock, ToolUseBlock, URLSource
+from natscope.contracts.errors import (
+    ArgumentsInvalid,
+    BlobNotFound,
+    Overloaded,
+    SandboxUnavailable,
+    ToolNotFound,
+)
+from natscope.telemetry import TelemetrySettings, telemetry_for
+from services.tool_executor.calls import Calls
+from services.tool_executor.cells import Program
+from services.tool_executor.sessions import Sessions
+from services.tool_executor.settings import Settings
+from tests.doors.tool_executor.fakes import FakeBackend, FakeMedia, FakeOnce, FakeSay
+
+SILENT = TelemetrySettings.model_construct(endpoint=None, disabled=True)
+
+
+class House:
+    """The service without its bus and without real cells."""
+
+    def __init__(self, backend: FakeBackend | None = None, settings: Settings | None = None) -> None:
+        settings = settings or Settings(idle_after=timedelta(seconds=60), max_cells=2)
+        self.backend, self.once, self.say = backend or FakeBackend(), FakeOnce(), FakeSay()
+        self.media = FakeMedia({"a.csv": b"1,2"})
+        self.sessions = Sessions(self.backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
+        self.calls = Calls(
+            settings,
+            self.sessions,
+            backend="fake",
+            once=self.once,
+            media=self.media,
+            say=self.say,
+            telemetry=telemetry_for("tool-executor", SILENT),
+        )
+
+    async def python(self, code: str, *, session: str = "s1", id: str = "", **more: object) -> tool.Called:
+        call = ToolUseBlock(id="c1", name="execute_python", input={"code": code})
+        asked = {"call_id": id or f"{session}-{len(self.once.kept)}", "call": call, "session": session, **more}
+        return await self.calls.carry_out(tool.Call.model_validate(asked))
+
+    async def raw(self, block: ToolUseBlock) -> tool.Called:
+        return await self.calls.carry_out(tool.Call(call_id="raw", call=block, session="s1"))
+
+
+class TestCalling:
+    async def test_the_program_runs_in_its_session_s_cell(self) -> None:
+        house = House()
+        await house.python("one", session="a")
+        await house.python("two", session="b")
+        await house.python("three", session="a")
+        assert [cell.session for cell in house.backend.cells] == ["a", "b"]
+        assert [program for program, _ in house.backend.cells[0].runs] == [
+            Program("python", "one"),
+            Program("python", "three"),
+        ]
+
+    async def test_a_failing_program_is_a_result(self) -> None:
+        called = await House().python("fail")
+        assert called.result.state == "error"
+        assert called.result.metadata["exit_code"] == 1
+
+    async def test_a_failing_sandbox_is_an_error_and_nothing_is_recorded(self) -> None:
+        house = House(FakeBackend(problem="no engine"))
+        with pytest.raises(SandboxUnavailable, match="no engine"):
+            await house.python("one")
+        assert house.once.kept == {}
+
+    async def test_limits_of_the_call_hold_within_the_house_s_ceiling(self) -> None:
+        house = House()
+        limits = tool.Limits(deadline_s=3600, memory_bytes=64 << 20, output_bytes=1 << 30)
+        await house.python("one", limits=limits)
+        ((_, used),) = house.backend.cells[0].runs
+        assert used.wall_clock == timedelta(seconds=300)
+        assert (used.memory_bytes, used.output_bytes) == (64 << 20, 1 << 20)
+
+    async def test_progress_goes_where_the_asker_said_without_a_gap(self) -> None:
+        house = House()
+        await house.python("a b c", id="p-1", deltas_to="_INBOX.me")
+        assert {subject for subject, _ in house.say.said} == {"_INBOX.me"}
+        assert [(piece.call_id, piece.sequence, piece.text) for piece in house.say.progress] == [
+            ("p-1", 0, "a"),
+            ("p-1", 1, "b"),
+            ("p-1", 2, "c"),
+        ]
+
+    async def test_nobody_is_told_who_did_not_ask(self) -> None:
+        house = House()
+        await house.python("a b c")
+        assert house.say.said == []
+
+
+class TestOnce:
+    async def test_a_repeated_call_does_not_act_again(self) -> None:
+        house = House()
+        first, again = await house.python("one", id="same"), await house.python("one", id="same")
+        assert (first.replayed, again.replayed) == (False, True)
+        assert len(house.backend.cells[0].runs) == 1
+
+    async def test_a_call_that_had_begun_elsewhere_is_unknown(self) -> None:
+        house = House()
+        house.once.begun.add("lost")
+        called = await house.python("one", id="lost")
+        assert called.result.state == "unknown"
+        assert house.backend.cells == []
+
+    async def test_a_cell_lost_in_the_middle_makes_the_call_unknown_and_the_next_one_gets_a_new_cell(self) -> None:
+        house = House()
+        await house.python("one")
+        house.backend.cells[0].die = True
+        assert (await house.python("two")).result.state == "unknown"
+        again = await house.python("three")
+        assert (again.result.state, again.result.metadata["new_workspace"]) == ("success", True)
+        assert house.backend.cells[0].closed
+
+
+class TestFiles:
+    FILE = FileBlock(name="a.csv", source=URLSource(url="nats://blob/blobs/a", media_type="text/csv"))
+
+    async def test_they_are_placed_before_the_first_program_and_once(self) -> None:
+        house = House()
+        await house.python("one", files=[self.FILE])
+        await house.python("two", files=[self.FILE])
+        assert house.backend.cells[0].files == {"a.csv": b"1,2"}
+        assert house.media.asked == ["a.csv"]
+
+    async def test_a_new_cell_gets_them_again(self) -> None:
+        house = House()
+        await house.python("one", files=[self.FILE])
+        await house.sessions.end("s1")
+        await house.python("two", files=[self.FILE])
+        assert house.backend.cells[1].files == {"a.csv": b"1,2"}
+
+    async def test_one_that_is_gone_is_an_error_and_nothing_ran(self) -> None:
+        house = House()
+        gone = FileBlock(name="b.csv", source=URLSource(url="nats://blob/blobs/b", media_type="text/csv"))
+        with pytest.raises(BlobNotFound, match=r"b\.csv"):
+            await house.python("one", files=[gone])
+        assert house.backend.cells[0].runs == []
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "fault"),
+        [
+            ({}, "code: Field required"),
+            ({"code": 3}, "code: Input should be a valid string"),
+            ({"code": ""}, "code: String should have at least 1 character"),
+            ({"code": "x", "timeout": 3}, "timeout: Extra inputs are not permitted"),
+            ({"code": "é" * 600_000}, "over the limit"),
+        ],
+    )
+    async def test_what_does_not_fit_is_told_with_what_was_expected(
+        self, arguments: dict[str, object], fault: str
+    ) -> None:
+        call = ToolUseBlock.model_validate({"id": "c", "name": "execute_python", "input": arguments})
+        with pytest.raises(ArgumentsInvalid, match=fault) as caught:
+            await House().raw(call)
+        assert '{"code": {' in str(caught.value)
+        assert caught.value.details["expected"]
+
+    async def test_what_is_no_json_is_told_as_it_was_written(self) -> None:
+        call = ToolUseBlock(id="c", name="execute_shell", raw_input='{"command": "ls')
+        with pytest.raises(ArgumentsInvalid, match="no JSON object"):
+            await House().raw(call)
+
+    async def test_an_unknown_tool_is_told_with_those_there_are(self) -> None:
+        with pytest.raises(ToolNotFound, match=r"'fly'.*execute_python, execute_shell"):
+            await House().raw(ToolUseBlock(id="c", name="fly"))
+
+
+class TestSessions:
+    async def test_one_session_s_calls_wait_for_one_another_and_others_do_not(self) -> None:
+        go_on = asyncio.Event()
+        house = House(FakeBackend(go_on=go_on))
+        calls = [asyncio.create_task(house.python(f"{n}", session=s, id=f"{s}{n}")) for s in "ab" for n in range(2)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert [len(cell.runs) for cell in house.backend.cells] == [1, 1]
+        go_on.set()
+        await asyncio.gather(*calls)
+        assert [len(cell.runs) for cell in house.backend.cells] == [2, 2]
+
+    async def test_when_all_cells_are_busy_a_further_session_is_refused(self) -> None:
+        go_on = asyncio.Event()
+        house = House(FakeBackend(go_on=go_on))
+        busy = [asyncio.create_task(house.python("x", session=s, id=s)) for s in "ab"]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="all 2 cells"):
+            await house.python("x", session="c", id="c")
+        go_on.set()
+        await asyncio.gather(*busy)
+
+    async def test_the_cell_idle_for_longest_makes_room(self) -> None:
+        house = House()
+        for session in "abc":
+            await house.python("x", session=session, id=session)
+        assert [cell.closed for cell in house.backend.cells] == [True, False, False]
+
+    async def test_idle_cells_are_removed_and_busy_ones_are_not(self) -> None:
+        house = House(settings=Settings(idle_after=timedelta(0), max_cells=4))
+        await house.python("x", session="a")
+        house.backend.go_on = asyncio.Event()
+        busy = asyncio.create_task(house.python("x", session="b"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert await house.sessions.cull() == 1
+        assert [cell.closed for cell in house.backend.cells] == [True, False]
+        house.backend.go_on.set()
+        await busy
+
+    async def test_the_end_of_a_session_that_has_no_cell_is_no_trouble(self) -> None:
+        await House().sessions.end("never-seen")
+
+    async def test_closing_removes_every_cell(self) -> None:
+        house = House()
+        await house.python("x", session="a")
+        await house.sessions.close()
+        assert house.backend.cells[0].closed
