@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable
 from pathlib import Path
 
 from rich.console import Console
@@ -11,12 +10,11 @@ from rich.text import Text
 
 from natscope import client
 from natscope.cli.embedded import bus_settings, find_deploy, services
-from natscope.cli.server import server
+from natscope.cli.server import Server, server
 from natscope.contracts.errors import NatscopeError
 from natscope.contracts.model import ModelInfo
 
-BEREFT_S = 2.0
-"""How long the services have to end when their server is gone and nothing can be drained."""
+ABANDON_S = 0.5
 SCRIPTED = "none: a script stands in (set OPENAI_API_KEY for a real one); the code it writes is really run"
 QUESTION = "How many primes are there below 10000?"
 
@@ -31,24 +29,34 @@ async def up(data: Path, *, port: int, agents: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    console = Console(highlight=False, soft_wrap=True)
     async with server(data, port=port) as running:
-        try:
-            async with asyncio.timeout(None) as patience, services(running.url, agents=agents):
-                if port > 0 and not running.url.endswith(f":{port}"):
-                    console.print(f"port {port} is taken; another one was chosen", style="yellow")
-                await describe(console, running.url)
-                console.print(f"  data      {data}   (Ctrl-C stops)")
-                await _first(stop.wait(), running.process.wait())
-                console.print("draining")
-                if running.process.returncode is not None:
-                    patience.reschedule(asyncio.get_running_loop().time() + BEREFT_S)
-        except Exception as error:
-            if running.process.returncode is None:
-                raise
-            raise await running.ended() from error
-        if running.process.returncode is not None:
-            raise await running.ended()
+        house = asyncio.create_task(_open(running, stop, data=data, port=port, agents=agents))
+        death = asyncio.create_task(running.ended())
+        await asyncio.wait((house, death), return_when=asyncio.FIRST_COMPLETED)
+        if not house.done():
+            await _abandon(house)
+            raise death.result()
+        death.cancel()
+        house.result()
+
+
+async def _open(running: Server, stop: asyncio.Event, *, data: Path, port: int, agents: Path | None) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    async with services(running.url, agents=agents):
+        if port > 0 and not running.url.endswith(f":{port}"):
+            console.print(f"port {port} is taken; another one was chosen", style="yellow")
+        await describe(console, running.url)
+        console.print(f"  data      {data}   (Ctrl-C stops)")
+        await stop.wait()
+        console.print("draining")
+
+
+async def _abandon(house: asyncio.Task[None]) -> None:
+    """End the services although they would rather wait for their server: nothing can be drained any more."""
+    while not house.done():
+        house.cancel()
+        await asyncio.wait((house,), timeout=ABANDON_S)
+    await asyncio.gather(house, return_exceptions=True)
 
 
 async def describe(console: Console, url: str, *, example: bool = True) -> None:
@@ -82,10 +90,3 @@ def _model(models: list[ModelInfo], alias: str) -> str:
 
 def _line(console: Console, name: str, value: str) -> None:
     console.print(Text.assemble(f"  {name:<9} ", (value, "bold")))
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
