@@ -17,6 +17,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
 from services.agent.app import app
 from services.agent.settings import Settings
+from services.memory.app import app as memory_app
 
 Model = Callable[[model.Chat], Awaitable[model.Chatted]]
 
@@ -87,29 +88,33 @@ SPEC = AgentSpec(name="assistant", description="Helps.", system_prompt="You help
 
 
 @asynccontextmanager
-async def house(url: str, *specs: AgentSpec, agents: int = 1) -> AsyncGenerator[House]:
-    """Open the fakes and so many agent services."""
+async def house(url: str, *specs: AgentSpec, agents: int = 1, real_memory: bool = False) -> AsyncGenerator[House]:
+    """Open the fakes and so many agent services; with `real_memory` the memory service itself."""
     settings = BusSettings(url=url)
     async with AsyncExitStack() as stack:
         bus = await stack.enter_async_context(connect("guest", settings))
         for spec in specs or (SPEC,):
             await bus.js.publish(f"$KV.{AGENTS}.{spec.name}", spec.model_dump_json().encode())
         here = House(bus, settings)
-        await stack.enter_async_context(_fakes(here))
+        await stack.enter_async_context(_fakes(here, real_memory=real_memory))
         for _ in range(agents):
             await stack.enter_async_context(app(Settings(), bus=settings))
         yield here
 
 
 @asynccontextmanager
-async def _fakes(here: House) -> AsyncGenerator[None]:
+async def _fakes(here: House, *, real_memory: bool) -> AsyncGenerator[None]:
     async def forget(message: Msg) -> None:
         here.cancelled.append(message.subject)
 
     await here.bus.nc.subscribe("tool.cancelled.*", cb=forget)
     await here.bus.nc.subscribe("model.cancelled.*", cb=forget)
     async with AsyncExitStack() as stack:
-        for name, doors in (("model-gateway", _models), ("tool-executor", _tools), ("memory", _memories)):
+        rooms = {"model-gateway": _models, "tool-executor": _tools, "memory": _memories}
+        if real_memory:
+            del rooms["memory"]
+            await stack.enter_async_context(memory_app(bus=here.settings))
+        for name, doors in rooms.items():
             room = await stack.enter_async_context(open_room(name, settings=here.settings))
             await room.serve(doors(here, room))
         yield
