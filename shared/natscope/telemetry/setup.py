@@ -1,34 +1,31 @@
 """The one place where tracer and meter providers are built."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import cast
 
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import Counter, Histogram, Meter, NoOpMeterProvider
+from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
-from opentelemetry.util.types import AttributeValue
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Span, SpanContext, SpanKind
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import NatscopeError
 from natscope.telemetry import names
-from natscope.telemetry.propagation import remote
+from natscope.telemetry.recording import Attributes, Current, Recorder, current_context, unrecorded
+from natscope.telemetry.recording import error_type as error_type
+from natscope.telemetry.recording import fail as fail
+from natscope.telemetry.recording import fail_with as fail_with
 from natscope.telemetry.spans import SpanKeeper
 
 VERSION = "0.1.0"
-
-Attributes = Mapping[str, AttributeValue]
 
 
 class TelemetrySettings(BaseSettings):
@@ -51,17 +48,16 @@ class Telemetry:
     keeper: SpanKeeper | None = None
     """Holds the spans that are to be kept in NATS; whoever opens the connection starts and stops it."""
 
-    def __init__(self, service: str, instance: str, provider: trace.TracerProvider, meter: Meter, *, metrics: bool):
+    def __init__(self, service: str, instance: str, recorder: Recorder | None, meter: Meter | None = None) -> None:
+        """Without `recorder` no span is made, without `meter` nothing is measured."""
         self.service = service
         self.instance = instance
-        self._provider = provider
-        self._tracer = provider.get_tracer("natscope", VERSION)
+        self._recorder = recorder
+        self._start = unrecorded if recorder is None else recorder.start
         self._meter = meter
-        self._metrics = metrics
         self._histograms: dict[str, Histogram] = {}
         self._counters: dict[str, Counter] = {}
 
-    @contextmanager
     def span(
         self,
         name: str,
@@ -71,34 +67,21 @@ class Telemetry:
         parent: SpanContext | None = None,
         links: Sequence[SpanContext] = (),
         root: bool = False,
-    ) -> Iterator[Span]:
+    ) -> Current:
         """Run the body inside a span that is current; an exception makes it ERROR with our code as `error.type`.
 
         `parent` overrides the current span; `root` begins a new trace.
         """
-        context = trace.set_span_in_context(remote(parent)) if parent else Context() if root else None
-        with self._tracer.start_as_current_span(
-            name,
-            context=context,
-            kind=kind,
-            attributes=attributes,
-            links=[Link(link) for link in links] if links else None,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                yield span
-            except BaseException as error:
-                fail(span, error)
-                raise
+        above = None if root else parent or current_context()
+        return Current(self._start(name, kind, attributes or {}, parent=above, links=links))
 
     def begin(self, name: str, *, kind: SpanKind, attributes: Attributes | None = None) -> Span:
         """Start a span that is a child of the current one and does not become current; the caller ends it."""
-        return self._tracer.start_span(name, kind=kind, attributes=attributes)
+        return self._start(name, kind, attributes or {}, parent=current_context())
 
     def record(self, name: str, value: float, attributes: Attributes) -> None:
         """Record `value` in the histogram `name`."""
-        if self._metrics:
+        if self._meter is not None:
             found = self._histograms.get(name)
             if found is None:
                 found = self._histograms[name] = self._meter.create_histogram(
@@ -108,7 +91,7 @@ class Telemetry:
 
     def count(self, name: str, value: int, attributes: Attributes) -> None:
         """Add `value` to the counter `name`."""
-        if self._metrics:
+        if self._meter is not None:
             found = self._counters.get(name)
             if found is None:
                 found = self._counters[name] = self._meter.create_counter(name)
@@ -116,27 +99,8 @@ class Telemetry:
 
     def close(self) -> None:
         """Send what is still held and stop. Blocks for at most a few seconds; call it off the event loop."""
-        if isinstance(self._provider, TracerProvider):
-            self._provider.shutdown()
-
-
-def error_type(error: BaseException) -> str:
-    """Return the low-cardinality kind of `error`: our code, else the exception's class."""
-    return error.code if isinstance(error, NatscopeError) else type(error).__name__
-
-
-def fail(span: Span, error: BaseException) -> None:
-    """Mark `span` as failed by `error`."""
-    if span.is_recording():
-        span.set_attribute(names.ERROR_TYPE, error_type(error))
-        span.set_status(Status(StatusCode.ERROR, str(error)))
-        span.record_exception(error)
-
-
-def fail_with(span: Span, kind: str, description: str = "") -> None:
-    """Mark `span` as failed for a reason that is no exception, e.g. a result in state `error`."""
-    span.set_attribute(names.ERROR_TYPE, kind)
-    span.set_status(Status(StatusCode.ERROR, description or kind))
+        if self._recorder is not None:
+            self._recorder.close()
 
 
 def telemetry_for(
@@ -146,26 +110,21 @@ def telemetry_for(
     settings = settings or TelemetrySettings()
     instance = new_id()
     if settings.disabled:
-        return Telemetry(
-            service, instance, trace.NoOpTracerProvider(), NoOpMeterProvider().get_meter("natscope"), metrics=False
-        )
+        return Telemetry(service, instance, None)
     resource = Resource.create({"service.name": service, "service.version": VERSION, "service.instance.id": instance})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    recorder = Recorder(resource, InstrumentationScope("natscope", VERSION))
     for processor in processors:
-        provider.add_span_processor(processor)
+        recorder.add(processor)
     if settings.endpoint is None:
-        local = Telemetry(service, instance, provider, NoOpMeterProvider().get_meter("natscope"), metrics=False)
+        local = Telemetry(service, instance, recorder)
         if settings.keep and not processors:
             local.keeper = SpanKeeper()
-            provider.add_span_processor(local.keeper)
+            recorder.add(local.keeper)
         return local
     base = settings.endpoint.rstrip("/")
-    provider.add_span_processor(
-        BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces"), schedule_delay_millis=1000)
-    )
-    wants_metrics = os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "none"
-    if not wants_metrics:
-        return Telemetry(service, instance, provider, NoOpMeterProvider().get_meter("natscope"), metrics=False)
+    recorder.add(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces"), schedule_delay_millis=1000))
+    if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
+        return Telemetry(service, instance, recorder)
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"))
     meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
-    return Telemetry(service, instance, provider, cast("Meter", meters.get_meter("natscope", VERSION)), metrics=True)
+    return Telemetry(service, instance, recorder, cast("Meter", meters.get_meter("natscope", VERSION)))

@@ -3,11 +3,11 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from pydantic import Field, JsonValue, TypeAdapter
+from pydantic_core import to_json
 
 from natscope.contracts.contract import Contract
 
@@ -35,28 +35,26 @@ class SpanRecord(Contract):
 RECORDS = TypeAdapter(list[SpanRecord])
 
 
-def record_of(span: ReadableSpan) -> SpanRecord:
-    """Return what is kept of `span`."""
+def plain(span: ReadableSpan) -> dict[str, object]:
+    """Return what is kept of `span`, field by field as `SpanRecord` reads it."""
     context = span.get_span_context()
     if context is None:
         raise ValueError("a finished span has a context")
     status = span.status
-    attributes: dict[str, Any] = {
-        key: list(value) if isinstance(value, tuple) else value for key, value in (span.attributes or {}).items()
+    trace_id = context.trace_id
+    return {
+        "trace_id": f"{trace_id:032x}",
+        "span_id": f"{context.span_id:016x}",
+        "parent_id": f"{span.parent.span_id:016x}" if span.parent else None,
+        "name": span.name,
+        "service": span.resource.attributes.get("service.name", ""),
+        "kind": span.kind.name.lower(),
+        "start_ns": span.start_time,
+        "end_ns": span.end_time,
+        "error": None if status.is_ok else status.description or "error",
+        "attributes": dict(span.attributes or ()),
+        "links": [f"{link.context.trace_id:032x}" for link in span.links if link.context.trace_id != trace_id],
     }
-    return SpanRecord.model_construct(
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        parent_id=f"{span.parent.span_id:016x}" if span.parent else None,
-        name=span.name,
-        service=str(span.resource.attributes.get("service.name", "")),
-        kind=span.kind.name.lower(),
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
-        error=(status.description or "error") if not status.is_ok and not status.is_unset else None,
-        attributes=attributes,
-        links=[f"{link.context.trace_id:032x}" for link in span.links if link.context.trace_id != context.trace_id],
-    )
 
 
 class SpanKeeper(SpanProcessor):
@@ -93,13 +91,13 @@ class SpanKeeper(SpanProcessor):
         held, self._held = self._held, []
         if self._publish is None:
             return
-        traces: dict[str, list[SpanRecord]] = defaultdict(list)
+        traces: dict[object, list[dict[str, object]]] = defaultdict(list)
         for span in held:
-            record = record_of(span)
-            traces[record.trace_id].append(record)
+            record = plain(span)
+            traces[record["trace_id"]].append(record)
         for trace_id, records in traces.items():
             for start in range(0, len(records), 200):
-                await self._publish(trace_id, RECORDS.dump_json(records[start : start + 200]))
+                await self._publish(str(trace_id), to_json(records[start : start + 200]))
 
     async def _run(self) -> None:
         while True:
