@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
-def start(name: str, settings: type[SettingsT], app: Callable[[SettingsT], AbstractAsyncContextManager[None]]) -> int:
+def start(name: str, settings: type[SettingsT], app: Callable[[SettingsT], AbstractAsyncContextManager[object]]) -> int:
     """Run a service until SIGTERM or SIGINT, let it close gracefully, and return the exit code.
 
     0 after a graceful end; 1 if it could not start; 2 if a setting is wrong. Why is said in one line.
@@ -40,7 +40,7 @@ def start(name: str, settings: type[SettingsT], app: Callable[[SettingsT], Abstr
     return 0
 
 
-async def _run(app: AbstractAsyncContextManager[None]) -> None:
+async def _run(app: AbstractAsyncContextManager[object]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,38 @@
+"""Walls that import-linter does not see: one file per SDK, and no drawers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [path for folder in ("shared", "services") for path in (ROOT / folder).rglob("*.py")]
+DRAWERS = {"utils", "common", "helpers", "base", "manager", "core", "misc"}
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+class TestTheWalls:
+    @pytest.mark.parametrize("sdk", ["openai", "docker"])
+    def test_each_sdk_is_imported_by_exactly_one_file(self, sdk: str) -> None:
+        assert len([path for path in SOURCES if sdk in _imports(path)]) == 1
+
+    def test_no_file_is_a_drawer(self) -> None:
+        assert [path for path in SOURCES if path.stem in DRAWERS] == []
+
+    def test_every_module_says_in_one_sentence_what_it_is_for(self) -> None:
+        texts = {path: path.read_text() for path in SOURCES}
+        silent = [path for path, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))]
+            str(path)
+            for path in SOURCES
+            if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+        ]
+        assert silent == []
