@@ -17,6 +17,7 @@ from natscope.bus.connection import Bus
 from natscope.bus.ledger import Instance
 from natscope.bus.micro import Micro
 from natscope.bus.settings import BusSettings
+from natscope.bus.settling import settle
 from natscope.bus.streams import SPAN_SUBJECT, wait_until_provisioned
 from natscope.telemetry import Telemetry, telemetry_for
 
@@ -44,7 +45,7 @@ class Room:
         await self.broker.start()
         endpoints = [endpoint for served in self._served for endpoint in served.endpoints]
         await Micro(self.name, self.instance.id, self.description, endpoints).start(self.bus.nc)
-        await self.bus.nc.flush()
+        await settle(self.bus.nc)
         log.info("open", extra={"doors": [endpoint.subject for endpoint in endpoints]})
 
 

@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from natscope.bus.micro import Micro
+from natscope.bus.settling import settle
 from tests.nats_server import NatsServer
 
 PROBE = Path(__file__).parents[3] / "deploy" / "healthcheck.py"
@@ -35,7 +36,7 @@ class TestHealthcheck:
     async def test_a_service_that_answers_is_healthy(self, guarded: NatsServer) -> None:
         client = await memory_user(guarded)
         await Micro("memory", "i1", "", []).start(client)
-        await client.flush()
+        await settle(client)
         assert await probe(guarded.url) == (0, "")
         await client.close()
 
@@ -47,7 +48,7 @@ class TestHealthcheck:
             await message.respond(json.dumps({"name": "memory", "metadata": {"host": host}}).encode())
 
         await client.subscribe("$SRV.PING.memory", cb=answer)
-        await client.flush()
+        await settle(client)
         assert (await probe(guarded.url))[0] == 1
         host = socket.gethostname()
         assert (await probe(guarded.url))[0] == 0
@@ -66,7 +67,7 @@ class TestHealthcheck:
     async def test_the_first_server_that_answers_is_asked(self, guarded: NatsServer) -> None:
         client = await memory_user(guarded)
         await Micro("memory", "i1", "", []).start(client)
-        await client.flush()
+        await settle(client)
         assert await probe(f"nats://127.0.0.1:1,{guarded.url}") == (0, "")
         await client.close()
 

@@ -13,6 +13,7 @@ from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NoAnswer
 from nats.js.errors import NotFoundError
 
+from natscope.bus.settling import settle
 from tests.nats_server import NatsServer
 
 OURS = ["agent", "memory", "model-gateway", "tool-executor"]
@@ -52,7 +53,7 @@ async def answers(client: Client, subject: str, reply: bytes) -> None:
         await message.respond(reply)
 
     await client.subscribe(subject, cb=answer)
-    await client.flush()
+    await settle(client)
 
 
 FORBIDDEN_TO_PUBLISH = [
