@@ -45,9 +45,7 @@ class NatsServer:
         ports = self._folder / "ports"
         ports.mkdir(parents=True, exist_ok=True)
         arguments = [binary(), "-a", "127.0.0.1", "-p", str(self.port), "--ports_file_dir", str(ports)]
-        arguments += ["-js", "-sd", str(self._folder / "data")]
-        if self._config is not None:
-            arguments += ["-c", str(self._config)]
+        arguments += ["-js", "-sd", str(self._folder / "data"), "-c", str(self._config or self._room_enough())]
         log = (self._folder / "log").open("ab")
         self._process = subprocess.Popen(arguments, stderr=log, env=self._env)
         log.close()
@@ -64,6 +62,12 @@ class NatsServer:
                     break
                 time.sleep(0.01)
         raise RuntimeError(f"nats-server did not start: {(self._folder / 'log').read_text()[-2000:]}")
+
+    def _room_enough(self) -> Path:
+        """Write a configuration under which the streams' limits fit, however small the disk is."""
+        config = self._folder / "nats.conf"
+        config.write_text("jetstream { max_file_store: 64GB }\n")
+        return config
 
     def kill(self) -> None:
         """kill -9."""
