@@ -11,6 +11,7 @@ from services.tool_executor.backends import choose_backend
 from services.tool_executor.calls import Calls
 from services.tool_executor.cells import Backend
 from services.tool_executor.handlers import doors, listen
+from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
@@ -50,6 +51,7 @@ def _calls(room: Room, settings: Settings, sessions: Sessions, backend: Backend)
         media=room.bus.blobs,
         say=room.bus.say,
         telemetry=room.bus.telemetry,
+        elsewhere=Homes(room.bus, room.instance),
     )
 
 

@@ -48,6 +48,14 @@ class Media(Protocol):
         ...
 
 
+class Elsewhere(Protocol):
+    """Other executors, one of which may hold a session's cell."""
+
+    async def carry_out_there(self, ask: tool.Call) -> tool.Called | None:
+        """Return the outcome if another executor holds the session's cell; None if the call is for this one."""
+        ...
+
+
 class Calls:
     """What the tool executor does."""
 
@@ -61,6 +69,7 @@ class Calls:
         media: Media,
         say: Say,
         telemetry: Telemetry,
+        elsewhere: Elsewhere,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -69,6 +78,7 @@ class Calls:
         self._media = media
         self._say = say
         self._telemetry = telemetry
+        self._elsewhere = elsewhere
 
     async def carry_out(self, ask: tool.Call) -> tool.Called:
         """Return the outcome of a call; asked again under the same id, the recorded one.
@@ -78,6 +88,12 @@ class Calls:
             SandboxUnavailable, Overloaded, BlobNotFound: nothing ran.
             RequestConflict: the id was used for another call.
         """
+        tool_named(ask.call.name).read(ask.call)
+        called = await self._elsewhere.carry_out_there(ask)
+        return called if called is not None else await self.carry_out_here(ask)
+
+    async def carry_out_here(self, ask: tool.Call) -> tool.Called:
+        """Return the outcome of a call whose session's cell is, or will be, one of this process; see `carry_out`."""
         program = tool_named(ask.call.name).read(ask.call)
 
         async def work() -> tool.Called:

@@ -14,6 +14,7 @@ def doors(bus: Bus, calls: Calls, *, listed: tool.Listed, workers: int) -> Doors
     found = Doors(bus)
     for name in TOOLS:
         found.answers(tool.CALL, key=name, workers=workers)(calls.carry_out)
+    found.answers(tool.HELD, key=listed.instance, workers=workers)(calls.carry_out_here)
 
     @found.answers(tool.LIST, queue="")
     async def tools(_: tool.List) -> tool.Listed:

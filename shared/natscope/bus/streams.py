@@ -138,7 +138,7 @@ def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
     return [
         bucket(AGENTS, history=5),
         bucket(HUBS),
-        bucket(CELLS),
+        bucket(CELLS, ttl=_DAY_S),
         bucket(REPLIES, ttl=_DAY_S),
         bucket(CALLS, ttl=_DAY_S),
         bucket(INSTANCES, ttl=10.0),

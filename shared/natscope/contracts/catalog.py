@@ -22,6 +22,7 @@ DOORS: tuple[Door, ...] = (
     model.CANCELLED,
     model.LIST,
     tool.CALL,
+    tool.HELD,
     tool.CANCELLED,
     tool.LIST,
     tool.ENDED,

@@ -104,6 +104,14 @@ CALL = Command(
     answer=Called,
     deadline_s=330,
 )
+HELD = Command(
+    template="tool.held.{instance}",
+    summary="Carry out one tool use in the process that holds the session's cell; executors ask one another.",
+    room="tool-executor",
+    ask=Call,
+    answer=Called,
+    deadline_s=330,
+)
 LIST = Command(
     template="tool.list",
     summary="Name the tools; every tool host answers (request-many).",

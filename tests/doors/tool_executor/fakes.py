@@ -105,6 +105,18 @@ class FakeOnce:
         return id in self.begun
 
 
+class FakeElsewhere:
+    """Another executor, which answers every call if it has an answer."""
+
+    def __init__(self, answer: tool.Called | None = None) -> None:
+        self.answer = answer
+        self.asked: list[tool.Call] = []
+
+    async def carry_out_there(self, ask: tool.Call) -> tool.Called | None:
+        self.asked.append(ask)
+        return self.answer
+
+
 class FakeMedia:
     """Blobs by file name."""
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from natscope.contracts import tool
-from natscope.contracts.blocks import FileBlock, ToolUseBlock, URLSource
+from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock, URLSource
 from natscope.contracts.errors import (
     ArgumentsInvalid,
     BlobNotFound,
@@ -19,7 +19,7 @@ from services.tool_executor.calls import Calls
 from services.tool_executor.cells import Program
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
-from tests.doors.tool_executor.fakes import FakeBackend, FakeMedia, FakeOnce, FakeSay
+from tests.doors.tool_executor.fakes import FakeBackend, FakeElsewhere, FakeMedia, FakeOnce, FakeSay
 
 SILENT = TelemetrySettings.model_construct(endpoint=None, disabled=True)
 
@@ -30,6 +30,7 @@ class House:
     def __init__(self, backend: FakeBackend | None = None, settings: Settings | None = None) -> None:
         settings = settings or Settings(idle_after=timedelta(seconds=60), max_cells=2)
         self.backend, self.once, self.say = backend or FakeBackend(), FakeOnce(), FakeSay()
+        self.elsewhere = FakeElsewhere()
         self.media = FakeMedia({"a.csv": b"1,2"})
         self.sessions = Sessions(self.backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
         self.calls = Calls(
@@ -40,6 +41,7 @@ class House:
             media=self.media,
             say=self.say,
             telemetry=telemetry_for("tool-executor", SILENT),
+            elsewhere=self.elsewhere,
         )
 
     async def python(self, code: str, *, session: str = "s1", id: str = "", **more: object) -> tool.Called:
@@ -120,6 +122,21 @@ class TestOnce:
         again = await house.python("three")
         assert (again.result.state, again.result.metadata["new_workspace"]) == ("success", True)
         assert house.backend.cells[0].closed
+
+
+class TestElsewhere:
+    async def test_a_call_for_a_cell_of_another_executor_is_answered_by_that_one(self) -> None:
+        house = House()
+        there = tool.Called(result=ToolResultBlock(id="c1", name="execute_python"), backend="there")
+        house.elsewhere.answer = there
+        assert await house.python("one") == there
+        assert house.backend.cells == []
+
+    async def test_wrong_arguments_are_told_before_anybody_is_asked(self) -> None:
+        house = House()
+        with pytest.raises(ArgumentsInvalid):
+            await house.raw(ToolUseBlock(id="c", name="execute_python"))
+        assert house.elsewhere.asked == []
 
 
 class TestFiles:
