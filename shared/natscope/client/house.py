@@ -20,8 +20,7 @@ from natscope.contracts.blocks import ContentBlock, TextBlock
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.hub import Hub as HubInfo
-from natscope.telemetry import Telemetry, TelemetrySettings, names, telemetry_for
-from natscope.telemetry.spans import SpanKeeper
+from natscope.telemetry import TelemetrySettings, names, telemetry_for
 
 TOOLS_WAIT_S = 0.5
 """How long tool hosts have to say what they serve."""
@@ -153,20 +152,12 @@ async def open(settings: BusSettings | None = None, *, name: str = "client") -> 
         BusUnavailable: no server answered within two seconds.
         CredentialRefused: the server does not accept us.
     """
-    kept_near = TelemetrySettings().endpoint is None
-    keeper = SpanKeeper()
-    async with connect(name, settings, _telemetry(name, keeper if kept_near else None)) as bus:
-
-        async def publish(trace_id: str, spans: bytes) -> None:
-            await bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans)
-
-        keeper.start(publish)
+    telemetry = telemetry_for(name, TelemetrySettings().model_copy(update={"keep": True}))
+    async with connect(name, settings, telemetry) as bus:
+        if telemetry.keeper is not None:
+            telemetry.keeper.start(lambda trace_id, spans: bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
         try:
             yield House(bus)
         finally:
-            if not bus.nc.is_closed:
-                await keeper.stop()
-
-
-def _telemetry(name: str, keeper: SpanKeeper | None) -> Telemetry:
-    return telemetry_for(name, processors=[keeper] if keeper else [])
+            if telemetry.keeper is not None and not bus.nc.is_closed:
+                await telemetry.keeper.stop()
