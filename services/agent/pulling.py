@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from natscope.bus import Bus
+from natscope.bus.settling import settle
 from natscope.contracts.errors import BusUnavailable
 
 EXPIRES_S = 5.0
@@ -36,7 +37,7 @@ class Puller:
         """Take nothing more, so that the server gives it to others, and return what came but was not taken."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
-            await self._bus.nc.flush()
+            await settle(self._bus.nc)
         left = [self._came.get_nowait() for _ in range(self._came.qsize())]
         return [message for message in left if message is not None]
 

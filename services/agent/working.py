@@ -11,6 +11,7 @@ from nats.js import errors as js_errors
 from opentelemetry.trace import SpanKind
 
 from natscope.bus import Bus
+from natscope.bus.settling import settle
 from natscope.bus.streams import FRONT, RUNS
 from natscope.contracts.errors import NatscopeError, Refused, RunFenced, Unavailable
 from natscope.contracts.task import SUBMIT, SUBMIT_IN
@@ -61,7 +62,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for message in (*self._in_hand.values(), *left):
             await message.nak()
-        await self.bus.nc.flush()
+        await settle(self.bus.nc)
         self._in_hand.clear()
 
     async def _pull(self, puller: Puller, handle: Callable[[Msg], Awaitable[None]]) -> None:
