@@ -118,7 +118,6 @@ class Runner:
             raise TaskConflict(
                 f"task id {task.id!r} was used before with another body",
                 remedy="use a fresh id for another task",
-                details={"task_id": task.id},
             )
         past: list[Message] = []
         if state.ended is None:

@@ -4,10 +4,11 @@ import asyncio
 import logging
 
 from nats import errors as nats_errors
+from nats.aio.msg import Msg
 from nats.js import errors as js_errors
-from nats.js.api import PubAck
 
 from natscope.bus import Bus
+from natscope.bus.inbox import acknowledged
 from natscope.contracts.event import HAPPENED, TaskEvent
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class Teller:
         self._bus = bus
         self._task = task
         self._subject = HAPPENED.at(task)
-        self._pending: list[tuple[str, bytes, asyncio.Future[PubAck]]] = []
+        self._pending: list[tuple[str, bytes, asyncio.Future[Msg]]] = []
 
     async def tell(self, what: TaskEvent, id: str) -> None:
         """Publish an event; it is in the stream when `flush` has returned."""
@@ -38,20 +39,29 @@ class Teller:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        futures = [future for _, _, future in pending]
-        await asyncio.wait(futures, timeout=FLUSH_S)
-        for mark, data, future in pending:
-            if future.done() and not future.cancelled() and future.exception() is None:
+        await asyncio.wait([answer for _, _, answer in pending], timeout=FLUSH_S)
+        for mark, data, answer in pending:
+            if _kept(answer):
                 continue
             try:
-                await self._bus.js.publish(self._subject, data, headers={"Nats-Msg-Id": mark})
+                await self._bus.inbox.store(self._subject, data, {"Nats-Msg-Id": mark})
             except (nats_errors.Error, js_errors.Error) as error:
                 log.warning("an event was not kept", extra={"task": self._task, "reason": repr(error)})
 
     async def _publish(self, mark: str | None, data: bytes) -> None:
-        headers = {"Nats-Msg-Id": mark} if mark else None
         if mark is None:
             await self._bus.nc.publish(self._subject, data)
             return
-        future = await self._bus.js.publish_async(self._subject, data, headers=headers)
-        self._pending.append((mark, data, future))
+        answer = await self._bus.inbox.post(self._subject, data, {"Nats-Msg-Id": mark})
+        self._pending.append((mark, data, answer))
+
+
+def _kept(answer: "asyncio.Future[Msg]") -> bool:
+    if not answer.done():
+        answer.cancel()
+        return False
+    try:
+        acknowledged(answer.result())
+    except js_errors.Error:
+        return False
+    return True

@@ -170,13 +170,13 @@ class Worker:
                 self._in_hand.pop(message.reply, None)
                 return
             except Refused as error:
-                await self._bury(message, error)
+                await self._bury(message, error, task.id)
             except Unavailable as error:
                 await self._later(message, error)
                 return
             else:
                 if outcome.failure is not None and outcome.failure.code == "run_poisoned":
-                    await self._bury(message, outcome.failure.error())
+                    await self._bury(message, outcome.failure.error(), task.id)
         await self._done(message)
 
     async def _done(self, message: Msg) -> None:
@@ -191,11 +191,10 @@ class Worker:
         await message.nak(RETRY_S)
         self._in_hand.pop(message.reply, None)
 
-    async def _bury(self, message: Msg, error: NatscopeError) -> None:
+    async def _bury(self, message: Msg, error: NatscopeError, task_id: str | None = None) -> None:
         log.error("a task is buried", extra={"code": error.code, "reason": error.message})
         deliveries = message.metadata.num_delivered
-        task_id = str(error.details.get("task_id") or id_of(message))
-        await self.runner.bury(task_id, message.subject, message.data, error, deliveries)
+        await self.runner.bury(task_id or id_of(message), message.subject, message.data, error, deliveries)
 
     async def _beat(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from nats.js.api import RawStreamMsg
 from natscope.bus.connection import Bus, refused
 from natscope.bus.envelope import Headers, digest_of, read
 from natscope.contracts.contract import Contract
-from natscope.contracts.errors import BusUnavailable, RequestConflict, RunFenced
+from natscope.contracts.errors import BusUnavailable, NatscopeError, RequestConflict, RunFenced
 
 log = logging.getLogger(__name__)
 
@@ -151,12 +151,19 @@ class Ledger(Generic[AnswerT]):
         try:
             answer = await work()
         except BaseException:
-            await asyncio.shield(self._write(id, b"", self._header("failed", digest), sequence))
+            await asyncio.shield(self._give_up(id, digest, sequence))
             raise
         headers = self._header("done", digest)
         data = await self._bus.envelope.pack(answer, headers)
         await self._write(id, data, headers, sequence)
         return answer
+
+    async def _give_up(self, id: str, digest: str, sequence: int) -> None:
+        """Let the next ask begin anew at once; unsaid, it has to wait until this process is known to be dead."""
+        try:
+            await self._write(id, b"", self._header("failed", digest), sequence)
+        except NatscopeError as error:
+            log.warning("a claim could not be given up", extra={"id": id, "reason": error.message})
 
     async def _claim(self, id: str, digest: str, *, expect: int) -> int | None:
         try:
@@ -168,7 +175,7 @@ class Ledger(Generic[AnswerT]):
         subject = self._subject(id)
         headers["Nats-Expected-Last-Subject-Sequence"] = str(expect)
         try:
-            return (await self._bus.js.publish(subject, data, headers=headers)).seq
+            return (await self._bus.inbox.store(subject, data, headers)).seq
         except js_errors.APIError as error:
             raise refused(error, subject) from error
         except (nats_errors.Error, js_errors.Error) as error:
@@ -201,8 +208,6 @@ async def latest(bus: Bus, stream: str, subject: str) -> RawStreamMsg | None:
         BusUnavailable: the stream does not answer.
     """
     try:
-        return await bus.js.get_msg(stream, subject=subject, direct=True)
-    except js_errors.NotFoundError:
-        return None
+        return await bus.inbox.look(stream, subject)
     except (nats_errors.Error, js_errors.Error) as error:
         raise BusUnavailable(f"stream {stream!r} does not answer: {error!r}") from error

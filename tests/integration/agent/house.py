@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from nats.aio.msg import Msg
 
@@ -88,7 +89,9 @@ SPEC = AgentSpec(name="assistant", description="Helps.", system_prompt="You help
 
 
 @asynccontextmanager
-async def house(url: str, *specs: AgentSpec, agents: int = 1, real_memory: bool = False) -> AsyncGenerator[House]:
+async def house(
+    url: str, *specs: AgentSpec, agents: int = 1, real_memory: bool = False, beat_s: float = 0.5
+) -> AsyncGenerator[House]:
     """Open the fakes and so many agent services; with `real_memory` the memory service itself."""
     settings = BusSettings(url=url)
     async with AsyncExitStack() as stack:
@@ -98,7 +101,7 @@ async def house(url: str, *specs: AgentSpec, agents: int = 1, real_memory: bool 
         here = House(bus, settings)
         await stack.enter_async_context(_fakes(here, real_memory=real_memory))
         for _ in range(agents):
-            await stack.enter_async_context(app(Settings(), bus=settings))
+            await stack.enter_async_context(app(Settings(beat=timedelta(seconds=beat_s)), bus=settings))
         yield here
 
 

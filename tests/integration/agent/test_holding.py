@@ -1,0 +1,65 @@
+"""Holding a run: kept alive while it works, taken over when it is not, buried when it kills whoever holds it."""
+
+import asyncio
+import json
+
+from natscope.contracts.run import JOURNALED, Resumed
+from tests.integration.agent.house import House, house
+
+
+async def _entries(here: House, task_id: str) -> list[str]:
+    subscription = await here.bus.js.subscribe(JOURNALED.at(task_id), ordered_consumer=True)
+    found: list[str] = []
+    try:
+        while True:
+            found.append(json.loads((await subscription.next_msg(timeout=0.3)).data)["entry"])
+    except TimeoutError:
+        return found
+
+
+class TestHoldingARun:
+    async def test_longer_than_the_queue_waits_keeps_it(self, nats_url: str) -> None:
+        async with house(nats_url, agents=2, beat_s=0.5) as here:
+            here.tool_delay_s = 5
+            outcome = await here.run("slow")
+            assert outcome.state == "completed"
+            assert "resumed" not in await _entries(here, outcome.task_id)
+
+    async def test_without_a_sign_of_life_loses_it_and_still_does_nothing_twice(self, nats_url: str) -> None:
+        async with house(nats_url, agents=2, beat_s=60) as here:
+            here.tool_delay_s = 5
+            outcome = await here.run("slow")
+            entries = await _entries(here, outcome.task_id)
+            assert "resumed" in entries
+            assert entries.count("ended") == 1
+            assert (len(here.asked), len(here.called)) == (2, 1)
+
+    async def test_that_was_lost_again_and_again_without_a_step_is_given_up_and_buried(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            buried = await here.bus.nc.subscribe("task.buried.*")
+            here.tool_delay_s = 60
+            body = await here.submit("poison", task_id="poison")
+            await here.began.wait()
+            sequence = (await here.bus.js.get_last_msg("JOURNAL", JOURNALED.at(body.task_id))).seq or 0
+            for _ in range(6):
+                sequence = await here.bus.record(
+                    JOURNALED, Resumed(holder="another"), body.task_id, expect_last=sequence
+                )
+            here.called.clear()
+            await here.bus.nc.publish(f"task.submit.assistant.{body.task_id}", body.model_dump_json().encode())
+            outcome = await here.outcome(body.task_id)
+            assert outcome.failure is not None
+            assert (outcome.state, outcome.failure.code) == ("failed", "run_poisoned")
+            told = json.loads((await buried.next_msg(timeout=5)).data)
+            assert (told["task_id"], told["failure"]["code"]) == ("poison", "run_poisoned")
+            assert here.called == []
+
+    async def test_that_ended_is_answered_from_its_journal(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("What is 2+2?", task_id="known")
+            await here.bus.js.purge_stream("RESULTS")
+            body = {"task_id": "known", "content": "What is 2+2?"}
+            await here.bus.nc.publish("task.submit.assistant.known", json.dumps(body).encode())
+            assert await here.outcome("known") == outcome
+            await asyncio.sleep(0.2)
+            assert (len(here.asked), len(here.called)) == (2, 1)
