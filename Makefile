@@ -50,6 +50,10 @@ lint: $(READY) ## Style, types, walls between the rooms, drift of the generated 
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
+.PHONY: docs
+docs: $(READY) ## Write docs/reference/ again from the code.
+	$(BIN)/python docs/generate.py
+
 .PHONY: bench
 bench: $(READY) ## Measure a run beside two raw model calls; figures for docs/performance.md.
 	$(BIN)/python -m tests.bench $(ARGS)
