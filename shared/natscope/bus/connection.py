@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from natscope.bus.blobs import Blobs
 from natscope.bus.envelope import ERROR_CODE, Envelope, Headers, read
+from natscope.bus.inbox import STORE_TIMEOUT_S, Inbox
 from natscope.bus.settings import BusSettings
 from natscope.contracts.contract import Contract
 from natscope.contracts.door import AnswerT, AskT, BodyT, Command, Durable, Event
@@ -40,7 +41,6 @@ C = TypeVar("C", bound=Contract)
 WRONG_LAST_SEQUENCE = 10071
 STREAM_FULL = frozenset({10077, 10122, 10167})
 """JetStream: maximum messages, maximum bytes, maximum per subject exceeded."""
-STORE_TIMEOUT_S = 5.0
 
 
 class Bus:
@@ -49,6 +49,7 @@ class Bus:
     def __init__(self, nc: Client, telemetry: Telemetry) -> None:
         self.nc = nc
         self.js = nc.jetstream(timeout=STORE_TIMEOUT_S)
+        self.inbox = Inbox(nc)
         self.telemetry = telemetry
         self.blobs = Blobs(self.js)
         self.envelope = Envelope(self.js, self.blobs)
@@ -70,7 +71,7 @@ class Bus:
         self._sent(door.template, subject, headers)
         wait = door.deadline_s if deadline_s is None else deadline_s
         try:
-            reply = await self.nc.request(subject, data, timeout=wait, headers=headers or None)
+            reply = await self.inbox.request(subject, data, timeout_s=wait, headers=headers or None)
         except nats_errors.NoRespondersError as error:
             raise ServiceNotRunning(
                 f"nobody answers at {subject!r}", remedy=f"start the {door.room} service"
@@ -179,7 +180,7 @@ class Bus:
         data = await self.envelope.pack(body, out)
         self._sent(template, subject, out)
         try:
-            return await self.js.publish(subject, data, headers=out or None)
+            return await self.inbox.store(subject, data, out or None)
         except js_errors.APIError as error:
             raise refused(error, subject) from error
         except js_errors.NoStreamResponseError as error:
