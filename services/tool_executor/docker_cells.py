@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import docker
 import docker.errors
+import docker.utils
 from docker.types import LogConfig, Ulimit
 from requests.exceptions import RequestException
 
@@ -33,6 +34,7 @@ PLATFORM, INSTANCE, OWNER, SESSION = "natscope.platform", "natscope.instance", "
 USER = 1000
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
+_SOCKET = "http+unix://"
 _ENGINE_S = 20.0
 _ENGINE_THREADS = 8
 _GREETING_S = 15.0
@@ -98,6 +100,7 @@ class Engine:
 
     def _connected(self) -> docker.DockerClient:
         if self._client is None:
+            _look_for_engine()
             self._client = docker.from_env(timeout=int(_ENGINE_S) - 5, max_pool_size=_ENGINE_THREADS)
         return self._client
 
@@ -203,6 +206,15 @@ class DockerCells:
             OWNER: self._owner.mark,
             SESSION: session,
         }
+
+
+def _look_for_engine() -> None:
+    """Raise OSError if nobody listens at the engine's socket; the client itself would leave its own open then."""
+    address = str(docker.utils.parse_host(os.environ.get("DOCKER_HOST")))
+    if address.startswith(_SOCKET):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_ENGINE_S / 4)
+            probe.connect(address.removeprefix(_SOCKET))
 
 
 def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:

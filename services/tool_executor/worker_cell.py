@@ -151,7 +151,7 @@ class _Listening:
             CellLost: the worker is gone before that.
         """
         while True:
-            for frame in await conversation.answers():
+            for frame in _joined(await conversation.answers()):
                 if frame.event == "done":
                     return self._outcome(frame.header)
                 await self._take(frame)
@@ -190,3 +190,15 @@ class _Listening:
             out_of_memory=bool(header.get("out_of_memory")),
             cancelled=bool(header.get("cancelled")),
         )
+
+
+def _joined(frames: list[Frame]) -> list[Frame]:
+    """Return `frames` with neighbouring pieces of the same output made one, so that a listener hears fewer of them."""
+    joined: list[Frame] = []
+    for frame in frames:
+        last = joined[-1] if joined else None
+        if last is not None and frame.event == "output" and last.header == frame.header:
+            joined[-1] = Frame(frame.header, last.payload + frame.payload)
+        else:
+            joined.append(frame)
+    return joined
