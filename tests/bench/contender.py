@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvloop
@@ -19,14 +19,10 @@ from openai import AsyncOpenAI
 
 from natscope import client
 from natscope.bus import BusSettings, connect
-from natscope.bus.streams import SPAN_SUBJECT, provision
+from natscope.bus.streams import provision
+from natscope.cli import embedded
 from natscope.contracts.errors import Internal
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from natscope.telemetry.spans import SpanKeeper
-from services.agent.app import app as agent_app
-from services.memory.app import app as memory_app
-from services.model_gateway.app import app as gateway_app
-from services.tool_executor.app import app as executor_app
 from tests.bench import tool
 
 Run = Callable[[], Awaitable[None]]
@@ -36,7 +32,8 @@ Run = Callable[[], Awaitable[None]]
 async def by_hand(_: str) -> AsyncGenerator[Run]:
     """Two chat completions and the tool between them, with the `openai` package alone."""
     model = AsyncOpenAI(max_retries=0)
-    function = {"name": tool.SPEC.name, "description": tool.SPEC.description, "parameters": tool.SPEC.parameters}
+    spec = tool.TOOL.spec
+    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
     tools: Any = [{"type": "function", "function": function}]
 
     async def run() -> None:
@@ -46,7 +43,7 @@ async def by_hand(_: str) -> AsyncGenerator[Run]:
         messages.append(said.model_dump(exclude_none=True))
         for call in said.tool_calls or []:
             json.loads(call.function.arguments)  # pyright: ignore[reportAttributeAccessIssue]
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": tool.lucky_number()})
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": await tool.lucky_number()})
         last = await model.chat.completions.create(model="loopback-1", messages=messages, tools=tools)
         if not last.choices[0].message.content:
             raise Internal("the provider said nothing")
@@ -71,14 +68,12 @@ async def guest(nats: str) -> AsyncGenerator[Run]:
 @asynccontextmanager
 async def in_one_process(nats: str) -> AsyncGenerator[Run]:
     """The embedded house, the tool and the client, all in this process."""
-    keeper = SpanKeeper()
-    settings = BusSettings(url=nats)
-    async with connect("natscope-up", settings) as bus, AsyncExitStack() as stack:
-        keeper.start(lambda trace_id, spans: bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
-        stack.push_async_callback(keeper.stop)
-        for name, app in APPS.items():
-            await stack.enter_async_context(app(bus=settings, telemetry=telemetry_for(name, processors=[keeper])))
-        yield await stack.enter_async_context(guest(nats))
+    async with (
+        embedded.services(nats),
+        client.serve(tool.TOOL, settings=BusSettings(url=nats)),
+        guest(nats) as run,
+    ):
+        yield run
 
 
 async def prepare(nats: str) -> None:
@@ -89,13 +84,6 @@ async def prepare(nats: str) -> None:
         await client.House(bus).apply(tool.AGENT)
 
 
-APPS: dict[str, Any] = {
-    "memory": memory_app,
-    "model-gateway": gateway_app,
-    "tool-executor": executor_app,
-    "agent": agent_app,
-    "lucky": tool.served,
-}
 KINDS = {"raw": by_hand, "guest": guest, "embedded": in_one_process}
 
 

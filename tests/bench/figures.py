@@ -24,9 +24,7 @@ def figures(contender: Contender, concurrency: int) -> Figures:
     return Figures(
         p50_ms=median(median(took) for took in rounds),
         p99_ms=median(_p99(took) for took in rounds),
-        runs_per_s=median(
-            len(took) / wall for took, wall in zip(rounds, contender.wall_s[concurrency], strict=True)
-        ),
+        runs_per_s=median(len(took) / wall for took, wall in zip(rounds, contender.wall_s[concurrency], strict=True)),
         cpu_ms=median(contender.cpu_ms[concurrency]),
         nats_ms=median(contender.nats_ms[concurrency]),
     )
