@@ -14,12 +14,13 @@ from natscope.bus.streams import SPAN_SUBJECT
 from natscope.client import hubs, looking, registry, submitting, traces, waiting
 from natscope.client.attaching import Attachable, attach
 from natscope.client.ticket import Ticket
-from natscope.contracts import model, task, tool
+from natscope.contracts import memory, model, task, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ContentBlock, TextBlock
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.hub import Hub as HubInfo
+from natscope.contracts.message import Message
 from natscope.telemetry import TelemetrySettings, names, telemetry_for
 
 TOOLS_WAIT_S = 0.5
@@ -123,6 +124,10 @@ class House:
         after = max(0, looking.sequence_of(newest) - limit)
         found = await looking.page(self.bus, stream, task.FINISHED.wildcard, after=after)
         return [await self.bus.read(task.FINISHED, message) for message in reversed(found)]
+
+    async def recall(self, session: str, *, last: int = 20) -> list[Message]:
+        """Return the latest messages of a session, the oldest first, with what was said in its hubs."""
+        return (await self.bus.ask(memory.RECALL, memory.Recall(session=session, last=last))).messages
 
     async def unfinished(self, *, limit: int = 20) -> list[waiting.Unfinished]:
         """Return the tasks that wait or run, the oldest first."""

@@ -4,12 +4,18 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from nats.aio.msg import Msg
+
 from natscope.bus.connection import Bus
 from natscope.client import looking
 from natscope.client.following import follow
 from natscope.contracts import hub
+from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.hub import Said
 from natscope.contracts.message import Message
+
+GUEST = "guest"
+"""Who speaks when a hub is spoken into by hand (`nats pub hub.said.<hub> 'hello'`)."""
 
 _STREAM = hub.SAID.stream or ""
 
@@ -60,8 +66,18 @@ async def listen(bus: Bus, name: str | None = None, *, after: int | None = None)
     async with aclosing(follow(bus, _STREAM, subject, after=after)) as kept:
         async for item in kept:
             if item is not None:
-                said = await bus.read(hub.SAID, item.message)
-                yield Utterance(item.sequence, hub.SAID.keys_in(item.message.subject)[0], said)
+                yield Utterance(
+                    item.sequence, hub.SAID.keys_in(item.message.subject)[0], await _said(bus, item.message)
+                )
+
+
+async def _said(bus: Bus, message: Msg) -> Said:
+    """Return what was said; text that somebody published by hand is a message of a guest."""
+    try:
+        return await bus.read(hub.SAID, message)
+    except BodyInvalid:
+        text = message.data.decode(errors="replace").strip()
+        return Said(message=Message.model_validate({"name": GUEST, "role": "user", "content": text}))
 
 
 async def hubs(bus: Bus, *, session: str | None = None) -> list[hub.Hub]:

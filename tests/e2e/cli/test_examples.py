@@ -1,0 +1,75 @@
+"""The examples, each as a process beside the embedded house."""
+
+from pathlib import Path
+
+from natscope import client
+from natscope.bus import BusSettings
+from natscope.cli.embedded import embedded
+from natscope.contracts import tool
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import TextBlock, ToolUseBlock
+from tests.e2e.cli.conftest import Start
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = """\
+rules:
+  - when: {offered: exchange, results: 0}
+    call: [{tool: exchange, input: {amount: 11.7, source: USD}}]
+  - say: "That is {{output}}."
+"""
+MODELS = """\
+providers:
+  offline: {kind: scripted, script: SCRIPT}
+aliases:
+  default:
+    first_ready: [{provider: offline, model: offline}]
+"""
+
+
+class TestExamples:
+    async def test_ask_answers_from_the_file(self, example: Start, tmp_path: Path) -> None:
+        async with embedded(tmp_path, port=0) as url:
+            ended = await (await example("ask.py", url)).done()
+        assert ended.code == 0, ended.err
+        assert "Gentoo has the longest flippers on average" in ended.out
+        assert "(completed, 1 tool call, task " in ended.out
+
+    async def test_listen_hears_the_steps_and_the_tokens(self, example: Start, tmp_path: Path) -> None:
+        async with embedded(tmp_path, port=0) as url:
+            ended = await (await example("listen.py", url)).done()
+        assert ended.code == 0, ended.err
+        assert "-> execute_python\n<- success, ran in " in ended.out
+        assert "There are 1229 primes below 10000." in ended.out
+
+    async def test_a_served_tool_is_called_by_an_agent(self, natscope: Start, example: Start, tmp_path: Path) -> None:
+        (tmp_path / "script.yaml").write_text(SCRIPT)
+        (tmp_path / "models.yaml").write_text(MODELS.replace("SCRIPT", str(tmp_path / "script.yaml")))
+        up = await natscope(
+            *("up", "--data", str(tmp_path / "data"), "--port", "0"),
+            cwd=ROOT,
+            MODEL_GATEWAY_MODELS=str(tmp_path / "models.yaml"),
+        )
+        url = (await up.line("NATS")).split()[1]
+        serving = await example("serve_a_tool.py", url)
+        await serving.line("serving exchange")
+        async with client.open(BusSettings(url=url)) as house:
+            await house.apply(AgentSpec(name="banker", system_prompt="You convert.", tools=["exchange"]))
+            outcome = await house.ask("banker", "What are 11.70 dollars?", deadline_s=60)
+            call = ToolUseBlock(id="c", name="exchange", input={"amount": 1, "source": "EUR", "target": "JPY"})
+            asked = tool.Call(call_id="by-hand", call=call, session="s")
+            called = await house.bus.ask(tool.CALL, asked, "exchange", deadline_s=20)
+        for command in (serving, up):
+            command.interrupt()
+        assert (await up.done()).code == 0
+        assert (outcome.state, outcome.text, outcome.tool_calls) == ("completed", "That is 10.00 EUR.", 1)
+        assert called.result.output == [TextBlock(text="172.90 JPY")]
+        await serving.process.wait()
+
+    async def test_agents_in_a_hub_hear_each_other(self, example: Start, tmp_path: Path) -> None:
+        async with embedded(tmp_path, port=0) as url:
+            ended = await (await example("hub.py", url)).done()
+        assert ended.code == 0, ended.err
+        lines = ended.out.splitlines()
+        heard = lines.index("grace remembers ada: 2 + 2 = 4.")
+        asked = next(n for n, line in enumerate(lines) if "Do you agree?" in line)
+        assert heard < asked
