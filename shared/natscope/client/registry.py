@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from natscope.bus.connection import Bus
@@ -9,8 +10,11 @@ from natscope.bus.envelope import read
 from natscope.bus.streams import AGENTS
 from natscope.client import looking
 from natscope.contracts.agent import AgentSpec
+from natscope.contracts.errors import BusUnavailable, CredentialRefused
 
 Change = Literal["created", "changed", "unchanged"]
+
+PATIENCE_S = 3.0
 
 _BUCKET = f"KV_{AGENTS}"
 _SUBJECT = f"$KV.{AGENTS}"
@@ -37,17 +41,33 @@ async def known(bus: Bus, name: str) -> list[str]:
 
 
 async def apply(bus: Bus, spec: AgentSpec) -> Change:
-    """Make `spec` the agent of its name, for runs that start from now on."""
+    """Make `spec` the agent of its name, for runs that start from now on.
+
+    Raises:
+        CredentialRefused: whoever we are at NATS may not write agents.
+        BusUnavailable: no acknowledgement; it may or may not have been applied.
+    """
     before = await agent(bus, spec.name)
     if before == spec:
         return "unchanged"
-    await bus.js.publish(f"{_SUBJECT}.{spec.name}", spec.model_dump_json().encode())
+    try:
+        await bus.js.publish(f"{_SUBJECT}.{spec.name}", spec.model_dump_json().encode(), timeout=PATIENCE_S)
+    except nats_errors.Error as error:
+        raise _not_written(bus, spec.name) from error
     return "changed" if before else "created"
 
 
 async def _kept(bus: Bus) -> list[Msg]:
     found = await looking.look(bus, _BUCKET, {"multi_last": [f"{_SUBJECT}.>"]})
     return [message for message in found if not _deleted(message)]
+
+
+def _not_written(bus: Bus, name: str) -> CredentialRefused | BusUnavailable:
+    if "permissions violation" in str(bus.nc.last_error).lower():
+        return CredentialRefused(
+            f"this NATS user may not apply agent {name!r}", remedy="set NATS_USER=admin and its NATS_PASSWORD"
+        )
+    return BusUnavailable(f"agent {name!r} was not acknowledged: {bus.nc.last_error}", remedy="apply it again")
 
 
 def _is_key(name: str) -> bool:

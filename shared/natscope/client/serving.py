@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from opentelemetry.trace import Span
 
@@ -16,7 +17,7 @@ from natscope.bus.settings import BusSettings
 from natscope.bus.streams import CALLS
 from natscope.client.tools import Function, Tool, tool
 from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock
-from natscope.contracts.errors import SpecInvalid
+from natscope.contracts.errors import BusUnavailable, SpecInvalid
 from natscope.contracts.tool import CALL, CANCELLED, LIST, Call, Called, List, Listed, ToolSpec
 from natscope.telemetry import Telemetry, TelemetrySettings, names, telemetry_for
 from natscope.telemetry.setup import fail_with
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 DEADLINE_S = 60.0
 """Of a call that names none."""
 WORKERS = 64
+RIGHTS = "serving tools takes a NATS user that may write the buckets `instances` and `calls`: set NATS_USER"
 
 Work = Callable[[], Awaitable[Called]]
 
@@ -41,7 +43,7 @@ async def serve(
 
     Raises:
         SpecInvalid: a function cannot be a tool (see `tool`), or two have the same name.
-        BusUnavailable: there is no NATS, or it has no streams.
+        BusUnavailable: NATS has no streams, or whoever we are there may not serve tools.
     """
     served = [each if isinstance(each, Tool) else tool(each) for each in functions]
     by_name = {each.spec.name: each for each in served}
@@ -49,7 +51,12 @@ async def serve(
         raise SpecInvalid("two tools have the same name")
     kept = TelemetrySettings().model_copy(update={"keep": True})
     telemetry = telemetry_for(host, kept)
-    async with open_room(host, description="Serves tools.", settings=settings, telemetry=telemetry) as room:
+    async with AsyncExitStack() as stack:
+        opening = open_room(host, description="Serves tools.", settings=settings, telemetry=telemetry)
+        try:
+            room = await stack.enter_async_context(opening)
+        except nats_errors.TimeoutError as error:
+            raise BusUnavailable(f"host {host!r} could not give a sign of life", remedy=RIGHTS) from error
         ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=Called)
         hosted = Hosted(by_name, ledger, telemetry)
         listed = Listed(host=host, instance=room.instance.id, tools=hosted.specs)

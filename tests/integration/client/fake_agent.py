@@ -122,9 +122,11 @@ SPEC = AgentSpec(name="assistant", system_prompt="You answer.", tools=["execute_
 
 
 @asynccontextmanager
-async def fake_agent(url: str, play: Play = answers, *, spec: AgentSpec = SPEC) -> AsyncGenerator[Bus]:
+async def fake_agent(
+    url: str, play: Play = answers, *, spec: AgentSpec = SPEC, settings: BusSettings | None = None
+) -> AsyncGenerator[Bus]:
     """Let `spec` be applied and its tasks be played, for as long as the body runs."""
-    async with connect("agent", BusSettings(url=url)) as bus:
+    async with connect("agent", settings or BusSettings(url=url)) as bus:
         await registry.apply(bus, spec)
         worker = asyncio.create_task(_work(bus, play))
         try:
