@@ -1,4 +1,4 @@
-"""An OTLP/HTTP collector for tests: keeps every span it is sent, with its service."""
+"""An OTLP/HTTP collector for tests: keeps every span it is sent, with its service, and the names of metrics."""
 
 import asyncio
 import gzip
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from aiohttp import web
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -36,7 +37,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Seen] = []
-        self.metrics_posts = 0
+        self.metrics: set[str] = set()
         self._runner: web.ServerRunner | None = None
         self.endpoint = ""
 
@@ -64,8 +65,10 @@ class Collector:
         body = await request.read()
         if request.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if not request.path.endswith("/v1/traces"):
-            self.metrics_posts += 1
+        if request.path.endswith("/v1/metrics"):
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for scope in resource.scope_metrics:
+                    self.metrics.update(metric.name for metric in scope.metrics)
             return web.Response()
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from typing import cast
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -48,13 +47,16 @@ class Telemetry:
     keeper: SpanKeeper | None = None
     """Holds the spans that are to be kept in NATS; whoever opens the connection starts and stops it."""
 
-    def __init__(self, service: str, instance: str, recorder: Recorder | None, meter: Meter | None = None) -> None:
-        """Without `recorder` no span is made, without `meter` nothing is measured."""
+    def __init__(
+        self, service: str, instance: str, recorder: Recorder | None, meters: MeterProvider | None = None
+    ) -> None:
+        """Without `recorder` no span is made, without `meters` nothing is measured."""
         self.service = service
         self.instance = instance
         self._recorder = recorder
         self._start = unrecorded if recorder is None else recorder.start
-        self._meter = meter
+        self._meters = meters
+        self._meter: Meter | None = meters.get_meter("natscope", VERSION) if meters else None
         self._histograms: dict[str, Histogram] = {}
         self._counters: dict[str, Counter] = {}
 
@@ -101,6 +103,8 @@ class Telemetry:
         """Send what is still held and stop. Blocks for at most a few seconds; call it off the event loop."""
         if self._recorder is not None:
             self._recorder.close()
+        if self._meters is not None:
+            self._meters.shutdown()
 
 
 def telemetry_for(
@@ -127,4 +131,4 @@ def telemetry_for(
         return Telemetry(service, instance, recorder)
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"))
     meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
-    return Telemetry(service, instance, recorder, cast("Meter", meters.get_meter("natscope", VERSION)))
+    return Telemetry(service, instance, recorder, meters)
