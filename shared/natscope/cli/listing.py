@@ -11,12 +11,13 @@ from rich.text import Text
 
 from natscope import client
 from natscope.cli.asking import NAME, print_json
-from natscope.cli.telling import printable
+from natscope.cli.telling import PIPED_WIDTH, printable
 from natscope.client.agent_files import read_all
 from natscope.contracts import model, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.task import Finished
 
+NUMBERS = ("steps", "seconds", "tokens in", "out")
 STATES = {"completed": "green", "failed": "red", "limited": "yellow", "interrupted": "yellow"}
 
 
@@ -68,7 +69,7 @@ async def apply(place: Path, *, as_json: bool) -> None:
             if as_json:
                 print_json({"agent": spec.name, "change": change})
     if not as_json:
-        Console().print(table)
+        _show(table)
 
 
 def _listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str | None) -> None:
@@ -78,15 +79,23 @@ def _listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str |
     elif none and not found:
         Console(stderr=True).print(none)
     else:
-        Console().print(table)
+        _show(table)
 
 
 def _table(*columns: str) -> Table:
+    """Return an empty table; on a narrow screen its last column is cut, on a pipe nothing is."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        right = column in ("seconds", "tokens in", "out")
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+        last = column == columns[-1]
+        table.add_column(
+            column, justify="right" if column in NUMBERS else "left", no_wrap=True, ratio=1 if last else None
+        )
     return table
+
+
+def _show(table: Table) -> None:
+    console = Console()
+    console.print(table, width=None if console.is_terminal else PIPED_WIDTH)
 
 
 def _agents(found: Iterable[AgentSpec]) -> Table:
@@ -125,5 +134,5 @@ def _run(outcome: Finished) -> list[str | Text]:
         f"{seconds:.2f}",
         f"{outcome.usage.input_tokens:,}",
         f"{outcome.usage.output_tokens:,}",
-        answer[:60] + ("…" if len(answer) > 60 else ""),
+        answer[:200],
     ]

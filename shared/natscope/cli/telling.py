@@ -10,6 +10,8 @@ from natscope.client.ticket import Heard
 from natscope.contracts.event import TaskEvent
 from natscope.contracts.task import Finished
 
+PIPED_WIDTH = 400
+"""A pipe has no width; no line of a table or a trace is longer."""
 _KEPT = frozenset("\n\t")
 
 

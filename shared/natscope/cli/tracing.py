@@ -9,13 +9,11 @@ from rich.tree import Tree
 
 from natscope import client
 from natscope.cli.asking import NAME, print_json
-from natscope.cli.telling import counted, printable
+from natscope.cli.telling import PIPED_WIDTH, counted, printable
 from natscope.telemetry import names
 from natscope.telemetry.spans import SpanRecord
 
 JAEGER = "http://127.0.0.1:16686"
-PIPED_WIDTH = 400
-"""A pipe has no width; no line of a trace is longer."""
 SHOWN = {
     names.REQUEST_MODEL: "",
     names.TOOL: "",
