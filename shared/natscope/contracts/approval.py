@@ -37,7 +37,7 @@ class Decide(Contract):
 
 DECIDE = Durable(
     template="approval.decide.{task}",
-    summary="Approve or deny calls that a task waits for.",
+    summary="Approve or deny calls that a task waits for. Kept, and not acted upon yet.",
     room="agent",
     ask=Decide,
     stream="CONTROL",

@@ -109,7 +109,7 @@ INTERRUPT = Durable(
 )
 STEER = Durable(
     template="task.steer.{task}",
-    summary="Slip a message into a running task.",
+    summary="Slip a message into a running task. Kept, and not acted upon yet.",
     room="agent",
     ask=Steer,
     stream="CONTROL",
