@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from natscope.bus import Bus
-from natscope.bus.envelope import digest_of, read
+from natscope.bus.envelope import digest_of, explain, read
 from natscope.contracts.blocks import plain
 from natscope.contracts.contract import TOKEN
 from natscope.contracts.errors import BodyInvalid
@@ -48,13 +48,23 @@ def submitted(data: bytes, task_id: str, session: str | None = None) -> Submit:
     if not text.startswith("{"):
         return Submit(task_id=task_id, content=plain(text), session=session)
     try:
-        body: dict[str, JsonValue] = json.loads(text)
-    except ValueError as error:
-        raise BodyInvalid(f"the task is no valid JSON: {error}", remedy="quote it, or publish plain text") from error
-    body = {"task_id": task_id, "session": session} | body
-    if session is not None and body["session"] not in (None, session):
-        raise BodyInvalid(f"the task names session {body['session']!r} but was published for {session!r}")
-    return read(Submit, json.dumps(body | {"session": body["session"] or session}).encode(), where="task")
+        submit = Submit.model_validate_json(text)
+    except ValidationError as error:
+        raise _refused(error) from error
+    if session is not None and submit.session not in (None, session):
+        raise BodyInvalid(f"the task names session {submit.session!r} but was published for {session!r}")
+    given: dict[str, JsonValue] = {}
+    if "task_id" not in submit.model_fields_set:
+        given["task_id"] = task_id
+    if session is not None and submit.session is None:
+        given["session"] = session
+    return read(Submit, json.dumps(json.loads(text) | given).encode(), where="task") if given else submit
+
+
+def _refused(error: ValidationError) -> BodyInvalid:
+    if error.errors()[0]["type"] == "json_invalid":
+        return BodyInvalid(f"the task is no valid JSON: {explain(error)}", remedy="quote it, or publish plain text")
+    return BodyInvalid(f"task: {explain(error)}", remedy="see docs/reference/subjects.md")
 
 
 def id_of(message: Msg) -> str:

@@ -53,6 +53,7 @@ class Performance:
         self._reason = ""
         self._expired = False
         self._writing: asyncio.Task[None] | None = None
+        self._working: set[asyncio.Task[Any]] = set()
         self.state = state
         self.effects_s = 0.0
         """Seconds spent waiting for models and tools."""
@@ -60,11 +61,16 @@ class Performance:
     def interrupt(self, reason: str) -> None:
         """Stop the run: open calls are closed as interrupted, what was produced is kept."""
         self._reason = reason
-        self._stop.set()
+        self._halt()
 
     def _expire(self) -> None:
         self._expired = True
+        self._halt()
+
+    def _halt(self) -> None:
         self._stop.set()
+        for work in self._working:
+            work.cancel()
 
     async def perform(self) -> Finished:
         """Carry the run to its end and return the outcome, which is in the journal then.
@@ -160,17 +166,16 @@ class Performance:
             raise _Stopped
         began = time.perf_counter()
         task = asyncio.create_task(work)
-        stop = asyncio.create_task(self._stop.wait())
+        self._working.add(task)
         try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise _Stopped
+            return await task
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if self._stop.is_set() and this is not None and not this.cancelling():
+                raise _Stopped from None
+            raise
         finally:
-            stop.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            self._working.discard(task)
             self.effects_s += time.perf_counter() - began
 
     async def _happened(self, entry: JournalEntry) -> None:
@@ -202,15 +207,17 @@ class Performance:
         if self._expired:
             await self._tell_limit(DEADLINE)
             return self._outcome("limited", self._last_words(), limit=DEADLINE)
-        await self._teller.tell(event.Interrupted(task_id=self._task, reason=self._reason), "interrupted")
+        await self._teller.tell(event.Interrupted(id="interrupted", task_id=self._task, reason=self._reason))
         return self._outcome("interrupted", self._last_words())
 
     async def _tell_result(self, step: int, index: int, called: tool.Called) -> None:
-        told = event.ToolResult(task_id=self._task, step=step, result=called.result, backend=called.backend)
-        await self._teller.tell(told, f"{step}.{index}.result")
+        id = f"{step}.{index}.result"
+        await self._teller.tell(
+            event.ToolResult(id=id, task_id=self._task, step=step, result=called.result, backend=called.backend)
+        )
 
     async def _tell_limit(self, limit: str) -> None:
-        await self._teller.tell(event.LimitReached(task_id=self._task, limit=limit), f"limit.{limit}")
+        await self._teller.tell(event.LimitReached(id=f"limit.{limit}", task_id=self._task, limit=limit))
 
     def _outcome(
         self, state: Outcome, message: Message, *, failure: Failure | None = None, limit: str | None = None

@@ -74,8 +74,14 @@ class Runner:
         state = performance.state
         with self._bus.telemetry.span(f"invoke_agent {state.agent.name}", attributes=_attributes(state)) as span:
             resumed = state.takeovers > 0
-            start = event.ReplyStart(task_id=task.id, agent=state.agent.name, session=task.submit.lane, resumed=resumed)
-            await teller.tell(start, f"start.{state.takeovers}")
+            start = event.ReplyStart(
+                id=f"start.{state.takeovers}",
+                task_id=task.id,
+                agent=state.agent.name,
+                session=task.submit.lane,
+                resumed=resumed,
+            )
+            await teller.tell(start)
             if resumed:
                 span.add_event("resumed", {names.STEP: state.step})
             outcome = await performance.perform()
@@ -153,13 +159,17 @@ class Runner:
         return None if found is None else "interrupted before it ran"
 
     async def _close(self, task: Task, state: State, teller: Teller, outcome: Finished) -> None:
-        """Remember, tell, and record the outcome. Each part may be done again after a crash without doing more."""
-        end = event.ReplyEnd(task_id=task.id, state=outcome.state, usage=outcome.usage)
-        await teller.tell(end, "reply_end")
-        await asyncio.gather(self._remember(state), teller.flush())
-        await self._record(outcome)
-        if task.alone:
-            await self._bus.tell(tool.ENDED, tool.Ended(session=task.submit.lane), task.submit.lane)
+        """Remember, tell, and record the outcome. Each part may be done again after a crash without doing more.
+
+        Who hears the outcome finds it in the session; where the session ends with the task, nobody looks for it there.
+        """
+        await teller.tell(_end(outcome))
+        if not task.alone:
+            await asyncio.gather(self._remember(state), teller.flush())
+            await self._record(outcome)
+            return
+        await asyncio.gather(self._remember(state), teller.flush(), self._record(outcome))
+        await self._bus.tell(tool.ENDED, tool.Ended(session=task.submit.lane), task.submit.lane)
 
     async def _remember(self, state: State) -> None:
         session = state.started.task.lane
@@ -194,8 +204,7 @@ class Runner:
     async def _announce(self, outcome: Finished) -> None:
         """Tell the end of a task that had no run."""
         teller = Teller(self._bus, outcome.task_id)
-        end = event.ReplyEnd(task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
-        await teller.tell(end, "reply_end")
+        await teller.tell(_end(outcome))
         await teller.flush()
         await self._record(outcome)
 
@@ -210,6 +219,10 @@ class Runner:
             task_id=task_id, subject=subject, failure=failure, deliveries=deliveries, body=body.decode(errors="replace")
         )
         await self._bus.record(BURIED, buried, task_id)
+
+
+def _end(outcome: Finished) -> event.ReplyEnd:
+    return event.ReplyEnd(id="reply_end", task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
 
 
 def _attributes(state: State) -> dict[str, str]:

@@ -25,14 +25,14 @@ class Teller:
         self._subject = HAPPENED.at(task)
         self._pending: list[tuple[str, bytes, asyncio.Future[Msg]]] = []
 
-    async def tell(self, what: TaskEvent, id: str) -> None:
+    async def tell(self, what: TaskEvent) -> None:
         """Publish an event; it is in the stream when `flush` has returned."""
-        told = what.model_copy(update={"id": id})
-        await self._publish(f"{self._task}:{id}", told.__pydantic_serializer__.to_json(told))
+        mark, data = f"{self._task}:{what.id}", what.__pydantic_serializer__.to_json(what)
+        self._pending.append((mark, data, await self._bus.inbox.post(self._subject, data, {"Nats-Msg-Id": mark})))
 
     async def tell_delta(self, what: TaskEvent) -> None:
         """Publish a piece of something that is told whole at its end."""
-        await self._publish(None, what.__pydantic_serializer__.to_json(what))
+        await self._bus.nc.publish(self._subject, what.__pydantic_serializer__.to_json(what))
 
     async def flush(self) -> None:
         """Return when every event is kept; what was not acknowledged is published once more."""
@@ -47,13 +47,6 @@ class Teller:
                 await self._bus.inbox.store(self._subject, data, {"Nats-Msg-Id": mark})
             except (nats_errors.Error, js_errors.Error) as error:
                 log.warning("an event was not kept", extra={"task": self._task, "reason": repr(error)})
-
-    async def _publish(self, mark: str | None, data: bytes) -> None:
-        if mark is None:
-            await self._bus.nc.publish(self._subject, data)
-            return
-        answer = await self._bus.inbox.post(self._subject, data, {"Nats-Msg-Id": mark})
-        self._pending.append((mark, data, answer))
 
 
 def _kept(answer: "asyncio.Future[Msg]") -> bool:

@@ -51,8 +51,8 @@ class Thinker:
         """
         asked = question(state, past, wanted)
         task = state.started.task
-        start = event.ModelCallStart(task_id=task.task_id, step=wanted.step, model=asked.model)
-        await teller.tell(start, f"{wanted.step}.start")
+        id = f"{wanted.step}.start"
+        await teller.tell(event.ModelCallStart(id=id, task_id=task.task_id, step=wanted.step, model=asked.model))
         if not task.stream:
             return await self._ask(state, asked)
         listener = _Listener(teller, task.task_id, wanted.step)
@@ -121,15 +121,20 @@ async def tell_reply(teller: Teller, task: str, step: int, reply: model.Chatted)
         id = f"{step}.{index}.end"
         match block:
             case TextBlock():
-                await teller.tell(event.TextEnd(task_id=task, step=step, block=index, text=block.text), id)
+                await teller.tell(event.TextEnd(id=id, task_id=task, step=step, block=index, text=block.text))
             case ThinkingBlock():
-                ended = event.ThinkingEnd(task_id=task, step=step, block=index, thinking=block.thinking)
-                await teller.tell(ended, id)
+                thought = block.thinking
+                await teller.tell(event.ThinkingEnd(id=id, task_id=task, step=step, block=index, thinking=thought))
             case ToolUseBlock():
-                await teller.tell(event.ToolCallEnd(task_id=task, step=step, block=index, call=block), id)
+                await teller.tell(event.ToolCallEnd(id=id, task_id=task, step=step, block=index, call=block))
             case _:
                 pass
     end = event.ModelCallEnd(
-        task_id=task, step=step, model=reply.model, finish_reason=reply.finish_reason, usage=reply.usage
+        id=f"{step}.end",
+        task_id=task,
+        step=step,
+        model=reply.model,
+        finish_reason=reply.finish_reason,
+        usage=reply.usage,
     )
-    await teller.tell(end, f"{step}.end")
+    await teller.tell(end)
