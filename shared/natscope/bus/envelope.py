@@ -27,7 +27,7 @@ CLAIM_BYTES = 256 << 10
 
 def digest_of(body: Contract, *, exclude: set[str] | None = None) -> str:
     """Return the SHA-256 of `body` as it travels, in hexadecimal; `exclude` names fields that do not count."""
-    return hashlib.sha256(body.model_dump_json(exclude=exclude).encode()).hexdigest()
+    return hashlib.sha256(body.__pydantic_serializer__.to_json(body, exclude=exclude)).hexdigest()
 
 
 class Envelope:

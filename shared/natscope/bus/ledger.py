@@ -186,8 +186,7 @@ class Ledger(Generic[AnswerT]):
         return read(self._answer, data, where=f"ledger {self._bucket!r}")
 
     def _header(self, state: str, digest: str) -> Headers:
-        value = {"state": state, "holder": self._instance.id, "digest": digest}
-        return {"Natscope-Ledger": json.dumps(value, separators=(",", ":"))}
+        return {"Natscope-Ledger": f'{{"state":"{state}","holder":"{self._instance.id}","digest":"{digest}"}}'}
 
     def _subject(self, id: str) -> str:
         return f"$KV.{self._bucket}.{id}"

@@ -61,7 +61,7 @@ async def last(bus: Bus, stream: str, subject: str) -> Msg | None:
     """Return the last message of `subject`, which may have wildcards, or None."""
     request = json.dumps({"last_by_subj": subject}).encode()
     try:
-        message = await bus.nc.request(f"$JS.API.DIRECT.GET.{stream}", request, timeout=PATIENCE_S)
+        message = await bus.inbox.request(f"$JS.API.DIRECT.GET.{stream}", request, timeout_s=PATIENCE_S)
     except nats_errors.NoRespondersError as error:
         raise _no_stream(stream) from error
     except nats_errors.TimeoutError as error:

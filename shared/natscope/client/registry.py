@@ -28,14 +28,14 @@ async def agents(bus: Bus) -> list[AgentSpec]:
 
 async def agent(bus: Bus, name: str) -> AgentSpec | None:
     """Return the agent of that name, or None."""
-    found = await looking.look(bus, _BUCKET, {"multi_last": [f"{_SUBJECT}.{name}"]})
-    return _spec(found[0]) if found and not _deleted(found[0]) else None
+    found = await looking.last(bus, _BUCKET, f"{_SUBJECT}.{name}")
+    return None if found is None or _deleted(found) else _spec(found)
 
 
 async def known(bus: Bus, name: str) -> list[str]:
     """Return `name` alone if an agent has it, else the names of all agents."""
-    found = await looking.look(bus, _BUCKET, {"multi_last": [f"{_SUBJECT}.{name}"]}) if _is_key(name) else []
-    if found and not _deleted(found[0]):
+    found = await looking.last(bus, _BUCKET, f"{_SUBJECT}.{name}") if _is_key(name) else None
+    if found is not None and not _deleted(found):
         return [name]
     return [looking.subject_of(message).rpartition(".")[2] for message in await _kept(bus)]
 
