@@ -11,7 +11,7 @@ from rich.text import Text
 
 from natscope import client
 from natscope.cli.asking import NAME, print_json
-from natscope.cli.telling import PIPED_WIDTH, printable
+from natscope.cli.telling import printable, wide_console
 from natscope.client.agent_files import read_all
 from natscope.contracts import model, tool
 from natscope.contracts.agent import AgentSpec
@@ -94,8 +94,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    console = Console()
-    console.print(table, width=None if console.is_terminal else PIPED_WIDTH)
+    wide_console().print(table)
 
 
 def _agents(found: Iterable[AgentSpec]) -> Table:

@@ -5,6 +5,7 @@ import sys
 from typing import Protocol, TextIO
 
 from pydantic import BaseModel
+from rich.console import Console
 
 from natscope.client.ticket import Heard
 from natscope.contracts.event import TaskEvent
@@ -25,6 +26,11 @@ class Teller(Protocol):
     def note(self, text: str) -> None: ...
 
     def finished(self, outcome: Finished) -> None: ...
+
+
+def wide_console() -> Console:
+    """Return a console that breaks lines where the terminal does, and on a pipe not at all."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from rich.tree import Tree
 
 from natscope import client
 from natscope.cli.asking import NAME, print_json
-from natscope.cli.telling import PIPED_WIDTH, counted, printable
+from natscope.cli.telling import counted, printable, wide_console
 from natscope.telemetry import names
 from natscope.telemetry.spans import SpanRecord
 
@@ -42,8 +42,7 @@ def draw(trace: client.Trace, *, whole: bool = False, as_json: bool = False) -> 
             highlight=False,
         )
     else:
-        console = Console(highlight=False)
-        console.print(tree_of(trace, whole=whole), width=None if console.is_terminal else PIPED_WIDTH)
+        wide_console().print(tree_of(trace, whole=whole))
 
 
 def tree_of(trace: client.Trace, *, whole: bool = False) -> Tree:

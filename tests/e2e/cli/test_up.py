@@ -125,6 +125,34 @@ class TestUp:
         async with server(tmp_path / "data", port=0):
             pass
 
+    async def test_killed_and_started_again_it_finishes_what_it_had_accepted_and_no_listener_misses_a_thing(
+        self, natscope: Start, tmp_path: Path
+    ) -> None:
+        with taken() as held:
+            port = str(held.getsockname()[1])
+        house = ("up", "--data", str(tmp_path / "data"), "--port", port)
+        first = await natscope(*house, cwd=ROOT)
+        url = (await first.line("NATS")).split()[1]
+        await first.line("try")
+        question = "Run python: import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('done')"
+        asked = await natscope("ask", "assistant", question, "--json", "--task-id", "t1", url=url)
+        await asked.line("tool_call_end")
+        first.process.send_signal(signal.SIGKILL)
+        await first.process.wait()
+        await asyncio.to_thread(_wait_until_refused, url)
+        second = await natscope(*house, cwd=ROOT)
+        ended = await asked.done()
+        watched = await (await natscope("watch", "--task", "t1", "--json", url=url)).done()
+        second.interrupt()
+        await second.done()
+        outcome = ended.lines[-1]["outcome"]
+        assert (ended.code, outcome["state"], outcome["tool_calls"]) == (0, "completed", 1)
+        assert watched.lines[-len(ended.lines) :] == ended.lines
+        starts = [
+            line["event"]["resumed"] for line in watched.lines if line.get("event", {}).get("type") == "reply_start"
+        ]
+        assert starts == [False, True]
+
     async def test_a_server_that_dies_ends_it_with_its_log_named(self, natscope: Start, tmp_path: Path) -> None:
         up = await natscope("up", "--data", str(tmp_path / "data"), "--port", "0", cwd=ROOT)
         await up.line("try")
