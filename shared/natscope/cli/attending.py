@@ -5,12 +5,15 @@ import signal
 from collections.abc import Generator
 from contextlib import aclosing, contextmanager, suppress
 
+from nats import errors as nats_errors
+
 from natscope.cli.outcome import INTERRUPTED, code_of
 from natscope.cli.telling import Teller
 from natscope.client.ticket import Ticket
 from natscope.contracts.errors import DeadlineExceeded, NatscopeError
-from natscope.contracts.event import ReplyEnd
 
+SILENCE_S = 2.0
+"""After so long without an event it is asked whether an agent service is there at all."""
 LEAVE = "the run is being interrupted; Ctrl-C again leaves without waiting"
 
 
@@ -27,10 +30,13 @@ async def attend(
     try:
         with _interrupting(ticket, teller, stops=stops):
             async with asyncio.timeout(timeout_s), aclosing(ticket.events(after=after)) as events:
-                async for item in events:
-                    teller.heard(item)
-                    if isinstance(item.event, ReplyEnd):
-                        break
+                silence = asyncio.create_task(_wonder(ticket, teller))
+                try:
+                    async for item in events:
+                        silence.cancel()
+                        teller.heard(item)
+                finally:
+                    silence.cancel()
                 outcome = await ticket.result()
     except TimeoutError as error:
         raise DeadlineExceeded(
@@ -42,6 +48,15 @@ async def attend(
         return INTERRUPTED
     teller.finished(outcome)
     return code_of(outcome)
+
+
+async def _wonder(ticket: Ticket, teller: Teller) -> None:
+    """Say why nothing happens, if it is because no agent service runs."""
+    await asyncio.sleep(SILENCE_S)
+    try:
+        await ticket.bus.nc.request("$SRV.PING.agent", b"", timeout=SILENCE_S)
+    except nats_errors.Error:
+        teller.note("no agent service is running; the task waits until one is (Ctrl-C takes it back)")
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def run(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast
     except Exception as error:
         if os.environ.get("NATSCOPE_DEBUG"):
             raise
-        sys.stderr.write(f"error: {type(error).__name__}: {error} (NATSCOPE_DEBUG=1 shows where)\n")
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.stderr.write(f"error: {said} (NATSCOPE_DEBUG=1 shows where)\n")
         return FAILED
 
 

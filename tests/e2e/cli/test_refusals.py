@@ -36,6 +36,15 @@ class TestUnavailable:
         assert ended.lines[0]["error"]["code"] == "bus_unavailable"
         assert ended.lines[0]["error"]["retryable"] is True
 
+    async def test_a_task_that_no_agent_service_takes_waits_and_that_is_said(
+        self, natscope: Start, nats_url: str
+    ) -> None:
+        async with fake_agent.fake_agent(nats_url):
+            pass
+        ended = await (await natscope("ask", "assistant", "hello", "--timeout", "4", url=nats_url)).done()
+        assert ended.code == 3
+        assert "no agent service is running; the task waits until one is" in ended.err
+
     async def test_a_service_that_is_not_running_is_named(self, natscope: Start, nats_url: str) -> None:
         ended = await (await natscope("models", url=nats_url)).done()
         assert ended.code == 3
