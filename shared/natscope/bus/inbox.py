@@ -1,15 +1,16 @@
 """The inbox: one subscription for every answer that a process waits for.
 
 nats-py's own `request` does the same, but hands each answer through a queue and a task of its own; here an answer wakes
-its asker and nobody else, which halves what a request costs.
+its asker and nobody else, which halves what a request costs. Each answer has a subject that is drawn by lot: whoever
+hears a fact sees where its acknowledgement goes, and must not learn from that where any other answer goes.
 """
 
 # nats-py leaves headers, futures and keyword arguments untyped.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import asyncio
-import itertools
 import json
+import secrets
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
@@ -29,7 +30,6 @@ class Inbox:
         self._nc = nc
         self._prefix = ""
         self._opening = asyncio.Lock()
-        self._numbers = itertools.count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float, headers: Headers | None = None) -> Msg:
@@ -70,35 +70,35 @@ class Inbox:
 
     async def post(self, subject: str, data: bytes, headers: Headers | None = None) -> "asyncio.Future[Msg]":
         """Send a message and return its answer to come; whoever stops waiting for it cancels it."""
-        number, answer = await self._send(subject, data, headers)
-        answer.add_done_callback(lambda _: self._waiting.pop(number, None))
+        token, answer = await self._send(subject, data, headers)
+        answer.add_done_callback(lambda _: self._waiting.pop(token, None))
         return answer
 
     async def _ask(self, subject: str, data: bytes, timeout_s: float, headers: Headers | None) -> Msg:
-        number, answer = await self._send(subject, data, headers)
+        token, answer = await self._send(subject, data, headers)
         alarm = answer.get_loop().call_later(timeout_s, _expire, answer)
         try:
             return await answer
         finally:
             alarm.cancel()
-            self._waiting.pop(number, None)
+            self._waiting.pop(token, None)
 
     async def _send(self, subject: str, data: bytes, headers: Headers | None) -> "tuple[str, asyncio.Future[Msg]]":
         if not self._prefix:
             await self._open()
-        number = str(next(self._numbers))
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        token = secrets.token_hex(8)
+        answer = self._waiting[token] = asyncio.get_running_loop().create_future()
         try:
-            await self._nc.publish(subject, data, reply=self._prefix + number, headers=headers)
+            await self._nc.publish(subject, data, reply=self._prefix + token, headers=headers)
         except BaseException:
-            del self._waiting[number]
+            del self._waiting[token]
             raise
-        return number, answer
+        return token, answer
 
     async def _open(self) -> None:
         async with self._opening:
             if not self._prefix:
-                prefix = f"{self._nc.new_inbox()}."
+                prefix = f"{self._nc.new_inbox().rpartition('.')[0]}.{secrets.token_hex(11)}."
                 await self._nc.subscribe(f"{prefix}*", future=_Slot(self._waiting, len(prefix)))
                 self._prefix = prefix
 

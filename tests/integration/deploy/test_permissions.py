@@ -12,8 +12,13 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NoAnswer
 from nats.js.errors import NotFoundError
+from pydantic import SecretStr
 
+from natscope.bus import Bus, BusSettings, connect
 from natscope.bus.settling import settle
+from natscope.contracts.event import HAPPENED, Custom
+from natscope.contracts.memory import CLEAR, Clear, Cleared
+from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
 
 OURS = ["agent", "memory", "model-gateway", "tool-executor"]
@@ -46,6 +51,15 @@ async def connected(server: NatsServer, user: str | None) -> AsyncIterator[tuple
         await client.close()
 
 
+@asynccontextmanager
+async def bus_of(server: NatsServer, user: str) -> AsyncIterator[Bus]:
+    """Connect as `user` with natscope's own bus."""
+    settings = BusSettings.model_construct(url=server.url, user=user, password=SecretStr(f"of-{user}"))
+    silent = telemetry_for(user, TelemetrySettings.model_construct(endpoint=None, disabled=True))
+    async with connect(user, settings, silent) as bus:
+        yield bus
+
+
 async def answers(client: Client, subject: str, reply: bytes) -> None:
     """Answer `subject` with `reply`."""
 
@@ -72,6 +86,7 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "$JS.API.CONSUMER.MSG.NEXT.TASKS.runs"),
     (None, "$JS.API.CONSUMER.DELETE.TASKS.runs"),
     (None, "$JS.ACK.TASKS.runs.1.1.1.1.0"),
+    *((None, f"_INBOX.{user}.whatever.1") for user in ("admin", "agent", "memory", "model-gateway", "tool-executor")),
     ("agent", "session.log.s1"),
     ("agent", "$KV.calls.c1"),
     ("agent", "$JS.API.STREAM.UPDATE.JOURNAL"),
@@ -158,6 +173,56 @@ class TestHearing:
             assert (await agent.request("tool.call.weather", b"", timeout=2)).data == b"from a guest"
             with pytest.raises((NoAnswer, NoRespondersError)):
                 await agent.request("tool.call.execute_python", b"", timeout=0.3)
+
+
+class TestForging:
+    async def test_a_guest_that_hears_where_an_acknowledgement_goes_answers_nothing_else(
+        self, guarded: NatsServer
+    ) -> None:
+        async with (
+            connected(guarded, None) as (guest, refusals),
+            bus_of(guarded, "agent") as agent,
+            connected(guarded, "memory") as (memory, _),
+        ):
+            facts = await guest.subscribe("task.event.*")
+            asked = await memory.subscribe("memory.clear")
+            await asyncio.gather(settle(guest), settle(memory))
+            await agent.record(HAPPENED, Custom(task_id="forged", name="x"), "forged")
+            inbox, _, last = (await facts.next_msg(timeout=2)).reply.rpartition(".")
+            asking = asyncio.create_task(agent.ask(CLEAR, Clear(session="s")))
+            question = await asked.next_msg(timeout=2)
+            same, _, token = question.reply.rpartition(".")
+            assert (same, len(token)) == (inbox, len(last)), "the answer goes beside the one that was heard"
+            assert abs(int(token, 16) - int(last, 16)) > 1_000_000, "and its place does not follow from it"
+            await guest.publish(question.reply, Cleared(removed=666).model_dump_json().encode())
+            assert await refusals.name(question.reply)
+            await question.respond(Cleared(removed=1).model_dump_json().encode())
+            assert await asking == Cleared(removed=1)
+
+    async def test_a_service_that_is_not_kept_from_it_would_be_believed(self, guarded: NatsServer) -> None:
+        async with bus_of(guarded, "agent") as agent, connected(guarded, "memory") as (memory, _):
+            asked = await memory.subscribe("memory.clear")
+            await settle(memory)
+            asking = asyncio.create_task(agent.ask(CLEAR, Clear(session="s")))
+            question = await asked.next_msg(timeout=2)
+            async with connected(guarded, "tool-executor") as (other, refusals):
+                await other.publish(question.reply, Cleared(removed=666).model_dump_json().encode())
+                assert await asking == Cleared(removed=666)
+                assert refusals == []
+
+    async def test_a_guest_answers_what_it_was_asked_with_several_messages(self, guarded: NatsServer) -> None:
+        async with connected(guarded, None) as (guest, refusals), connected(guarded, "agent") as (agent, _):
+
+            async def talk(message: Msg) -> None:
+                for n in range(3):
+                    await message.respond(str(n).encode())
+
+            await guest.subscribe("tool.call.talk", cb=talk)
+            heard = await agent.subscribe(agent.new_inbox())
+            await asyncio.gather(settle(guest), settle(agent))
+            await agent.publish("tool.call.talk", b"", reply=heard.subject)
+            assert [(await heard.next_msg(timeout=2)).data for _ in range(3)] == [b"0", b"1", b"2"]
+            assert refusals == []
 
 
 class TestStreams:
