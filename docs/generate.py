@@ -28,7 +28,8 @@ HEAD = f"""\
 
 Every door of the house: what may be published where, who answers, and what the bodies hold. Bodies are JSON; readers
 ignore fields they do not know and write them back. Trace context, message id and claim checks travel in headers. A body
-over 256 KiB is put into the object store, and the header `Natscope-Body` refers to it.
+over 256 KiB is put into the object store, the header `Natscope-Body` refers to it,
+and `Natscope-Body-Digest` says what it must be.
 
 A *command* is answered once; a failure comes back as [`errors.Failure`](#errorsfailure), its code also in the header
 `Nats-Service-Error-Code`. A *durable command* is kept by a stream until it is carried out; the stream's acknowledgement

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 CLAIM = "Natscope-Body"
 """Header that refers to a body in the object store; the message's own body is empty then."""
+DIGEST = "Natscope-Body-Digest"
+"""Header that says what that body must be: the store's digest of it."""
 ERROR = "Nats-Service-Error"
 ERROR_CODE = "Nats-Service-Error-Code"
 CLAIM_BYTES = 256 << 10
@@ -42,17 +44,23 @@ class Envelope:
         data = body if isinstance(body, bytes) else body.__pydantic_serializer__.to_json(body)
         if len(data) <= CLAIM_BYTES:
             return data
-        headers[CLAIM] = (await self._blobs.store(data, "application/json", bucket=BODIES)).url
+        stored = await self._blobs.store(data, "application/json", bucket=BODIES)
+        headers[CLAIM], headers[DIGEST] = stored.url, stored.digest or ""
         return b""
 
     async def unpack(self, data: bytes, headers: Mapping[str, str] | None) -> bytes:
         """Return the body's bytes, fetched from the object store if `headers` say so.
 
         Raises:
-            BlobNotFound: it is gone.
+            BlobNotFound: it is gone, or it is not what was sent: whoever may write to the store may rewrite it.
+            BodyInvalid: `headers` do not say what it must be.
         """
         claim = headers.get(CLAIM) if headers else None
-        return await self._blobs.load(claim) if claim else data
+        if not headers or not claim:
+            return data
+        if not headers.get(DIGEST):
+            raise BodyInvalid(f"the stored body {claim!r} came without its digest", remedy=f"send the header {DIGEST}")
+        return await self._blobs.load(claim, digest=headers[DIGEST])
 
 
 def read(kind: type[Contract] | TypeAdapter[T], data: bytes, *, where: str) -> T:

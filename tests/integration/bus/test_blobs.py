@@ -3,6 +3,8 @@
 import pytest
 
 from natscope.bus import BusSettings, connect
+from natscope.bus.blobs import BODIES, split
+from natscope.bus.envelope import CLAIM, DIGEST, Headers
 from natscope.contracts.blocks import Base64Source, FileBlock, URLSource
 from natscope.contracts.errors import BlobNotFound, BodyInvalid
 
@@ -45,3 +47,27 @@ class TestBlobs:
         async with connect("guest", BusSettings(url=nats_url)) as bus:
             with pytest.raises(BodyInvalid, match="no blob"):
                 await bus.blobs.load(url)
+
+
+class TestALargeBody:
+    async def test_travels_by_reference_and_arrives_as_it_was_sent(self, nats_url: str) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            headers: Headers = {}
+            assert await bus.envelope.pack(b"x" * 300_000, headers) == b""
+            assert await bus.envelope.unpack(b"", headers) == b"x" * 300_000
+
+    async def test_that_was_rewritten_in_the_store_is_refused(self, nats_url: str) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            headers: Headers = {}
+            await bus.envelope.pack(b"x" * 300_000, headers)
+            await (await bus.js.object_store(BODIES)).put(split(headers[CLAIM])[1], b"forged")
+            with pytest.raises(BlobNotFound, match="digest"):
+                await bus.envelope.unpack(b"", headers)
+
+    async def test_without_a_digest_is_refused(self, nats_url: str) -> None:
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            headers: Headers = {}
+            await bus.envelope.pack(b"x" * 300_000, headers)
+            del headers[DIGEST]
+            with pytest.raises(BodyInvalid, match="digest"):
+                await bus.envelope.unpack(b"", headers)
