@@ -20,13 +20,14 @@ async def insist(
     the work that is under way.
 
     Raises:
-        DeadlineExceeded: no answer within `deadline_s`.
-        ServiceNotRunning, BusUnavailable: nobody listened for `patience_s` at a stretch.
+        DeadlineExceeded: no answer within `deadline_s`, or nobody listens any more after an ask may have been taken.
+        ServiceNotRunning: nobody listened for `patience_s` at a stretch, and nobody has taken an ask.
         NatscopeError: what the room answered.
     """
     end = time.monotonic() + deadline_s
     wait = FIRST_WAIT_S
     missing_since: float | None = None
+    taken = False
     while True:
         left = end - time.monotonic()
         try:
@@ -35,9 +36,12 @@ async def insist(
             if time.monotonic() >= end:
                 raise
             wait = min(wait * 2, LONGEST_WAIT_S)
-            missing_since = None
-        except (ServiceNotRunning, BusUnavailable):
+            missing_since, taken = None, True
+        except (ServiceNotRunning, BusUnavailable) as error:
+            taken = taken or isinstance(error, BusUnavailable)
             missing_since = missing_since or time.monotonic()
             if time.monotonic() - missing_since > patience_s or time.monotonic() >= end:
+                if taken:
+                    raise DeadlineExceeded(f"whoever took the ask has not answered: {error}") from error
                 raise
             await asyncio.sleep(0.2)

@@ -1,8 +1,8 @@
 """Fronting for those who would rather ask than submit: the task is as durable, the wait is ours."""
 
 import asyncio
+import time
 
-from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
@@ -10,10 +10,13 @@ from natscope.bus.answering import Say
 from natscope.bus.envelope import digest_of
 from natscope.bus.ledger import latest
 from natscope.contracts.agent import ASK
-from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, TaskConflict
+from natscope.contracts.errors import DeadlineExceeded, TaskConflict
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
 from services.agent.registry import Agents
+
+LOOK_S = 5.0
+"""How often the record is looked at besides: what is said while we reconnect is not heard."""
 
 
 class Fronting:
@@ -60,23 +63,24 @@ class Fronting:
 
     async def _submit_and_wait(self, name: str, body: Submit, finished: "asyncio.Future[Finished]") -> Finished:
         await self._bus.submit(SUBMIT_IN, body, name, body.lane, message_id=body.task_id)
-        known = await latest(self._bus, FINISHED.stream or "", FINISHED.at(body.task_id))
-        try:
-            async with asyncio.timeout(ASK.deadline_s - 1):
-                outcome = await self._recorded(body.task_id) if known is not None else await finished
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"task {body.task_id!r} has no outcome yet", remedy=f"listen on {FINISHED.at(body.task_id)!r}"
-            ) from error
-        except nats_errors.Error as error:
-            raise BusUnavailable(f"waiting for task {body.task_id!r} failed: {error!r}") from error
+        end = time.monotonic() + ASK.deadline_s - 1
+        while (outcome := await self._recorded(body.task_id)) is None:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    outcome = await asyncio.shield(finished)
+                    break
+            except TimeoutError as error:
+                if time.monotonic() > end:
+                    raise DeadlineExceeded(
+                        f"task {body.task_id!r} has no outcome yet", remedy=f"listen on {FINISHED.at(body.task_id)!r}"
+                    ) from error
         if outcome.digest and outcome.digest != digest_of(body, exclude={"stream"}):
             raise TaskConflict(f"task id {body.task_id!r} was used before with another body")
         return outcome
 
-    async def _recorded(self, task_id: str) -> Finished:
+    async def _recorded(self, task_id: str) -> Finished | None:
         found = await latest(self._bus, FINISHED.stream or "", FINISHED.at(task_id))
         if found is None:
-            raise DeadlineExceeded(f"the outcome of task {task_id!r} is no longer kept")
+            return None
         data = await self._bus.envelope.unpack(found.data or b"", found.headers)
         return FINISHED.adapter.validate_json(data)

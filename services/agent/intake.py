@@ -8,10 +8,11 @@ from pydantic import JsonValue, ValidationError
 
 from natscope.bus import Bus
 from natscope.bus.envelope import digest_of, explain, read
-from natscope.contracts.blocks import plain
 from natscope.contracts.contract import TOKEN
 from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.task import Submit
+
+TOKENS = "use letters, digits, '-' and '_'"
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,24 @@ def submitted(data: bytes, task_id: str, session: str | None = None) -> Submit:
     if not text:
         raise BodyInvalid("the task is empty", remedy="publish text, or JSON with `content`")
     if not text.startswith("{"):
-        return Submit(task_id=task_id, content=plain(text), session=session)
+        return _checked({"task_id": task_id, "content": text, "session": session})
     try:
         submit = Submit.model_validate_json(text)
     except ValidationError as error:
         raise _refused(error) from error
-    if session is not None and submit.session not in (None, session):
-        raise BodyInvalid(f"the task names session {submit.session!r} but was published for {session!r}")
     given: dict[str, JsonValue] = {}
     if "task_id" not in submit.model_fields_set:
         given["task_id"] = task_id
     if session is not None and submit.session is None:
         given["session"] = session
     return read(Submit, json.dumps(json.loads(text) | given).encode(), where="task") if given else submit
+
+
+def _checked(fields: dict[str, str | None]) -> Submit:
+    try:
+        return Submit.model_validate(fields)
+    except ValidationError as error:
+        raise _refused(error) from error
 
 
 def _refused(error: ValidationError) -> BodyInvalid:
@@ -87,10 +93,15 @@ async def take(bus: Bus, message: Msg) -> Task:
         BlobNotFound: its body was stored and is gone.
     """
     tokens = message.subject.split(".")
+    for token in tokens[2:]:
+        if not TOKEN.match(token):
+            raise BodyInvalid(f"{message.subject!r} names no agent or session: {token!r}", remedy=TOKENS)
     agent, session = tokens[2], tokens[3] if len(tokens) == 4 else None
     data = await bus.envelope.unpack(message.data, message.headers)
     task_id = id_of(message)
     submit = submitted(data, task_id)
+    if session is not None and submit.session not in (None, session):
+        raise BodyInvalid(f"the task names session {submit.session!r} but was published for {session!r}")
     if session is not None and submit.session is None and session != submit.task_id:
         submit = submitted(data, task_id, session)
     return Task(agent=agent, submit=submit, digest=digest_of(submit, exclude={"stream"}))

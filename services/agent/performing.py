@@ -52,7 +52,7 @@ class Performance:
         self._stop = asyncio.Event()
         self._reason = ""
         self._expired = False
-        self._writing: asyncio.Task[None] | None = None
+        self._writes: list[asyncio.Task[None]] = []
         self._working: set[asyncio.Task[Any]] = set()
         self.state = state
         self.effects_s = 0.0
@@ -136,7 +136,7 @@ class Performance:
             usage=reply.usage,
             model=reply.model,
         )
-        await self._happened(entry)
+        self._happened(entry)
         await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
 
     async def _call_tools(self, wanted: CallTools) -> None:
@@ -156,7 +156,7 @@ class Performance:
         except _Stopped:
             await self._hands.actor.forget(self.state, index)
             called = interrupted(call, index)
-        await self._happened(ToolReturned(step=step, result=called.result, backend=called.backend))
+        self._happened(ToolReturned(step=step, result=called.result, backend=called.backend))
         await self._tell_result(step, index, called)
 
     async def _effect(self, work: Coroutine[Any, Any, T]) -> T:
@@ -178,31 +178,34 @@ class Performance:
             self._working.discard(task)
             self.effects_s += time.perf_counter() - began
 
-    async def _happened(self, entry: JournalEntry) -> None:
+    def _happened(self, entry: JournalEntry) -> None:
         """Take `entry` into the state and write it down while its effects begin.
 
         A reply may be written while its calls are under way: if the entry is lost with this process, the gateway gives
         the same reply again, and the calls have the same ids. A result is written before the model hears of it.
         """
         self.state = after(self.state, entry)
-        await self._settled()
-        self._writing = asyncio.create_task(self._journal.append(entry))
+        write = asyncio.create_task(self._journal.append(entry))
+        write.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._writes.append(write)
 
     async def _append(self, entry: JournalEntry) -> None:
         self.state = after(self.state, entry)
         await self._journal.append(entry)
 
     async def _settled(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing
+        """Return when everything that happened is written, in the order in which it happened."""
+        writes, self._writes = self._writes, []
+        for failure in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
 
     async def _stopped(self) -> Finished:
         pending = decide(self.state)
         if isinstance(pending, CallTools):
             for index, call in pending.calls:
                 called = interrupted(call, index)
-                await self._happened(ToolReturned(step=pending.step, result=called.result))
+                self._happened(ToolReturned(step=pending.step, result=called.result))
                 await self._tell_result(pending.step, index, called)
         if self._expired:
             await self._tell_limit(DEADLINE)

@@ -12,6 +12,8 @@ from natscope.bus.settling import settle
 from natscope.contracts.errors import BusUnavailable
 
 EXPIRES_S = 5.0
+NOTHING = ("404", "408")
+"""Statuses that say: there is no message now."""
 
 
 class Puller:
@@ -27,7 +29,7 @@ class Puller:
         self._request = json.dumps({"batch": 1, "expires": int(EXPIRES_S * 1e9)}).encode()
         self._inbox = bus.nc.new_inbox()
         self._subscription: Subscription | None = None
-        self._came: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._came: asyncio.Queue[Msg | str] = asyncio.Queue()
 
     async def start(self) -> None:
         """Listen for what is delivered."""
@@ -39,13 +41,13 @@ class Puller:
             await self._subscription.unsubscribe()
             await settle(self._bus.nc)
         left = [self._came.get_nowait() for _ in range(self._came.qsize())]
-        return [message for message in left if message is not None]
+        return [message for message in left if isinstance(message, Msg)]
 
     async def next(self) -> Msg | None:
         """Return the next message, or None if there was none for five seconds.
 
         Raises:
-            BusUnavailable: the request could not be sent.
+            BusUnavailable: the request could not be sent, or the consumer does not take it.
         """
         try:
             await self._bus.nc.publish(self._subject, self._request, reply=self._inbox)
@@ -53,10 +55,15 @@ class Puller:
             raise BusUnavailable(f"no task can be pulled: {error!r}") from error
         try:
             async with asyncio.timeout(EXPIRES_S + 1):
-                return await self._came.get()
+                came = await self._came.get()
         except TimeoutError:
             return None
+        if isinstance(came, Msg):
+            return came
+        if came in NOTHING:
+            return None
+        raise BusUnavailable(f"{self._subject!r} answers {came}", remedy="are the streams provisioned?")
 
     async def _hear(self, message: Msg) -> None:
-        said_nothing = bool(message.headers and "Status" in message.headers and not message.reply)
-        self._came.put_nowait(None if said_nothing else message)
+        status = message.headers.get("Status") if message.headers and not message.reply else None
+        self._came.put_nowait(message if status is None else status)

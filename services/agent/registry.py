@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 10.0
 GATHER_S = 0.25
+RESTART_S = 15.0
 PREFIX = f"$KV.{AGENTS}."
 
 
@@ -61,6 +62,7 @@ class Tools:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._specs: dict[str, ToolSpec] = {}
+        self._executor_answers = False
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
 
@@ -68,21 +70,33 @@ class Tools:
         """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
 
         Hosts are asked again every ten seconds in the background, outside of the trace of whoever came by, and at once
-        if a wanted tool is not known.
+        if a wanted tool is not known. Where two hosts serve the same name, the tool-executor's own spec stands.
         """
         missing = [name for name in wanted if name not in self._specs]
         if missing or time.monotonic() - self._asked > FRESH_S:
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
         if missing and self._asking is not None:
             await asyncio.shield(self._asking)
+            await self._wait_for_executor(wanted)
             for name in missing:
                 if name not in self._specs:
                     log.warning("nobody serves a tool that an agent wants", extra={"tool": name})
         return [self._specs[name] for name in wanted if name in self._specs]
 
+    async def _wait_for_executor(self, wanted: list[str]) -> None:
+        """Give a tool-executor that is being restarted the time to come back."""
+        end = time.monotonic() + RESTART_S
+        while not self._executor_answers and any(name not in self._specs for name in wanted):
+            if time.monotonic() > end:
+                return
+            await asyncio.sleep(GATHER_S)
+            await self._gather()
+
     async def _gather(self) -> None:
         try:
             hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
+            hosts.sort(key=lambda host: host.host == tool.CALL.room)
+            self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
             self._specs = {spec.name: spec for host in hosts for spec in host.tools}
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})

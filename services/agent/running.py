@@ -8,8 +8,18 @@ from opentelemetry.trace import Span, SpanKind
 
 from natscope.bus.ledger import latest
 from natscope.contracts import event, hub, memory, tool
+from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ThinkingBlock
-from natscope.contracts.errors import Failure, NatscopeError, RunFenced, TaskConflict, Unavailable
+from natscope.contracts.errors import (
+    BodyInvalid,
+    Failure,
+    NatscopeError,
+    Refused,
+    RunFenced,
+    RunPoisoned,
+    TaskConflict,
+    Unavailable,
+)
 from natscope.contracts.message import Message
 from natscope.contracts.run import JOURNALED, Resumed, Started
 from natscope.contracts.task import BURIED, FINISHED, INTERRUPT, Buried, Finished
@@ -37,13 +47,23 @@ class Runner:
         self._instance = instance
         self._patience_s = patience_s
         self._live: dict[str, Performance] = {}
+        self._beginning: dict[str, str | None] = {}
 
     def interrupt(self, task: str, reason: str) -> bool:
         """Stop a task's run if it is in this process; whether it is."""
         performance = self._live.get(task)
         if performance is not None:
             performance.interrupt(reason)
-        return performance is not None
+        elif task in self._beginning:
+            self._beginning[task] = reason
+        return performance is not None or task in self._beginning
+
+    async def look_for_interrupts(self) -> None:
+        """Stop runs whose interrupts were published while nobody here could hear them."""
+        for task_id, performance in list(self._live.items()):
+            reason = await self._was_interrupted(task_id)
+            if reason is not None:
+                performance.interrupt(reason)
 
     async def run(self, task: Task, *, fresh: bool) -> Finished:
         """Carry `task` to its outcome; when this returns it is recorded.
@@ -53,15 +73,21 @@ class Runner:
         Raises:
             RunFenced: another process holds the run.
             TaskConflict: the id belongs to another task, which stands.
+            RunPoisoned: the journal cannot be gone on with.
             Unavailable: something the run needs to begin did not answer; it may be tried again.
         """
         teller = Teller(self._bus, task.id)
+        self._beginning[task.id] = None
         try:
             performance = await self._begin(task, teller, fresh=fresh)
         except NatscopeError as error:
-            if isinstance(error, (RunFenced, TaskConflict, Unavailable)):
+            if isinstance(error, (RunFenced, RunPoisoned, TaskConflict, Unavailable)):
                 raise
             return await self._never_began(task, error)
+        finally:
+            reason = self._beginning.pop(task.id, None)
+        if reason is not None:
+            performance.interrupt(reason)
         self._live[task.id] = performance
         try:
             return await self._perform(task, performance, teller)
@@ -98,7 +124,8 @@ class Runner:
     async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
-        spec, past = await asyncio.gather(self._agents.get(task.agent), self._recall(task, None))
+        spec = await self._agents.get(task.agent)
+        past = await self._recall(task, spec, None)
         started = Started(
             task=task.submit,
             digest=task.digest,
@@ -109,7 +136,7 @@ class Runner:
         )
         journal = Journal(self._bus, task.id)
         try:
-            _, stopped = await asyncio.gather(journal.append(started), self._was_interrupted(task))
+            _, stopped = await asyncio.gather(journal.append(started), self._was_interrupted(task.id))
         except RunFenced:
             return await self._take_over(task, teller)
         performance = Performance(self._hands, journal, teller, begin(started), past.messages)
@@ -119,7 +146,14 @@ class Runner:
 
     async def _take_over(self, task: Task, teller: Teller) -> Performance:
         journal = Journal(self._bus, task.id)
-        state = replay(await journal.read())
+        try:
+            state = replay(await journal.read())
+        except BodyInvalid as error:
+            raise Unavailable(
+                f"the journal of {task.id!r} is of a later version: {error.message}", remedy="update this agent service"
+            ) from error
+        except ValueError as error:
+            raise RunPoisoned(f"the journal of {task.id!r} has lost its beginning") from error
         if state.started.digest != task.digest:
             raise TaskConflict(
                 f"task id {task.id!r} was used before with another body",
@@ -130,17 +164,16 @@ class Runner:
             resumed = Resumed(holder=self._instance)
             await journal.append(resumed)
             state = after(state, resumed)
-            past = (await self._recall(task, state.started.position)).messages
+            past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, state, past)
-        stopped = await self._was_interrupted(task)
+        stopped = await self._was_interrupted(task.id)
         if stopped is not None:
             performance.interrupt(stopped)
         return performance
 
-    async def _recall(self, task: Task, upto: memory.Position | None) -> memory.Recalled:
+    async def _recall(self, task: Task, spec: AgentSpec, upto: memory.Position | None) -> memory.Recalled:
         if task.alone:
             return memory.Recalled(messages=[], position=memory.Position())
-        spec = await self._agents.get(task.agent)
         asked = memory.Recall(
             session=task.submit.lane,
             last=spec.recollection.last,
@@ -154,9 +187,9 @@ class Runner:
             span.set_attribute(names.MEMORY_RECORDS, len(found.messages))
         return found
 
-    async def _was_interrupted(self, task: Task) -> str | None:
-        found = await latest(self._bus, INTERRUPT.stream, INTERRUPT.at(task.id))
-        return None if found is None else "interrupted before it ran"
+    async def _was_interrupted(self, task_id: str) -> str | None:
+        found = await latest(self._bus, INTERRUPT.stream, INTERRUPT.at(task_id))
+        return None if found is None else "interrupted"
 
     async def _close(self, task: Task, state: State, teller: Teller, outcome: Finished) -> None:
         """Remember, tell, and record the outcome. Each part may be done again after a crash without doing more.
@@ -175,7 +208,10 @@ class Runner:
         session = state.started.task.lane
         attributes = {names.OPERATION: "upsert_memory", names.CONVERSATION: session}
         with self._bus.telemetry.span("upsert_memory", kind=SpanKind.CLIENT, attributes=attributes):
-            await remember(self._bus, state, patience_s=self._patience_s)
+            try:
+                await remember(self._bus, state, patience_s=self._patience_s)
+            except Refused as error:
+                log.error("a session was not told of a run", extra={"session": session, "reason": error.message})
         if state.ended is None or state.ended.state != "completed" or state.ended.message is None:
             return
         aloud = [block for block in state.ended.message.content if not isinstance(block, ThinkingBlock)]

@@ -1,7 +1,6 @@
 """What an operator may set of the agent service."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +22,4 @@ class Settings(BaseSettings):
     patience: Duration = timedelta(seconds=60)
     """How long a run waits for a service that does not answer before it fails."""
     attempts: int = Field(default=5, ge=1)
-    """A run that is taken over so often without a step in between is buried."""
-    specs: Path | None = None
-    """A folder of agent files that are applied at start; None: they are applied from outside."""
+    """A run that is taken over so often without a step in between, or breaks its worker so often, is buried."""

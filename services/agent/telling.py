@@ -23,12 +23,13 @@ class Teller:
         self._bus = bus
         self._task = task
         self._subject = HAPPENED.at(task)
-        self._pending: list[tuple[str, bytes, asyncio.Future[Msg]]] = []
+        self._pending: list[tuple[dict[str, str], bytes, asyncio.Future[Msg]]] = []
 
     async def tell(self, what: TaskEvent) -> None:
         """Publish an event; it is in the stream when `flush` has returned."""
-        mark, data = f"{self._task}:{what.id}", what.__pydantic_serializer__.to_json(what)
-        self._pending.append((mark, data, await self._bus.inbox.post(self._subject, data, {"Nats-Msg-Id": mark})))
+        headers = {"Nats-Msg-Id": f"{self._task}:{what.id}"}
+        data = await self._bus.envelope.pack(what, headers)
+        self._pending.append((headers, data, await self._bus.inbox.post(self._subject, data, headers)))
 
     async def tell_delta(self, what: TaskEvent) -> None:
         """Publish a piece of something that is told whole at its end."""
@@ -40,11 +41,11 @@ class Teller:
         if not pending:
             return
         await asyncio.wait([answer for _, _, answer in pending], timeout=FLUSH_S)
-        for mark, data, answer in pending:
+        for headers, data, answer in pending:
             if _kept(answer):
                 continue
             try:
-                await self._bus.inbox.store(self._subject, data, {"Nats-Msg-Id": mark})
+                await self._bus.inbox.store(self._subject, data, headers)
             except (nats_errors.Error, js_errors.Error) as error:
                 log.warning("an event was not kept", extra={"task": self._task, "reason": repr(error)})
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from natscope.bus import Bus
 from natscope.bus.settling import settle
 from natscope.bus.streams import FRONT, RUNS
-from natscope.contracts.errors import NatscopeError, Refused, RunFenced, Unavailable
+from natscope.contracts.errors import NatscopeError, Refused, RunFenced, RunPoisoned, Unavailable
 from natscope.contracts.task import SUBMIT, SUBMIT_IN
 from natscope.telemetry import names
 from natscope.telemetry.propagation import extract
@@ -25,6 +25,7 @@ from services.agent.settings import Settings
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
 LINE_S = (0.02, 0.5)
 """Shortest and longest time between two looks at the line."""
 
@@ -46,8 +47,11 @@ class Worker:
     async def start(self) -> None:
         """Begin to pull."""
         self._own(self._beat())
-        for consumer, handle, hands in ((FRONT, self._admit, 1), (RUNS, self._work, self.settings.slots)):
-            puller = Puller(self.bus, SUBMIT.stream, consumer)
+        for stream, consumer, handle, hands in (
+            (SUBMIT.stream, FRONT, self._admit, 1),
+            (SUBMIT_IN.stream, RUNS, self._work, self.settings.slots),
+        ):
+            puller = Puller(self.bus, stream, consumer)
             await puller.start()
             self._pullers.append(puller)
             for _ in range(hands):
@@ -80,10 +84,14 @@ class Worker:
         """Carry on with the next task whatever this one brings; it is delivered again, and buried if it goes on so."""
         try:
             await work
-        except Exception:
+        except Exception as error:
             log.exception("a task broke its worker", extra={"subject": message.subject})
-            self._in_hand.pop(message.reply, None)
-            await message.nak(RETRY_S)
+            if message.metadata.num_delivered < self.settings.attempts:
+                await self._later(message, None)
+                return
+            kind = f"a task broke its worker {message.metadata.num_delivered} times ({type(error).__name__})"
+            await self._bury(message, RunPoisoned(kind, remedy="see the log of the agent service"))
+            await self._done(message)
 
     async def _admit(self, message: Msg) -> None:
         """Put a task that came without a line in line with its session."""
@@ -169,7 +177,7 @@ class Worker:
                 log.info("the run is held by another process", extra={"task": task.id})
                 self._in_hand.pop(message.reply, None)
                 return
-            except Refused as error:
+            except (Refused, RunPoisoned) as error:
                 await self._bury(message, error, task.id)
             except Unavailable as error:
                 await self._later(message, error)
@@ -188,7 +196,7 @@ class Worker:
     async def _later(self, message: Msg, error: NatscopeError | None) -> None:
         if error is not None:
             log.warning("a task goes back to the queue", extra={"reason": error.message})
-        await message.nak(RETRY_S)
+        await message.nak(min(RETRY_S * message.metadata.num_delivered, LONGEST_RETRY_S))
         self._in_hand.pop(message.reply, None)
 
     async def _bury(self, message: Msg, error: NatscopeError, task_id: str | None = None) -> None:
@@ -204,6 +212,10 @@ class Worker:
                     await message.in_progress()
                 except nats_errors.Error as error:
                     log.warning("a task could not be kept", extra={"reason": repr(error)})
+            try:
+                await self.runner.look_for_interrupts()
+            except NatscopeError as error:
+                log.warning("interrupts could not be looked for", extra={"reason": error.message})
 
     def _own(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -224,6 +236,6 @@ def _attributes(template: str, message: Msg, group: str) -> dict[str, str | int]
         names.MESSAGING_DESTINATION: message.subject,
         names.MESSAGING_TEMPLATE: template,
         names.MESSAGING_GROUP: group,
-        names.MESSAGING_STREAM: SUBMIT.stream,
+        names.MESSAGING_STREAM: SUBMIT.stream if group == FRONT else SUBMIT_IN.stream,
         names.MESSAGING_DELIVERIES: message.metadata.num_delivered,
     }

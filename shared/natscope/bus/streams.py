@@ -28,6 +28,7 @@ from natscope.bus.blobs import BODIES, MEDIA
 from natscope.bus.ledger import INSTANCES
 from natscope.contracts import approval, event, hub, memory, run, task
 from natscope.contracts.contract import Duration
+from natscope.contracts.door import Durable
 from natscope.contracts.errors import BusUnavailable, Internal
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ REPLIES = "replies"
 CALLS = "calls"
 HUBS = "hubs"
 CELLS = "cells"
+SAID = "said"
+"""Bucket of session entries that are too large for their stream; like them, they stay until the session is cleared."""
 FRONT = "front"
 """Consumer of `task.submit.<agent>`: puts each task in line with its session."""
 RUNS = "runs"
@@ -79,20 +82,23 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
             num_replicas=settings.replicas,
         )
 
-    work = StreamConfig(
-        name=task.SUBMIT.stream,
-        subjects=[task.SUBMIT.wildcard, task.SUBMIT_IN.wildcard],
-        retention=RetentionPolicy.WORK_QUEUE,
-        discard=DiscardPolicy.NEW,
-        max_msgs=settings.max_waiting_tasks,
-        max_bytes=4096 * _MIB,
-        duplicate_window=600,
-        allow_direct=True,
-        num_replicas=settings.replicas,
-    )
+    def work(door: Durable[task.Submit]) -> StreamConfig:
+        return StreamConfig(
+            name=door.stream,
+            subjects=[door.wildcard],
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            max_msgs=settings.max_waiting_tasks,
+            max_bytes=1024 * _MIB,
+            duplicate_window=600,
+            allow_direct=True,
+            num_replicas=settings.replicas,
+        )
+
     control = [task.INTERRUPT.wildcard, task.STEER.wildcard, approval.DECIDE.wildcard]
     return [
-        work,
+        work(task.SUBMIT),
+        work(task.SUBMIT_IN),
         facts(task.INTERRUPT.stream, control, days=7, mib=256),
         facts(event.HAPPENED.stream, [event.HAPPENED.wildcard], days=1, mib=2048),
         facts(task.FINISHED.stream, [task.FINISHED.wildcard], days=7, mib=4096),
@@ -105,7 +111,7 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
 
 
 def consumers(settings: StreamSettings) -> list[ConsumerConfig]:
-    """Return the consumers of the work stream.
+    """Return the consumers of the work queues: one each.
 
     Neither gives up on a task: attempts are counted in the run's journal, where progress resets them. The front takes
     one task at a time, so that tasks of one session stand in line in the order they were accepted.
@@ -155,17 +161,15 @@ async def provision(js: JetStreamContext, settings: StreamSettings | None = None
     settings = settings or StreamSettings()
     for bucket in buckets(settings):
         await _settle(f"bucket {bucket.bucket}", lambda bucket=bucket: _ensure_bucket(js, bucket))
-    for store, days in ((MEDIA, 30), (BODIES, 8)):
+    for store, days in ((MEDIA, 30), (BODIES, 8), (SAID, 0)):
         config = ObjectStoreConfig(ttl=int(days * _DAY_S), replicas=settings.replicas)
         await _settle(f"store {store}", lambda store=store, config=config: _ensure_store(js, store, config))
     for stream in streams(settings):
         await _settle(f"stream {stream.name}", lambda stream=stream: _ensure_stream(js, stream))
-        if stream.name == task.SUBMIT.stream:
-            for consumer in consumers(settings):
-                await _settle(
-                    f"consumer {consumer.durable_name}",
-                    lambda consumer=consumer: js.add_consumer(task.SUBMIT.stream, consumer),
-                )
+    for queue, consumer in zip((task.SUBMIT.stream, task.SUBMIT_IN.stream), consumers(settings), strict=True):
+        await _settle(
+            f"consumer {consumer.durable_name}", lambda queue=queue, consumer=consumer: js.add_consumer(queue, consumer)
+        )
 
 
 async def wait_until_provisioned(js: JetStreamContext, *, patience_s: float = 60.0) -> None:

@@ -98,7 +98,7 @@ SUBMIT_IN = Durable(
     summary="The same, in line with the other tasks of a session; a body that names none is of this session.",
     room="agent",
     ask=Submit,
-    stream="TASKS",
+    stream="LANES",
 )
 INTERRUPT = Durable(
     template="task.interrupt.{task}",

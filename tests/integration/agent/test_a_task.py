@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import pytest
 
+from natscope.bus import BusSettings, connect
+from natscope.bus.streams import StreamSettings, provision
 from natscope.contracts import agent as agents
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
@@ -259,3 +262,37 @@ class TestASession:
             assert outcome.state == "completed"
             for body in slow:
                 await here.bus.submit(INTERRUPT, Interrupt(), body.task_id, message_id=f"i{body.task_id}")
+
+
+class TestABadSubject:
+    @pytest.mark.parametrize(
+        "subject",
+        ["task.submit.my@agent", "task.submit.assistant.my@session", f"task.submit.assistant.{'s' * 80}"],
+    )
+    async def test_is_buried_and_holds_nobody_up(self, nats_url: str, subject: str) -> None:
+        async with house(nats_url) as here:
+            buried = await here.bus.nc.subscribe("task.buried.*")
+            ends = await here.bus.nc.subscribe("task.finished.good")
+            await here.bus.nc.publish(subject, b"hi")
+            await here.bus.js.publish("task.submit.assistant", b"What is 2+2?", headers={"Nats-Msg-Id": "good"})
+            assert json.loads((await ends.next_msg(timeout=5)).data)["text"] == "It is 4."
+            assert json.loads((await buried.next_msg(timeout=5)).data)["failure"]["code"] == "body_invalid"
+
+    async def test_of_another_session_than_the_body_names_is_refused(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            ends = await here.bus.nc.subscribe("task.finished.*")
+            await here.bus.nc.publish("task.submit.assistant.s2", b'{"session": "s1", "content": "hi"}')
+            told = json.loads((await ends.next_msg(timeout=5)).data)
+            assert told["failure"]["code"] == "body_invalid"
+            assert here.asked == []
+
+
+class TestAFullQueue:
+    async def test_drains_when_the_agents_come_back(self, nats_url: str) -> None:
+        async with connect("admin", BusSettings(url=nats_url)) as bus:
+            await provision(bus.js, StreamSettings(max_waiting_tasks=3, ack_wait=timedelta(seconds=2)))
+            for n in range(3):
+                await bus.js.publish("task.submit.assistant", f"task {n}".encode(), headers={"Nats-Msg-Id": f"n{n}"})
+        async with house(nats_url) as here:
+            for n in range(3):
+                assert (await here.outcome(f"n{n}")).state == "completed"

@@ -3,8 +3,10 @@
 import asyncio
 import json
 
+from natscope.contracts import model
+from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.run import JOURNALED, Resumed
-from tests.integration.agent.house import House, house
+from tests.integration.agent.house import House, call, house, reply
 
 
 async def _entries(here: House, task_id: str) -> list[str]:
@@ -63,3 +65,19 @@ class TestHoldingARun:
             assert await here.outcome("known") == outcome
             await asyncio.sleep(0.2)
             assert (len(here.asked), len(here.called)) == (2, 1)
+
+    async def test_whose_calls_returned_before_its_reply_was_written_asks_the_same_again(self, nats_url: str) -> None:
+        """The next holder must ask the model the very same, or it would pay twice, or be refused."""
+
+        async def four_at_once(asked: model.Chat) -> model.Chatted:
+            if asked.messages[-1].role == "tool":
+                await asyncio.sleep(3)
+                return reply("done")
+            return call(*(ToolUseBlock(id=f"c{n}", name="add", input={"a": n, "b": n}) for n in range(4)))
+
+        async with house(nats_url, agents=2, beat_s=60) as here:
+            here.mind = four_at_once
+            outcome = await here.run("go")
+            assert "resumed" in await _entries(here, outcome.task_id)
+            assert (outcome.state, outcome.text) == ("completed", "done")
+            assert (len(here.asked), len(here.called)) == (2, 4)

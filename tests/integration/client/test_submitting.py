@@ -12,7 +12,7 @@ LARGE = Attachment("large.bin", b"x" * 100_000)
 
 
 async def submitted(house: client.House) -> int:
-    return (await house.bus.js.stream_info("TASKS")).state.messages
+    return (await house.bus.js.stream_info("LANES")).state.messages
 
 
 class TestRefusals:
@@ -80,7 +80,7 @@ class TestOneId:
             first = await (await house.submit("assistant", "primes?", task_id="t1", files=[LARGE])).result(10)
             again = await (await house.submit("assistant", "primes?", task_id="t1", files=[LARGE])).result(10)
             assert again == first
-            assert (await house.bus.js.stream_info("TASKS")).state.last_seq == 1
+            assert (await house.bus.js.stream_info("LANES")).state.last_seq == 1
 
     @pytest.mark.parametrize("finished", [False, True])
     async def test_used_for_another_task_it_is_a_conflict_and_the_first_stands(
