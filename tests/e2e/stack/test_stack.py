@@ -24,7 +24,7 @@ async def outcome_of(house: ComposedHouse, question: str, *, session: str | None
     async with await nats.connect(house.nats_url) as guest:
         finished = await guest.subscribe("task.finished.*")
         kept = await guest.jetstream().publish(subject, question.encode())
-        assert kept.stream == "TASKS"
+        assert kept.stream == ("LANES" if session else "TASKS")
         heard = await finished.next_msg(timeout=60)
         return json.loads(heard.data)
 
