@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from natscope.bus import BusSettings, open_room
-from natscope.bus.streams import HUBS
+from natscope.bus.streams import HUBS, SAID
 from natscope.contracts import hub, memory
 from natscope.telemetry import Telemetry
 from services.memory.handlers import doors
@@ -28,8 +28,7 @@ async def app(
         await reader.start()
         said = StreamLog(reader, hub.SAID.stream, hub.SAID.head)
         members = StreamLog(reader, f"KV_{HUBS}", f"$KV.{HUBS}")
-        sessions = Sessions(
-            StreamLog(reader, memory.LOGGED.stream, memory.LOGGED.head), remembered_ids=settings.remembered_ids
-        )
+        logged = StreamLog(reader, memory.LOGGED.stream, memory.LOGGED.head, bucket=SAID)
+        sessions = Sessions(logged, remembered_ids=settings.remembered_ids)
         await room.serve(doors(Memory(sessions, Hubs(members, said)), room.bus, workers=settings.workers))
         yield

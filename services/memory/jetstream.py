@@ -12,15 +12,19 @@ from nats.aio.msg import Msg
 from nats.js import errors as js_errors
 
 from natscope.bus import Bus
+from natscope.bus.blobs import BODIES
 from natscope.bus.connection import STORE_TIMEOUT_S, WRONG_LAST_SEQUENCE, refused
-from natscope.bus.envelope import CLAIM
+from natscope.bus.envelope import CLAIM, Headers
 from natscope.contracts.errors import BlobNotFound, BusUnavailable, Internal, ServiceNotRunning
+from services.memory.bodies import Bodies
 from services.memory.log import PAGE, Entry, Moved, Page
 
 log = logging.getLogger(__name__)
 
 PAGE_BYTES = 4 << 20
 """A page ends early when it holds more than this (4 MiB)."""
+PAGE_BODIES_BYTES = 32 << 20
+"""And when the bodies that were stored apart from it are more than this together (32 MiB)."""
 
 
 class _Reply:
@@ -102,24 +106,34 @@ class DirectReader:
 
 
 class StreamLog:
-    """A stream as a log: the key is what follows `prefix` in the subject."""
+    """A stream as a log: the key is what follows `prefix` in the subject. Large entries are kept in `bucket`."""
 
-    def __init__(self, reader: DirectReader, stream: str | None, prefix: str) -> None:
+    def __init__(self, reader: DirectReader, stream: str | None, prefix: str, *, bucket: str = BODIES) -> None:
         self._reader = reader
         self._bus = reader.bus
         self._stream = stream or ""
         self._prefix = f"{prefix}."
+        self._bodies = Bodies(reader.bus, bucket)
 
     async def page(self, pattern: str, *, after: int = 0, limit: int = PAGE) -> Page:
         messages, pending = await self._reader.page(self._stream, self._prefix + pattern, after=after, limit=limit)
-        return Page([await self._entry(message) for message in messages], pending)
+        entries: list[Entry] = []
+        size = 0
+        for message in messages:
+            entries.append(await self._entry(message))
+            size += len(entries[-1].data)
+            if size > PAGE_BODIES_BYTES:
+                break
+        return Page(entries, pending + len(messages) - len(entries))
 
     async def add(self, key: str, data: bytes, *, expect: int) -> int:
         subject = self._prefix + key
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
+        headers: Headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
+        data = await self._bodies.put(data, headers)
         try:
-            return (await self._bus.js.publish(subject, data, headers=headers)).seq
+            return (await self._bus.inbox.store(subject, data, headers)).seq
         except js_errors.APIError as error:
+            await self._bodies.drop(headers)
             if error.err_code == WRONG_LAST_SEQUENCE:
                 raise Moved(key) from error
             raise refused(error, subject) from error
@@ -133,6 +147,26 @@ class StreamLog:
             raise self._unavailable(error) from error
 
     async def forget(self, pattern: str) -> int:
+        claims = await self._claims(pattern)
+        purged = await self._purge(pattern)
+        for headers in claims:
+            await self._bodies.drop(headers)
+        return purged
+
+    async def _claims(self, pattern: str) -> list[Headers]:
+        """Return the headers of the entries whose bodies are stored apart."""
+        found: list[Headers] = []
+        after, pending = 0, 1
+        while pending:
+            messages, pending = await self._reader.page(self._stream, self._prefix + pattern, after=after, limit=PAGE)
+            if not messages:
+                break
+            headers = [message.headers or {} for message in messages]
+            found += [each for each in headers if CLAIM in each]
+            after = int(headers[-1]["Nats-Sequence"])
+        return found
+
+    async def _purge(self, pattern: str) -> int:
         request = json.dumps({"filter": self._prefix + pattern}).encode()
         try:
             reply = await self._bus.nc.request(f"$JS.API.STREAM.PURGE.{self._stream}", request, timeout=STORE_TIMEOUT_S)
@@ -148,7 +182,7 @@ class StreamLog:
         data = message.data
         if CLAIM in headers:
             try:
-                data = await self._bus.envelope.unpack(data, headers)
+                data = await self._bodies.get(headers)
             except BlobNotFound:
                 log.warning("a body is gone", extra={"stream": self._stream, "sequence": headers["Nats-Sequence"]})
         return Entry(

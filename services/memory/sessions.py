@@ -17,8 +17,8 @@ from services.memory.reading import ALL, Heard, Reading, Wanted, read_back
 
 log = logging.getLogger(__name__)
 
-ENTRY_BYTES = 960 << 10
-"""Largest entry (960 KiB): NATS's own limit is 1 MiB with headers."""
+ENTRY_BYTES = (16 << 20) + (64 << 10)
+"""Largest entry: a task may have 16 MiB, and the message made of it has a name and an id besides."""
 ATTEMPTS = 40
 
 
@@ -33,11 +33,11 @@ class Sessions:
     async def append(self, session: str, messages: Sequence[Message]) -> tuple[int, int]:
         """Write the messages that are not there yet, in order; return how many that were and the log's last sequence.
 
-        They become one entry, so that they are there together or not at all; only what is over 960 KiB becomes several,
+        They become one entry, so that they are there together or not at all; only what is over 16 MiB becomes several,
         one after the other.
 
         Raises:
-            BodyTooLarge: one message alone is over 960 KiB; nothing was written.
+            BodyTooLarge: one message alone is over 16 MiB; nothing was written.
             Overloaded: too many others write to the session at the same time.
             BusUnavailable: it is not known whether they were written; append them again.
         """

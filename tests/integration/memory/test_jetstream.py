@@ -6,9 +6,10 @@ import pytest
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
+from natscope.bus.streams import SAID
 from natscope.contracts.errors import BusUnavailable, ServiceNotRunning
 from services.memory.jetstream import DirectReader, StreamLog
-from services.memory.log import Log, Moved
+from services.memory.log import Log, Moved, pages
 from tests.nats_server import NatsServer
 from tests.unit.memory.fakes import FakeLog
 
@@ -118,3 +119,27 @@ class TestPages:
         page = await log.page("a", limit=2)
         assert [entry.sequence for entry in page.entries] == [2, 4]
         assert page.pending > 0
+
+
+class TestLargeEntries:
+    async def test_what_an_overtaken_writer_stored_is_removed(self, reader: DirectReader) -> None:
+        log = StreamLog(reader, "SESSIONS", "session.log", bucket=SAID)
+        first = await log.add("a", b"x" * 2_000_000, expect=0)
+        with pytest.raises(Moved):
+            await log.add("a", b"y" * 2_000_000, expect=0)
+        assert [entry.sequence for entry in (await log.page("a")).entries] == [first]
+        store = await reader.bus.js.object_store(SAID)
+        assert len(await store.list(ignore_deletes=True)) == 1
+
+    async def test_a_page_of_many_large_bodies_ends_early(self, reader: DirectReader) -> None:
+        log = StreamLog(reader, "SESSIONS", "session.log", bucket=SAID)
+        last = 0
+        for _ in range(4):
+            last = await log.add("a", b"x" * 12_000_000, expect=last)
+        page = await log.page("a")
+        assert (len(page.entries), page.pending) == (3, 1)
+        assert [entry.sequence async for page in pages(log, "a") for entry in page.entries][-1] == last
+
+    async def test_they_outlive_every_other_body(self, reader: DirectReader) -> None:
+        ages = {name: (await reader.bus.js.stream_info(f"OBJ_{name}")).config.max_age for name in (SAID, "bodies")}
+        assert ages == {SAID: 0, "bodies": 8 * 86_400}

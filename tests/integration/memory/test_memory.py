@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from natscope.bus import Bus, BusSettings, connect
-from natscope.bus.streams import provision
+from natscope.bus.streams import SAID, provision
 from natscope.contracts import hub, memory
 from natscope.contracts.errors import BodyTooLarge, HubNotFound, SessionNotFound
 from natscope.contracts.message import Message
@@ -63,8 +63,31 @@ class TestSessions:
 
     async def test_a_message_too_large_to_keep_is_refused_by_name(self, rooms: Rooms, bus: Bus) -> None:
         with pytest.raises(BodyTooLarge, match="'huge'"):
-            await bus.ask(memory.APPEND, memory.Append(session="s", messages=batch("huge", size=1_200_000)))
+            await bus.ask(memory.APPEND, memory.Append(session="s", messages=batch("huge", size=17_000_000)))
         assert await recall(bus, "s") == []
+
+    async def test_a_message_of_five_megabytes_is_given_back_by_every_replica(self, rooms: Rooms, bus: Bus) -> None:
+        big = batch("before") + batch("big", size=5_000_000) + batch("after")
+        assert (await bus.ask(memory.APPEND, memory.Append(session="s", messages=big))).added == 3
+        assert (await bus.ask(memory.APPEND, memory.Append(session="s", messages=big))).added == 0
+        await append(bus, "s", "later")
+        await rooms.close()
+        await rooms.open()
+        recalled = await bus.ask(memory.RECALL, memory.Recall(session="s"))
+        assert recalled.messages[:3] == big
+        document = await bus.ask(memory.EXPORT, memory.Export(session="s"))
+        assert (await bus.ask(memory.IMPORT, memory.Import(document=document, session="t"))).added == 4
+        assert await recall(bus, "t") == ["before", "big", "after", "later"]
+
+    async def test_a_cleared_session_leaves_no_large_body_behind(self, rooms: Rooms, bus: Bus) -> None:
+        for session in ("s", "t"):
+            large = memory.Append(session=session, messages=batch("big", size=2_000_000))
+            await bus.ask(memory.APPEND, large)
+        store = await bus.js.object_store(SAID)
+        before = len(await store.list(ignore_deletes=True))
+        await bus.ask(memory.CLEAR, memory.Clear(session="s"))
+        assert (before, len(await store.list(ignore_deletes=True))) == (2, 1)
+        assert await recall(bus, "t") == ["big"]
 
 
 class TestHubs:
