@@ -1,77 +1,94 @@
 """Which executor holds a session's cell, so that a call that lands elsewhere finds its files."""
 
 import logging
-import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from natscope.bus import Bus
 from natscope.bus.connection import refused
+from natscope.bus.envelope import Headers
 from natscope.bus.ledger import Instance, latest
 from natscope.bus.streams import CELLS
 from natscope.contracts import tool
-from natscope.contracts.errors import RunFenced, ServiceNotRunning
+from natscope.contracts.errors import BusUnavailable, RunFenced, ServiceNotRunning
 
 log = logging.getLogger(__name__)
 
-RENEW_AFTER_S = 3600.0
+RENEW_AFTER = timedelta(hours=1)
 """How long a claim goes without being written again; the bucket forgets after a day."""
-MANY = 10_000
-"""Claims remembered before old ones are dropped."""
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What the bucket says now; without a holder the session is nobody's."""
+
+    holder: str | None
+    sequence: int
+    old: bool
 
 
 class Homes:
-    """Claims on sessions, in a bucket that all executors share; a claim holds while its executor lives."""
+    """Claims on sessions, in a bucket that all executors share; a claim holds while its executor lives.
+
+    The bucket is looked at on every call: another executor may have taken a session over while this one was cut off.
+    """
 
     def __init__(self, bus: Bus, instance: Instance) -> None:
         self._bus = bus
         self._instance = instance
-        self._claimed_at: dict[str, float] = {}
 
     async def carry_out_there(self, ask: tool.Call) -> tool.Called | None:
-        """Have the executor that holds the session's cell carry the call out; None: that is this one, or it is now."""
-        if self._is_ours(ask.session):
-            return None
+        """Have the executor that holds the session's cell carry the call out; None: that is this one, or it is now.
+
+        Raises:
+            BusUnavailable: the claims cannot be reached; nothing ran.
+        """
         takeover = False
         while True:
-            holder, sequence = await self._holder(ask.session)
-            if holder is None or holder == self._instance.id or takeover:
-                if await self._claim(ask.session, expect=sequence):
+            claim = await self._look(ask.session)
+            if claim.holder == self._instance.id and not claim.old:
+                return None
+            if claim.holder is None or claim.holder == self._instance.id or takeover:
+                if await self._claim(ask.session, expect=claim.sequence):
                     return None
                 takeover = False
                 continue
             try:
-                return await self._bus.ask(tool.HELD, ask, holder)
+                return await self._bus.ask(tool.HELD, ask, claim.holder)
             except ServiceNotRunning:
-                log.warning("holder gone", extra={"session": ask.session, "holder": holder})
+                log.warning("holder gone", extra={"session": ask.session, "holder": claim.holder})
                 takeover = True
 
-    async def _holder(self, session: str) -> tuple[str | None, int]:
+    async def _look(self, session: str) -> _Claim:
         found = await latest(self._bus, f"KV_{CELLS}", self._subject(session))
         if found is None:
-            return None, 0
+            return _Claim(None, 0, old=False)
         holder = (found.data or b"").decode()
-        return (holder if await self._instance.lives(holder) else None), found.seq or 0
+        lives = bool(holder) and await self._instance.lives(holder)
+        return _Claim(holder if lives else None, found.seq or 0, old=_is_old(found.headers or {}))
 
     async def _claim(self, session: str, *, expect: int) -> bool:
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
+        headers: Headers = {"Nats-Expected-Last-Subject-Sequence": str(expect)}
         subject = self._subject(session)
         try:
-            await self._bus.js.publish(subject, self._instance.id.encode(), headers=headers)
+            await self._bus.inbox.store(subject, self._instance.id.encode(), headers)
         except js_errors.APIError as error:
             failure = refused(error, subject)
             if isinstance(failure, RunFenced):
                 return False
             raise failure from error
-        if len(self._claimed_at) >= MANY:
-            self._claimed_at = {known: at for known, at in self._claimed_at.items() if self._is_ours(known)}
-        self._claimed_at[session] = time.monotonic()
+        except (nats_errors.Error, js_errors.Error) as error:
+            raise BusUnavailable(f"the claims on sessions cannot be reached: {error!r}") from error
         return True
-
-    def _is_ours(self, session: str) -> bool:
-        claimed_at = self._claimed_at.get(session)
-        return claimed_at is not None and time.monotonic() - claimed_at < RENEW_AFTER_S
 
     @staticmethod
     def _subject(session: str) -> str:
         return f"$KV.{CELLS}.{session}"
+
+
+def _is_old(headers: Headers) -> bool:
+    """Return whether the claim was written so long ago that it should be again; the clocks need not agree well."""
+    return datetime.now(UTC) - datetime.fromisoformat(headers["Nats-Time-Stamp"]) > RENEW_AFTER
