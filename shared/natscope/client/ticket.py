@@ -11,7 +11,6 @@ from natscope.client.following import follow
 from natscope.contracts import event, task
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import DeadlineExceeded, Unavailable
-from natscope.contracts.message import Content
 
 LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
@@ -99,11 +98,6 @@ class Ticket:
         """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so."""
         body = task.Interrupt(reason=reason)
         await self.bus.submit(task.INTERRUPT, body, self.task_id, message_id=new_id())
-
-    async def steer(self, content: Content | str, *, name: str = "user") -> None:
-        """Slip a message in before the model is asked again."""
-        body = task.Steer.model_validate({"content": content, "name": name})
-        await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())
 
 
 async def _either(arrived: asyncio.Event, patience_s: float) -> None:
