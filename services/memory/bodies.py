@@ -13,15 +13,13 @@ from nats.js import errors as js_errors
 
 from natscope.bus import Bus
 from natscope.bus.blobs import split
-from natscope.bus.envelope import CLAIM, Headers
+from natscope.bus.envelope import CLAIM, DIGEST, Headers
 from natscope.contracts.errors import BusUnavailable
 
 log = logging.getLogger(__name__)
 
 INLINE_BYTES = 960 << 10
 """Largest body that travels in its entry (960 KiB): NATS's own limit is 1 MiB with headers."""
-DIGEST = "Natscope-Body-Digest"
-"""Header that says what the stored body must be."""
 
 
 class Bodies:
@@ -61,11 +59,11 @@ class Bodies:
         """Return the body that `headers` refer to, whichever bucket it is in.
 
         Raises:
-            BlobNotFound: it is gone, or not what was stored.
+            BlobNotFound, BodyInvalid: it is gone, not what was stored, or `headers` do not say what that was.
             BusUnavailable: it cannot be read now.
         """
         async with self._answering():
-            return await self._bus.blobs.load(headers[CLAIM], digest=headers.get(DIGEST))
+            return await self._bus.envelope.unpack(b"", headers)
 
     @asynccontextmanager
     async def _answering(self) -> AsyncGenerator[None]:

@@ -15,7 +15,7 @@ from natscope.bus import Bus
 from natscope.bus.blobs import BODIES
 from natscope.bus.connection import STORE_TIMEOUT_S, WRONG_LAST_SEQUENCE, refused
 from natscope.bus.envelope import CLAIM, Headers
-from natscope.contracts.errors import BlobNotFound, BusUnavailable, Internal, ServiceNotRunning
+from natscope.contracts.errors import BlobNotFound, BodyInvalid, BusUnavailable, Internal, ServiceNotRunning
 from services.memory.bodies import Bodies
 from services.memory.log import PAGE, Entry, Moved, Page
 
@@ -183,8 +183,11 @@ class StreamLog:
         if CLAIM in headers:
             try:
                 data = await self._bodies.get(headers)
-            except BlobNotFound:
-                log.warning("a body is gone", extra={"stream": self._stream, "sequence": headers["Nats-Sequence"]})
+            except (BlobNotFound, BodyInvalid):
+                log.warning(
+                    "a body is gone or not to be trusted",
+                    extra={"stream": self._stream, "sequence": headers["Nats-Sequence"]},
+                )
         return Entry(
             key=headers["Nats-Subject"].removeprefix(self._prefix),
             sequence=int(headers["Nats-Sequence"]),

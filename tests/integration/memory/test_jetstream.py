@@ -6,6 +6,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
+from natscope.bus.envelope import CLAIM, DIGEST
 from natscope.bus.streams import SAID
 from natscope.contracts.errors import BusUnavailable, ServiceNotRunning
 from services.memory.jetstream import DirectReader, StreamLog
@@ -143,3 +144,10 @@ class TestLargeEntries:
     async def test_they_outlive_every_other_body(self, reader: DirectReader) -> None:
         ages = {name: (await reader.bus.js.stream_info(f"OBJ_{name}")).config.max_age for name in (SAID, "bodies")}
         assert ages == {SAID: 0, "bodies": 8 * 86_400}
+
+    async def test_an_entry_that_does_not_say_what_its_body_must_be_stops_no_reader(self, reader: DirectReader) -> None:
+        log = StreamLog(reader, "HUB", "hub.said")
+        stored = await reader.bus.blobs.store(b"anything", "application/json", bucket="bodies")
+        await reader.bus.js.publish("hub.said.team", b"", headers={CLAIM: stored.url})
+        await reader.bus.js.publish("hub.said.team", b"", headers={CLAIM: "elsewhere", DIGEST: "SHA-256=AAAA"})
+        assert [entry.data for entry in (await log.page("team")).entries] == [b"", b""]
