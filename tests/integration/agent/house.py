@@ -63,6 +63,9 @@ class House:
     asked: list[model.Chat] = field(default_factory=list[model.Chat])
     called: list[tool.Call] = field(default_factory=list[tool.Call])
     tool_delay_s: float = 0.0
+    under_way: int = 0
+    most_under_way: int = 0
+    """How many tools ran at the same time, at the most."""
     sessions: dict[str, list[Message]] = field(default_factory=dict[str, list[Message]])
     cancelled: list[str] = field(default_factory=list[str])
 
@@ -152,7 +155,10 @@ def _tools(here: House, room: Room) -> Doors:
         async def work() -> tool.Called:
             here.called.append(body)
             here.began.set()
+            here.under_way += 1
+            here.most_under_way = max(here.most_under_way, here.under_way)
             await asyncio.sleep(here.tool_delay_s)
+            here.under_way -= 1
             total = float(str(body.call.input["a"])) + float(str(body.call.input["b"]))
             result = ToolResultBlock(id=body.call.id, name="add", output=plain(f"{total:g}"))
             return tool.Called(result=result)
