@@ -4,10 +4,12 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import asyncio
+import contextlib
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
@@ -15,72 +17,45 @@ from nats.js.api import RawStreamMsg
 
 from natscope.bus.connection import Bus, refused
 from natscope.bus.envelope import Headers, digest_of, read
+from natscope.bus.inbox import STORE_TIMEOUT_S
+from natscope.bus.instance import INSTANCES as INSTANCES
+from natscope.bus.instance import Instance as Instance
+from natscope.bus.instance import latest as latest
 from natscope.contracts.contract import Contract
-from natscope.contracts.errors import BusUnavailable, NatscopeError, RequestConflict, RunFenced
+from natscope.contracts.errors import BusUnavailable, NatscopeError, RequestConflict, RunFenced, Unavailable
 
 log = logging.getLogger(__name__)
 
 AnswerT = TypeVar("AnswerT", bound=Contract)
-INSTANCES = "instances"
-"""Bucket of processes that are alive; a key is gone ten seconds after its last beat."""
-BEAT_S = 3.0
 POLL_S = 0.05
+RETRY_S = 0.5
+
+LeftState = Literal["failed", "lost"]
+"""How a claim ended without an answer: nothing was done (it may be done again), or nobody knows."""
 
 
-class Instance:
-    """This process's sign of life, by which others tell whether what it began may still end."""
+class _Left(NamedTuple):
+    """A claim that nobody here works on any more, or that may never have been accepted."""
 
-    def __init__(self, bus: Bus) -> None:
-        self.id = bus.telemetry.instance
-        self._bus = bus
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Give the first sign before returning, then one every three seconds."""
-        await self._beat()
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Give no more signs, and take the last one back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        try:
-            await self._bus.js.publish(self._subject(self.id), b"", headers={"KV-Operation": "DEL"})
-        except (nats_errors.Error, js_errors.Error):
-            log.debug("the sign of life was not taken back")
-
-    async def lives(self, instance: str) -> bool:
-        """Return whether the process `instance` gave a sign within the last ten seconds."""
-        if instance == self.id:
-            return True
-        found = await latest(self._bus, f"KV_{INSTANCES}", self._subject(instance))
-        return found is not None and (found.headers or {}).get("KV-Operation") is None
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(BEAT_S)
-            try:
-                await self._beat()
-            except (nats_errors.Error, js_errors.Error):
-                log.warning("no sign of life could be given")
-
-    async def _beat(self) -> None:
-        await self._bus.js.publish(self._subject(self.id), self._bus.telemetry.service.encode())
-
-    @staticmethod
-    def _subject(instance: str) -> str:
-        return f"$KV.{INSTANCES}.{instance}"
+    state: LeftState
+    digest: str
+    sequence: int
+    """Of the claim, or of what it was to replace (0: nothing)."""
 
 
 class Ledger(Generic[AnswerT]):
     """Answers by id, in a KV bucket that all replicas share."""
 
-    def __init__(self, bus: Bus, instance: Instance, *, bucket: str, answer: type[AnswerT]) -> None:
+    def __init__(
+        self, bus: Bus, instance: Instance, *, bucket: str, answer: type[AnswerT], patience_s: float = 60.0
+    ) -> None:
+        """An answer that cannot be kept is tried again for `patience_s`. One ledger per process and bucket."""
         self._bus = bus
         self._instance = instance
         self._bucket = bucket
         self._answer = answer
+        self._patience_s = patience_s
+        self._left: dict[str, tuple[_Left, asyncio.Task[None]]] = {}
         self._here: dict[str, tuple[str, asyncio.Task[tuple[AnswerT, bool]]]] = {}
 
     async def once(
@@ -96,12 +71,12 @@ class Ledger(Generic[AnswerT]):
 
         `work` runs at most once among all replicas, unless it raises: then nothing is kept and the next ask may run it
         again. Its answer is recorded before this returns. If a process died between the beginning of `work` and its
-        record, `lost` decides (None: run `work` again); what it returns is recorded as the answer. Fields in
-        `ignoring` may differ between asks. A caller that goes away does not stop the work.
+        record, or could not record it, `lost` decides (None: run `work` again); what it returns is recorded as the
+        answer. Fields in `ignoring` may differ between asks. A caller that goes away does not stop the work.
 
         Raises:
             RequestConflict: `id` was used for something else.
-            BusUnavailable: the ledger cannot be reached; nothing was begun.
+            BusUnavailable: the ledger cannot be reached: nothing was begun, or the answer could not be kept.
         """
         digest = digest_of(ask, exclude=ignoring)
         here = self._here.get(id)
@@ -127,43 +102,103 @@ class Ledger(Generic[AnswerT]):
         work: Callable[[], Awaitable[AnswerT]],
         lost: Callable[[], Awaitable[AnswerT]] | None,
     ) -> tuple[AnswerT, bool]:
-        while True:
-            sequence = await self._claim(id, digest, expect=0)
-            if sequence is not None:
-                return await self._carry_out(id, digest, sequence, work), False
-            found = await latest(self._bus, f"KV_{self._bucket}", self._subject(id))
-            if found is None:
-                continue
-            state = _state(found)
-            if state["digest"] != digest:
-                raise _conflict(id)
-            if state["state"] == "done":
-                return await self._kept(found), True
-            if state["state"] == "begun" and await self._instance.lives(state["holder"]):
-                await asyncio.sleep(POLL_S)
-                continue
-            sequence = await self._claim(id, digest, expect=cast("int", found.seq))
-            if sequence is not None:
-                again = state["state"] == "failed" or lost is None
-                return await self._carry_out(id, digest, sequence, work if again else cast("Any", lost)), False
-
-    async def _carry_out(self, id: str, digest: str, sequence: int, work: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+        doubt = left = await self._stop_leaving(id)
         try:
-            answer = await work()
+            while True:
+                doubt = left or _Left("failed", digest, 0)
+                todo, sequence = work, await self._claim(id, digest, expect=0)
+                if sequence is not None:
+                    break
+                doubt = left
+                found = await latest(self._bus, f"KV_{self._bucket}", self._subject(id))
+                if found is None:
+                    continue
+                state, holder = _state(found, digest, id)
+                if state == "done":
+                    return await self._kept(found), True
+                ours = holder == self._instance.id
+                if state == "begun" and not ours and await self._instance.lives(holder):
+                    await asyncio.sleep(POLL_S)
+                    continue
+                idle = state == "failed" or (ours and left is not None and left.state == "failed")
+                todo = work if idle or lost is None else lost
+                doubt = _Left("failed" if idle else "lost", digest, cast("int", found.seq))
+                sequence = await self._claim(id, digest, expect=doubt.sequence)
+                if sequence is not None:
+                    break
+                left = None
         except BaseException:
-            await asyncio.shield(self._give_up(id, digest, sequence))
+            if doubt is not None:
+                self._leave(id, doubt)
             raise
-        headers = self._header("done", digest)
-        data = await self._bus.envelope.pack(answer, headers)
-        await self._write(id, data, headers, sequence)
+        return await self._carry_out(id, digest, sequence, todo), False
+
+    async def _carry_out(self, id: str, digest: str, sequence: int, todo: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+        state: LeftState = "failed"
+        try:
+            answer = await todo()
+            state = "lost"
+            await self._keep(id, digest, sequence, answer)
+        except BaseException:
+            await asyncio.wait([self._leave(id, _Left(state, digest, sequence))], timeout=STORE_TIMEOUT_S)
+            raise
         return answer
 
-    async def _give_up(self, id: str, digest: str, sequence: int) -> None:
-        """Let the next ask begin anew at once; unsaid, it has to wait until this process is known to be dead."""
-        try:
-            await self._write(id, b"", self._header("failed", digest), sequence)
-        except NatscopeError as error:
-            log.warning("a claim could not be given up", extra={"id": id, "reason": error.message})
+    async def _keep(self, id: str, digest: str, sequence: int, answer: AnswerT) -> None:
+        """Record an answer. It may be paid for: while the ledger cannot be reached, it is tried again."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            headers = self._header("done", digest)
+            try:
+                data = await self._bus.envelope.pack(answer, headers)
+                await self._write(id, data, headers, sequence)
+                return
+            except RunFenced:
+                if not await self._is_kept(id):
+                    raise
+                return
+            except (Unavailable, nats_errors.Error, js_errors.Error) as error:
+                if time.monotonic() > deadline:
+                    raise BusUnavailable(f"the answer under id {id!r} could not be kept: {error}") from error
+                log.warning("an answer is not kept yet", extra={"id": id, "reason": repr(error)})
+                await asyncio.sleep(RETRY_S)
+
+    async def _is_kept(self, id: str) -> bool:
+        """Return whether it was our own record, unacknowledged, that came before."""
+        found = await latest(self._bus, f"KV_{self._bucket}", self._subject(id))
+        return found is not None and _entry(found)["state"] == "done" and _entry(found)["holder"] == self._instance.id
+
+    def _leave(self, id: str, left: "_Left") -> "asyncio.Task[None]":
+        """Say, as soon as it can be said, that no work runs here under `id`: others would wait for it."""
+        task = asyncio.create_task(self._leaving(id, left))
+        self._left[id] = (left, task)
+        task.add_done_callback(lambda _: self._left.pop(id) if self._left.get(id) == (left, task) else None)
+        return task
+
+    async def _stop_leaving(self, id: str) -> "_Left | None":
+        left, task = self._left.pop(id, (None, None))
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return left
+
+    async def _leaving(self, id: str, left: "_Left") -> None:
+        """Write behind what may still be on its way: only then is what is found there the last word."""
+        while not self._bus.nc.is_closed:
+            try:
+                await self._write(id, b"", self._header(left.state, left.digest), left.sequence)
+                return
+            except RunFenced:
+                pass
+            except NatscopeError as error:
+                log.warning("a claim could not be given up", extra={"id": id, "reason": error.message})
+            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(BusUnavailable):
+                found = await latest(self._bus, f"KV_{self._bucket}", self._subject(id))
+                if found is not None and cast("int", found.seq) > left.sequence:
+                    if (_entry(found)["state"], _entry(found)["holder"]) != ("begun", self._instance.id):
+                        return
+                    left = left._replace(digest=_entry(found)["digest"], sequence=cast("int", found.seq))
 
     async def _claim(self, id: str, digest: str, *, expect: int) -> int | None:
         try:
@@ -192,21 +227,21 @@ class Ledger(Generic[AnswerT]):
         return f"$KV.{self._bucket}.{id}"
 
 
-def _state(found: RawStreamMsg) -> dict[str, str]:
+def _entry(found: RawStreamMsg) -> dict[str, str]:
     return json.loads((found.headers or {}).get("Natscope-Ledger", '{"state":"failed","holder":"","digest":""}'))
+
+
+def _state(found: RawStreamMsg, digest: str, id: str) -> tuple[str, str]:
+    """Return what is known under `id`, and by whom.
+
+    Raises:
+        RequestConflict: it is known of something else.
+    """
+    entry = _entry(found)
+    if entry["digest"] != digest:
+        raise _conflict(id)
+    return entry["state"], entry["holder"]
 
 
 def _conflict(id: str) -> RequestConflict:
     return RequestConflict(f"id {id!r} was used for something else", remedy="use a fresh id for a different request")
-
-
-async def latest(bus: Bus, stream: str, subject: str) -> RawStreamMsg | None:
-    """Return the last message on `subject` that `stream` keeps, or None.
-
-    Raises:
-        BusUnavailable: the stream does not answer.
-    """
-    try:
-        return await bus.inbox.look(stream, subject)
-    except (nats_errors.Error, js_errors.Error) as error:
-        raise BusUnavailable(f"stream {stream!r} does not answer: {error!r}") from error

@@ -1,14 +1,18 @@
 """The ledger: what is asked under an id is done once, among any number of processes."""
 
 import asyncio
+import os
+import signal
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from natscope.bus import BusSettings, Ledger, open_room
 from natscope.bus.streams import CALLS
 from natscope.contracts import memory
-from natscope.contracts.errors import ModelUnavailable, RequestConflict
+from natscope.contracts.errors import BusUnavailable, ModelUnavailable, RequestConflict
+from tests.nats_server import NatsServer
 
 ASK = memory.Clear(session="s")
 VICTIM = """
@@ -33,15 +37,32 @@ asyncio.run(main())
 class _Work:
     """Counts how often it is done."""
 
-    def __init__(self, answer: int = 1, *, delay_s: float = 0.0) -> None:
+    def __init__(self, answer: int = 1, *, delay_s: float = 0.0, during: Callable[[], None] | None = None) -> None:
         self.done = 0
         self._answer = answer
         self._delay_s = delay_s
+        self._during = during
 
     async def __call__(self) -> memory.Cleared:
         self.done += 1
+        if self._during is not None:
+            self._during()
         await asyncio.sleep(self._delay_s)
         return memory.Cleared(removed=self._answer)
+
+
+class _Silence:
+    """A server that is stopped takes everything in and answers nothing, until it goes on."""
+
+    def __init__(self, server: NatsServer) -> None:
+        self._server = server
+
+    def begin(self) -> None:
+        os.kill(self._server.pid, signal.SIGSTOP)
+        os.waitpid(self._server.pid, os.WUNTRACED)
+
+    def end(self) -> None:
+        os.kill(self._server.pid, signal.SIGCONT)
 
 
 class TestTheLedger:
@@ -122,3 +143,69 @@ class TestTheLedger:
             with pytest.raises(asyncio.CancelledError):
                 await asyncio.wait_for(waiting, timeout=2)
             assert not ledger.cancel("id")
+
+
+class TestAServerThatFallsSilent:
+    @pytest.mark.parametrize("asker", [0, 1], ids=["the same process", "another process"])
+    async def test_as_an_id_is_claimed_leaves_it_free_for_the_next_ask(
+        self, nats_url: str, nats_server: NatsServer, asker: int
+    ) -> None:
+        settings, silence = BusSettings(url=nats_url), _Silence(nats_server)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            ledgers = [Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared) for r in (one, other)]
+            work, lost = _Work(7), _Work(-1)
+            await ledgers[0].once("before", ASK, _Work())
+            silence.begin()
+            with pytest.raises(BusUnavailable):
+                await ledgers[0].once("id", ASK, work, lost=lost)
+            silence.end()
+            async with asyncio.timeout(10):
+                assert await ledgers[asker].once("id", ASK, work, lost=lost) == (memory.Cleared(removed=7), False)
+            assert (work.done, lost.done) == (1, 0)
+
+    async def test_as_an_answer_is_kept_does_not_cost_the_answer(self, nats_url: str, nats_server: NatsServer) -> None:
+        silence = _Silence(nats_server)
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
+            work = _Work(7, during=silence.begin)
+            asyncio.get_running_loop().call_later(6, silence.end)
+            assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), False)
+            assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), True)
+            assert work.done == 1
+
+    @pytest.mark.parametrize("asker", [0, 1], ids=["the same process", "another process"])
+    async def test_for_longer_than_the_ledger_is_patient_leaves_an_outcome_that_nobody_knows(
+        self, nats_url: str, nats_server: NatsServer, asker: int
+    ) -> None:
+        settings, silence = BusSettings(url=nats_url), _Silence(nats_server)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            ledgers = [
+                Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared, patience_s=0) for r in (one, other)
+            ]
+            work, lost = _Work(7, during=silence.begin), _Work(-1)
+            with pytest.raises(BusUnavailable, match="could not be kept"):
+                await ledgers[0].once("id", ASK, work, lost=lost)
+            silence.end()
+            async with asyncio.timeout(10):
+                answer, _ = await ledgers[asker].once("id", ASK, work, lost=lost)
+            assert work.done == 1
+            assert (answer.removed, lost.done) in ((-1, 1), (7, 0)), "lost, or kept late after all"
+
+
+class TestAProcessWithoutASign:
+    async def test_counts_as_dead(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            await one.bus.js.purge_stream("KV_instances")
+            assert not await other.instance.lives(one.instance.id)
+
+    async def test_may_give_one_when_the_server_was_away(self, nats_url: str, nats_server: NatsServer) -> None:
+        settings = BusSettings(url=nats_url)
+        async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
+            nats_server.kill()
+            nats_server.start()
+            async with asyncio.timeout(10):
+                while not (one.bus.nc.is_connected and other.bus.nc.stats["reconnects"]):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+            await one.bus.js.purge_stream("KV_instances")
+            assert await other.instance.lives(one.instance.id)
