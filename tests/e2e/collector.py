@@ -1,6 +1,5 @@
 """An OTLP/HTTP collector for tests: keeps every span it is sent, with its service, and the names of metrics."""
 
-import asyncio
 import gzip
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -51,15 +50,6 @@ class Collector:
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-
-    async def whole_trace(self, trace_id: str, *, names: set[str], within_s: float = 20) -> list[Seen]:
-        """Return the spans of a trace once every label of `names` is among them."""
-        async with asyncio.timeout(within_s):
-            while True:
-                found = [span for span in self.spans if span.trace_id == trace_id]
-                if names <= {span.label for span in found}:
-                    return found
-                await asyncio.sleep(0.1)
 
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()

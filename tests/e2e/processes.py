@@ -139,7 +139,8 @@ async def process_house(
     finally:
         for service in services.values():
             if service.process is not None and service.process.poll() is None:
-                service.end()
+                # In a thread: a collector in this loop gets the spans that a service sends while it ends.
+                await asyncio.to_thread(service.end)
         server.stop()
 
 
