@@ -3,9 +3,10 @@
 # nats-py leaves headers, futures and keyword arguments untyped.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from faststream.nats import NatsMessage, NatsResponse, NatsRouter
@@ -33,12 +34,31 @@ async def _as_it_came(message: NatsMessage) -> NatsMessage:
 
 
 class Doors:
-    """The commands of one service, on a FastStream router."""
+    """The commands of one service, on a FastStream router.
+
+    FastStream takes a message in and hands it on; the call runs in a task of ours, which replies by itself. Its own
+    way (`max_workers`) costs five more turns of the event loop a message, and closing it drops what was just delivered.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.router = NatsRouter()
         self.endpoints: list[Endpoint] = []
+        self._open = False
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def open(self) -> None:
+        """Carry calls out side by side from now on.
+
+        Until then each is carried out, and its answer given back, where FastStream hands it on: so its broker in memory
+        can be asked.
+        """
+        self._open = True
+
+    async def finish(self, *, within_s: float) -> None:
+        """Return when the calls in flight have ended, or after `within_s`."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=within_s)
 
     def answers(
         self,
@@ -62,13 +82,13 @@ class Doors:
         parse: Callable[[bytes], AskT] = reader or (lambda data: read(door.ask, data, where=door.template))
 
         def register(handler: Handler[AskT, AnswerT]) -> Handler[AskT, AnswerT]:
-            async def answer(message: NatsMessage) -> NatsResponse:
-                return await self._answer(door, endpoint, message, parse, handler)
+            async def answer(message: NatsMessage) -> NatsResponse | None:
+                body, headers = await self._answer(door, endpoint, message, parse, handler)
+                if not self._open:
+                    return NatsResponse(body, headers=headers)
+                await self._reply(message, body, headers)
 
-            subscriber: Any = self.router.subscriber(
-                subject, queue=group, max_workers=workers, decoder=_as_it_came, title=f"{door.template}"
-            )
-            subscriber(answer)
+            self._hear(endpoint, answer, workers=workers, title=door.template)
             return handler
 
         return register
@@ -105,18 +125,40 @@ class Doors:
                         headers: Headers = {"content-type": "application/json"}
                         await self._reply(message, _failed(error, endpoint, headers), headers)
 
-            subscriber: Any = self.router.subscriber(
-                door.wildcard,
-                queue=door.room,
-                max_workers=workers,
-                decoder=_as_it_came,
-                no_reply=True,
-                title=f"{door.template}",
-            )
-            subscriber(converse)
+            self._hear(endpoint, converse, workers=workers, title=door.template)
             return handler
 
         return register
+
+    def _hear(
+        self,
+        endpoint: Endpoint,
+        act: Callable[[NatsMessage], Coroutine[Any, Any, NatsResponse | None]],
+        *,
+        workers: int,
+        title: str,
+    ) -> None:
+        slots = asyncio.Semaphore(workers)
+
+        def ended(task: asyncio.Task[NatsResponse | None]) -> None:
+            self._running.discard(task)
+            slots.release()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("an answer could not be sent", extra={"door": endpoint.subject, "reason": repr(error)})
+
+        async def hear(message: NatsMessage) -> NatsResponse | None:
+            if not self._open:
+                return await act(message)
+            await slots.acquire()
+            task = asyncio.create_task(act(message))
+            self._running.add(task)
+            task.add_done_callback(ended)
+            return None
+
+        subscriber: Any = self.router.subscriber(
+            endpoint.subject, queue=endpoint.queue, decoder=_as_it_came, no_reply=True, title=title
+        )
+        subscriber(hear)
 
     def _replier(self, message: NatsMessage) -> Say:
         async def say(body: Contract | None) -> None:
@@ -137,7 +179,7 @@ class Doors:
         message: NatsMessage,
         parse: Callable[[bytes], AskT],
         handler: Handler[AskT, AnswerT],
-    ) -> NatsResponse:
+    ) -> tuple[bytes, Headers]:
         began = time.perf_counter_ns()
         endpoint.requests += 1
         sender = extract(message.headers)
@@ -163,7 +205,7 @@ class Doors:
             spent / 1e9,
             {names.MESSAGING_SYSTEM: "nats", names.MESSAGING_TEMPLATE: door.template},
         )
-        return NatsResponse(body, headers=headers)
+        return body, headers
 
 
 def _attributes(template: str, message: NatsMessage, queue: str) -> dict[str, str]:

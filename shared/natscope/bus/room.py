@@ -8,9 +8,11 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from faststream.nats import NatsBroker
 from faststream.security import SASLPlaintext
+from nats import errors as nats_errors
 
 from natscope.bus.answering import Doors
 from natscope.bus.connection import Bus
@@ -42,11 +44,17 @@ class Room:
         """Answer at `doors` from now on, and show them on `$SRV`."""
         self.broker.include_router(doors.router)
         self._served.append(doors)
+        doors.open()
         await self.broker.start()
         endpoints = [endpoint for served in self._served for endpoint in served.endpoints]
         await Micro(self.name, self.instance.id, self.description, endpoints).start(self.bus.nc)
         await settle(self.bus.nc)
         log.info("open", extra={"doors": [endpoint.subject for endpoint in endpoints]})
+
+    async def finish(self) -> None:
+        """Take no new call, and return when those that were delivered have ended, or after 15 s."""
+        await asyncio.gather(*(_closed(subscriber) for subscriber in self.broker.subscribers))
+        await asyncio.gather(*(doors.finish(within_s=DRAIN_S) for doors in self._served))
 
 
 @asynccontextmanager
@@ -74,19 +82,31 @@ async def open_room(
     nc = await broker.connect()
     bus = Bus(nc, telemetry)
     instance = Instance(bus)
+    room = Room(name, bus, instance, broker, description)
     try:
         await wait_until_provisioned(bus.js)
         await instance.start()
         if telemetry.keeper is not None:
             telemetry.keeper.start(lambda trace_id, spans: nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
-        yield Room(name, bus, instance, broker, description)
+        yield room
     finally:
+        await room.finish()
         await instance.stop()
         if telemetry.keeper is not None:
             await telemetry.keeper.stop()
         await broker.stop()
         await asyncio.to_thread(telemetry.close)
         log.info("closed")
+
+
+async def _closed(subscriber: Any) -> None:
+    """Unsubscribe and hand on what is still queued; FastStream unsubscribes last and drops what came before that."""
+    subscription, subscriber.subscription = subscriber.subscription, None
+    if subscription is not None:
+        try:
+            await subscription.drain()
+        except nats_errors.Error as error:
+            log.warning("a door was not closed in order", extra={"reason": repr(error)})
 
 
 def _security(settings: BusSettings) -> SASLPlaintext | None:
