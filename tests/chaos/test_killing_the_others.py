@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,15 @@ from tests.loopback.wire import Call, Reply
 
 PLATFORM = f"test-{uuid.uuid4().hex[:8]}"
 """Written on every cell of this house."""
-CODE = 'import time; open("ran", "a").write("x"); time.sleep(1.5); print("executions:", len(open("ran").read()))'
+CODE = """
+import time
+print("be" + "gun", flush=True)
+open("ran", "a").write("x")
+time.sleep(1.5)
+print("executions:", len(open("ran").read()))
+"""
+"""Says that it has begun, and counts its own executions in the session's workspace."""
+BEGUN = b"begun"
 TOOL_CALL = Call("execute_python", json.dumps({"code": CODE}))
 
 
@@ -41,7 +49,7 @@ class Stage:
         """Submit a task to which the provider answers with `replies`."""
         self.provider.reset()
         self.provider.queue(*replies)
-        task = Submit(content=plain(text), session=session or f"s-{uuid.uuid4().hex[:8]}")
+        task = Submit(content=plain(text), session=session or f"s-{uuid.uuid4().hex[:8]}", stream=True)
         await self.house.submit(task)
         return task
 
@@ -50,12 +58,22 @@ class Stage:
         await until(lambda: self.provider.total >= times)
 
     async def in_the_tool(self, task: Submit) -> None:
-        """Return when the task's tool has begun."""
+        """Return when the task's tool runs."""
         subscription = await self.house.bus.js.subscribe(HAPPENED.at(task.task_id), ordered_consumer=True)
-        while b'"tool_call_end"' not in (await subscription.next_msg(timeout=30)).data:
+        while BEGUN not in (await subscription.next_msg(timeout=30)).data:
             pass
         await subscription.unsubscribe()
-        await asyncio.sleep(1)
+
+    async def executions(self, task: Submit) -> int:
+        """Return how often the task's tool has said that it has begun."""
+        subscription = await self.house.bus.js.subscribe(HAPPENED.at(task.task_id), ordered_consumer=True)
+        count = 0
+        with suppress(TimeoutError):
+            while True:
+                event = (await subscription.next_msg(timeout=0.5)).data
+                count += BEGUN in event and b'"tool_result"' not in event
+        await subscription.unsubscribe()
+        return count
 
     async def replied(self, task: Submit) -> None:
         """Return when the task's first model call is in its journal."""
@@ -135,7 +153,7 @@ class TestKillingTheOthers:
         bodies = list(stage.provider.by_body.values())
         assert (bodies[0], len(bodies)) == (1, 2), stage.house.logs()
         assert bodies[1] == 2
-        assert text_of((await stage.result(task)).output).strip() == "executions: 1"
+        assert text_of((await stage.result(task)).output).splitlines() == ["begun", "executions: 1"]
 
     async def test_a_tool_executor_that_dies_leaves_an_unknown_result_and_no_cell(self, stage: Stage) -> None:
         task = await stage.begin(Reply(calls=(TOOL_CALL,)), Reply(text="done"))
@@ -146,7 +164,7 @@ class TestKillingTheOthers:
         result = await stage.result(task)
         assert result.state == "unknown", stage.house.logs()
         assert "not run again" in text_of(result.output)
-        assert stage.provider.total == 2
+        assert (await stage.executions(task), stage.provider.total) == (1, 2)
         await until(lambda: not cells_of(task.session or ""))
 
     async def test_a_memory_that_dies_has_each_message_of_a_session_once(self, stage: Stage) -> None:
@@ -175,7 +193,7 @@ class TestKillingTheOthers:
             await asyncio.sleep(0.5)
         assert (await stage.outcome(task)).text == "done"
         assert stage.provider.total == 2
-        assert text_of((await stage.result(task)).output).strip() == "executions: 1"
+        assert text_of((await stage.result(task)).output).splitlines() == ["begun", "executions: 1"]
 
 
 def cells_of(session: str) -> list[str]:
