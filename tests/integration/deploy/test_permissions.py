@@ -99,6 +99,10 @@ FORBIDDEN_TO_PUBLISH = [
     ("memory", "task.submit.assistant"),
     ("memory", "$KV.replies.x"),
     ("memory", "$JS.API.STREAM.PURGE.JOURNAL"),
+    ("memory", "$JS.API.STREAM.PURGE.OBJ_bodies"),
+    (None, "$O.said.M.x"),
+    (None, "$JS.API.STREAM.MSG.GET.OBJ_said"),
+    ("agent", "$O.said.M.x"),
 ]
 FORBIDDEN_TO_HEAR = [
     (None, "model.chat"),
@@ -124,6 +128,7 @@ ALLOWED_TO_PUBLISH = [
     ("model-gateway", "$KV.replies.x"),
     ("tool-executor", "$KV.calls.c1"),
     ("memory", "session.log.s1"),
+    ("memory", "$O.said.M.x"),
 ]
 
 
