@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from nats import errors as nats_errors
@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 from natscope.bus.blobs import Blobs
 from natscope.bus.envelope import ERROR_CODE, Envelope, Headers, read
 from natscope.bus.inbox import STORE_TIMEOUT_S, Inbox
-from natscope.bus.settings import BusSettings
+from natscope.bus.settings import BusSettings, place
 from natscope.contracts.contract import Contract
 from natscope.contracts.door import AnswerT, AskT, BodyT, Command, Durable, Event
 from natscope.contracts.errors import (
@@ -28,6 +28,7 @@ from natscope.contracts.errors import (
     DeadlineExceeded,
     Failure,
     Internal,
+    NatscopeError,
     Overloaded,
     RunFenced,
     ServiceNotRunning,
@@ -85,7 +86,7 @@ class Bus:
     async def ask_all(self, door: Command[AskT, AnswerT], body: AskT, *, wait_s: float) -> list[AnswerT]:
         """Ask everybody who listens at the door and return the answers that came within `wait_s`.
 
-        Failures are left out. Nobody listening is an empty list, at once.
+        Failures are left out, and so are answers that cannot be read. Nobody listening is an empty list, at once.
         """
         headers: Headers = {}
         data = await self.envelope.pack(body, headers)
@@ -99,7 +100,7 @@ class Bus:
                 async for reply in subscription.messages:
                     if reply.headers and reply.headers.get("Status") == "503":
                         break
-                    if not (reply.headers and ERROR_CODE in reply.headers):
+                    with suppress(NatscopeError, nats_errors.Error, js_errors.Error):
                         answers.append(await self._answer(door, reply))
         except TimeoutError:
             pass
@@ -209,7 +210,7 @@ class Bus:
         )
 
     def _unavailable(self, error: Exception) -> BusUnavailable:
-        where = self.nc.connected_url.netloc if self.nc.connected_url else "NATS"
+        where = place(self.nc.connected_url.geturl()) if self.nc.connected_url else "NATS"
         return BusUnavailable(f"no answer from {where}: {error or type(error).__name__}", remedy="is the server up?")
 
 
@@ -239,11 +240,11 @@ async def connect(
         await nc.connect(**(settings.options(name) | settings.secrets() | once))
     except nats_errors.AuthorizationError as error:
         raise CredentialRefused(
-            f"{settings.url} does not accept user {settings.user!r}", remedy="set NATS_USER and NATS_PASSWORD"
+            f"{settings.where} does not accept user {settings.user!r}", remedy="set NATS_USER and NATS_PASSWORD"
         ) from error
     except (nats_errors.Error, OSError, TimeoutError) as error:
         raise BusUnavailable(
-            f"no NATS server answers at {settings.url}", remedy="start one with `natscope up`, or set NATS_URL"
+            f"no NATS server answers at {settings.where}", remedy="start one with `natscope up`, or set NATS_URL"
         ) from error
     nc.options["allow_reconnect"] = True
     nc.options["max_reconnect_attempts"] = -1

@@ -23,6 +23,11 @@ class BusSettings(BaseSettings):
         """The servers one by one."""
         return [server.strip() for server in self.url.split(",") if server.strip()]
 
+    @property
+    def where(self) -> str:
+        """The servers as they may be shown."""
+        return ", ".join(map(place, self.servers))
+
     def options(self, name: str) -> dict[str, Any]:
         """Return the connection options of nats-py that natscope relies on.
 
@@ -51,3 +56,9 @@ class BusSettings(BaseSettings):
         if self.user is not None:
             return {"user": self.user, "password": self.password.get_secret_value() if self.password else ""}
         return {}
+
+
+def place(url: str) -> str:
+    """Return scheme, host and port of a server's address: never the user and the password that it may hold."""
+    scheme = url.partition("://")[0] if "://" in url else "nats"
+    return f"{scheme}://{url.rpartition('@')[2].rpartition('://')[2].partition('/')[0]}"

@@ -1,9 +1,15 @@
 """Asking and answering, on a real server."""
 
+import os
+import signal
+
 import pytest
+from nats.aio.msg import Msg
 
 from natscope.bus import Bus, BusSettings, Doors, connect, open_room
-from natscope.contracts import memory, model
+from natscope.bus.envelope import CLAIM, DIGEST
+from natscope.bus.settling import settle
+from natscope.contracts import memory, model, tool
 from natscope.contracts.blocks import plain
 from natscope.contracts.errors import (
     BusUnavailable,
@@ -13,6 +19,8 @@ from natscope.contracts.errors import (
     SessionNotFound,
 )
 from natscope.contracts.message import Message
+from natscope.contracts.task import FINISHED
+from tests.nats_server import NatsServer
 
 
 def _doors(bus: Bus) -> Doors:
@@ -91,6 +99,26 @@ class TestAsking:
             async with connect("guest", BusSettings(url="nats://127.0.0.1:1")):
                 pass
 
+    async def test_an_answer_that_cannot_be_read_costs_no_other(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        answers = [
+            (b"no JSON", None),
+            (b"", {CLAIM: "nats://blob/bodies/gone", DIGEST: "SHA-256=AAAA"}),
+            (b"", {CLAIM: "elsewhere", DIGEST: "SHA-256=AAAA"}),
+            (tool.Listed(host="weather", instance="i", tools=[]).model_dump_json().encode(), None),
+        ]
+
+        async with connect("host", settings) as host, connect("guest", settings) as bus:
+
+            async def answer(message: Msg) -> None:
+                for data, headers in answers:
+                    await host.nc.publish(message.reply, data, headers=headers)
+
+            await host.nc.subscribe("tool.list", cb=answer)
+            await settle(host.nc)
+            listed = await bus.ask_all(tool.LIST, tool.List(), wait_s=0.5)
+            assert [each.host for each in listed] == ["weather"]
+
     async def test_the_service_is_seen_by_nats_micro(self, nats_url: str) -> None:
         settings = BusSettings(url=nats_url)
         async with open_room("memory", settings=settings) as room, connect("guest", settings) as bus:
@@ -100,3 +128,28 @@ class TestAsking:
             stats = (await bus.nc.request("$SRV.STATS", b"", timeout=2)).data.decode()
             assert '"subject": "memory.recall"' in info
             assert '"num_requests": 1' in stats
+
+
+class TestAPassword:
+    @pytest.mark.parametrize("secret", ["hush", "hu/sh", "hu@sh", "hu#sh"])
+    async def test_in_the_address_is_not_shown_when_no_server_answers(self, secret: str) -> None:
+        settings = BusSettings(url=f"nats://me:{secret}@127.0.0.1:1, nats://localhost:1")
+        assert settings.where == "nats://127.0.0.1:1, nats://localhost:1"
+        with pytest.raises(BusUnavailable) as caught:
+            async with connect("guest", settings):
+                pass
+        assert "hu" not in str(caught.value)
+
+    async def test_in_the_address_is_not_shown_when_an_answer_fails_to_come(
+        self, nats_url: str, nats_server: NatsServer
+    ) -> None:
+        address = nats_url.replace("//", "//me:hush@")
+        async with connect("guest", BusSettings(url=address)) as bus:
+            await bus.nc.subscribe("task.finished.t")
+            os.kill(nats_server.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(BusUnavailable, match=nats_url.removeprefix("nats://")) as caught:
+                    await bus.record(FINISHED, memory.Clear(session="s"), "t")
+            finally:
+                os.kill(nats_server.pid, signal.SIGCONT)
+        assert "hush" not in str(caught.value)
