@@ -1,6 +1,7 @@
 """Spans kept close by: finished spans go to a publisher, for `natscope trace` without a collector."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +12,10 @@ from pydantic_core import to_json
 
 from natscope.contracts.contract import Contract
 
+log = logging.getLogger(__name__)
+
+HELD = 20_000
+"""Spans that are held at most; what comes on top is lost."""
 Publish = Callable[[str, bytes], Awaitable[None]]
 """Takes a trace id in hexadecimal and a JSON array of `SpanRecord`."""
 
@@ -58,19 +63,23 @@ def plain(span: ReadableSpan) -> dict[str, object]:
 
 
 class SpanKeeper(SpanProcessor):
-    """Collects finished spans and publishes them, trace by trace, every `interval_s`. Holds at most 20,000."""
+    """Collects finished spans and publishes them, trace by trace, every `interval_s`.
+
+    What cannot be published is held until it can be, up to 20,000 spans.
+    """
 
     def __init__(self, *, interval_s: float = 0.2) -> None:
         self._held: list[ReadableSpan] = []
         self._interval_s = interval_s
         self._publish: Publish | None = None
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         pass
 
     def on_end(self, span: ReadableSpan) -> None:
-        if len(self._held) < 20_000:
+        if len(self._held) < HELD:
             self._held.append(span)
 
     def start(self, publish: Publish) -> None:
@@ -87,17 +96,39 @@ class SpanKeeper(SpanProcessor):
         await self.flush()
 
     async def flush(self) -> None:
-        """Publish what is held now."""
-        held, self._held = self._held, []
+        """Publish what is held now; if nothing of it is taken, that is said once, and it is tried again the next time.
+
+        What is refused while other spans are taken is refused for what it is, and dropped.
+        """
         if self._publish is None:
             return
-        traces: dict[object, list[dict[str, object]]] = defaultdict(list)
+        held, self._held = self._held, []
+        traces: dict[int, list[ReadableSpan]] = defaultdict(list)
         for span in held:
-            record = plain(span)
-            traces[record["trace_id"]].append(record)
-        for trace_id, records in traces.items():
-            for start in range(0, len(records), 200):
-                await self._publish(str(trace_id), to_json(records[start : start + 200]))
+            if (context := span.get_span_context()) is not None:
+                traces[context.trace_id].append(span)
+        unsaid: list[ReadableSpan] = []
+        taken = False
+        for trace_id, spans in traces.items():
+            for start in range(0, len(spans), 200):
+                batch = spans[start : start + 200]
+                if await self._said(self._publish, f"{trace_id:032x}", batch):
+                    taken = True
+                else:
+                    unsaid += batch
+        if not taken:
+            self._held = (unsaid + self._held)[:HELD]
+        self._failing = bool(unsaid)
+
+    async def _said(self, publish: Publish, trace_id: str, batch: list[ReadableSpan]) -> bool:
+        try:
+            await publish(trace_id, to_json([plain(span) for span in batch]))
+        except Exception as error:  # noqa: BLE001 - no failure to be seen may stop what is to be seen
+            if not self._failing:
+                log.warning("spans could not be published", extra={"reason": repr(error)})
+            self._failing = True
+            return False
+        return True
 
     async def _run(self) -> None:
         while True:
