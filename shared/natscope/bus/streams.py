@@ -69,15 +69,17 @@ class StreamSettings(BaseSettings):
 def streams(settings: StreamSettings) -> list[StreamConfig]:
     """Return every stream, the one created last at the end."""
 
-    def facts(name: str | None, subjects: list[str], *, days: float, mib: int, window_s: float = 120) -> StreamConfig:
+    def facts(
+        name: str | None, subjects: list[str], *, days: float, mib: int, full: DiscardPolicy = DiscardPolicy.OLD
+    ) -> StreamConfig:
         return StreamConfig(
             name=name,
             subjects=subjects,
             retention=RetentionPolicy.LIMITS,
-            discard=DiscardPolicy.OLD,
+            discard=full,
             max_age=days * _DAY_S,
             max_bytes=mib * _MIB,
-            duplicate_window=window_s,
+            duplicate_window=120,
             allow_direct=True,
             num_replicas=settings.replicas,
         )
@@ -103,7 +105,8 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
         facts(event.HAPPENED.stream, [event.HAPPENED.wildcard], days=1, mib=2048),
         facts(task.FINISHED.stream, [task.FINISHED.wildcard], days=7, mib=4096),
         facts(run.JOURNALED.stream, [run.JOURNALED.wildcard], days=7, mib=8192),
-        facts(memory.LOGGED.stream, [memory.LOGGED.wildcard], days=0, mib=8192),
+        # what was said is never forgotten in silence: a full store refuses
+        facts(memory.LOGGED.stream, [memory.LOGGED.wildcard], days=0, mib=8192, full=DiscardPolicy.NEW),
         facts(hub.SAID.stream, [hub.SAID.wildcard], days=30, mib=2048),
         facts(SPANS, [f"{SPAN_SUBJECT}.*"], days=1, mib=256),
         facts(_LAST, [task.BURIED.wildcard], days=30, mib=1024),
@@ -136,18 +139,23 @@ def consumers(settings: StreamSettings) -> list[ConsumerConfig]:
 
 
 def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
-    """Return every key-value bucket. TTLs are in seconds and hold for each value from when it was written."""
+    """Return every key-value bucket. TTLs are in seconds and hold for each value from when it was written.
 
-    def bucket(name: str, *, ttl: float | None = None, history: int = 1) -> KeyValueConfig:
-        return KeyValueConfig(bucket=name, ttl=ttl, history=history, replicas=settings.replicas, direct=True)
+    A bucket that is full refuses; what is in it is kept.
+    """
+
+    def bucket(name: str, *, mib: int, ttl: float | None = None, history: int = 1) -> KeyValueConfig:
+        return KeyValueConfig(
+            bucket=name, ttl=ttl, history=history, max_bytes=mib * _MIB, replicas=settings.replicas, direct=True
+        )
 
     return [
-        bucket(AGENTS, history=5),
-        bucket(HUBS),
-        bucket(CELLS, ttl=_DAY_S),
-        bucket(REPLIES, ttl=_DAY_S),
-        bucket(CALLS, ttl=_DAY_S),
-        bucket(INSTANCES, ttl=10.0),
+        bucket(AGENTS, mib=64, history=5),
+        bucket(HUBS, mib=256),
+        bucket(CELLS, mib=64, ttl=_DAY_S),
+        bucket(REPLIES, mib=4096, ttl=_DAY_S),
+        bucket(CALLS, mib=4096, ttl=_DAY_S),
+        bucket(INSTANCES, mib=16, ttl=10.0),
     ]
 
 
@@ -207,16 +215,30 @@ async def _ensure_stream(js: JetStreamContext, config: StreamConfig) -> object:
 
 async def _ensure_bucket(js: JetStreamContext, config: KeyValueConfig) -> object:
     try:
-        return await js.key_value(config.bucket)
+        found = await js.stream_info(f"KV_{config.bucket}")
     except js_errors.NotFoundError:
         return await js.create_key_value(config)
+    return await _adjust(
+        js, found.config, ttl=config.ttl or 0, max_bytes=config.max_bytes or -1, replicas=config.replicas
+    )
 
 
 async def _ensure_store(js: JetStreamContext, name: str, config: ObjectStoreConfig) -> object:
     try:
-        return await js.object_store(name)
+        found = await js.stream_info(f"OBJ_{name}")
     except js_errors.NotFoundError:
         return await js.create_object_store(name, config)
+    return await _adjust(js, found.config, ttl=config.ttl or 0, max_bytes=-1, replicas=config.replicas or 1)
+
+
+async def _adjust(js: JetStreamContext, found: StreamConfig, *, ttl: float, max_bytes: int, replicas: int) -> object:
+    """Change what was laid out differently before."""
+    if (found.max_age or 0, found.max_bytes or -1, found.num_replicas or 1) == (ttl, max_bytes, replicas):
+        return found
+    window = min(ttl, 120.0) if ttl else 120.0
+    return await js.update_stream(
+        found.evolve(max_age=ttl, max_bytes=max_bytes, num_replicas=replicas, duplicate_window=window)
+    )
 
 
 async def _settle(what: str, act: Callable[[], Awaitable[object]]) -> None:
