@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from faststream import AckPolicy
 from faststream.nats import NatsMessage, NatsResponse, NatsRouter
 from opentelemetry.trace import SpanKind
 
@@ -156,7 +157,12 @@ class Doors:
             return None
 
         subscriber: Any = self.router.subscriber(
-            endpoint.subject, queue=endpoint.queue, decoder=_as_it_came, no_reply=True, title=title
+            endpoint.subject,
+            queue=endpoint.queue,
+            decoder=_as_it_came,
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            title=title,
         )
         subscriber(hear)
 
