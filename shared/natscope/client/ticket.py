@@ -14,6 +14,8 @@ from natscope.contracts.errors import DeadlineExceeded, Unavailable
 
 LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
+SOON_S = 0.002
+"""What is published is heard a moment before its stream has it; so soon it is looked for again, then ever later."""
 
 _EVENTS = event.HAPPENED.stream or ""
 _RESULTS = task.FINISHED.stream or ""
@@ -73,8 +75,10 @@ class Ticket:
         try:
             async with asyncio.timeout(deadline_s):
                 outcome = await self.outcome()
+                wait_s = LOOK_AGAIN_S
                 while outcome is None:
-                    await _either(arrived, LOOK_AGAIN_S)
+                    heard = await _either(arrived, wait_s)
+                    wait_s = SOON_S if heard else min(2 * wait_s, LOOK_AGAIN_S)
                     outcome = await self._outcome_if_reachable()
                 return outcome
         except TimeoutError as error:
@@ -100,11 +104,12 @@ class Ticket:
         await self.bus.submit(task.INTERRUPT, body, self.task_id, message_id=new_id())
 
 
-async def _either(arrived: asyncio.Event, patience_s: float) -> None:
-    """Return when the outcome was heard of, or after `patience_s`."""
+async def _either(arrived: asyncio.Event, patience_s: float) -> bool:
+    """Return when the outcome was heard of, or after `patience_s`; whether it was heard of."""
     try:
         async with asyncio.timeout(patience_s):
             await arrived.wait()
     except TimeoutError:
-        return
+        return False
     arrived.clear()
+    return True
