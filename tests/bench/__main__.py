@@ -34,7 +34,7 @@ def measure(which: str, *, rounds: int, seconds: float, levels: tuple[int, ...])
         known |= {"TOOL_EXECUTOR_PLATFORM": folder.name, "MODEL_GATEWAY_MODELS": "deploy/models.yaml"}
         found = [stack.enter_context(CONTENDERS[key](folder / f"house-{key}", known)) for key in which]
         idle = {contender.name: memory_mb(contender.process.pid) for contender in found}
-        servers = {contender.name: memory_mb(contender.nats.pid) for contender in found if contender.nats}
+        servers = {contender.name: memory_mb(contender.server) for contender in found if contender.server}
         for contender in found:
             contender.work(concurrency=8, seconds=seconds, keep=False)
         for _ in range(rounds):

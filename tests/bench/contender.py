@@ -7,11 +7,12 @@ import argparse
 import asyncio
 import gc
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -21,6 +22,7 @@ from natscope import client
 from natscope.bus import BusSettings, connect
 from natscope.bus.streams import provision
 from natscope.cli import embedded
+from natscope.cli.server import server
 from natscope.contracts.errors import Internal
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.bench import tool
@@ -28,8 +30,16 @@ from tests.bench import tool
 Run = Callable[[], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What can be run now, and the nats-server that belongs to it alone, if there is one."""
+
+    run: Run
+    server: int | None = None
+
+
 @asynccontextmanager
-async def by_hand(_: str) -> AsyncGenerator[Run]:
+async def by_hand(_: str) -> AsyncGenerator[Ready]:
     """Two chat completions and the tool between them, with the `openai` package alone."""
     model = AsyncOpenAI(max_retries=0)
     spec = tool.TOOL.spec
@@ -49,12 +59,12 @@ async def by_hand(_: str) -> AsyncGenerator[Run]:
             raise Internal("the provider said nothing")
 
     async with model:
-        yield run
+        yield Ready(run)
 
 
 @asynccontextmanager
-async def guest(nats: str) -> AsyncGenerator[Run]:
-    """Tasks submitted to a house that runs elsewhere."""
+async def guest(nats: str) -> AsyncGenerator[Ready]:
+    """Tasks submitted to the house at the address `nats`."""
     async with client.open(BusSettings(url=nats), name="bench") as house:
 
         async def run() -> None:
@@ -62,18 +72,16 @@ async def guest(nats: str) -> AsyncGenerator[Run]:
             if outcome.state != "completed" or outcome.tool_calls != 1:
                 raise Internal(f"the run came to {outcome.model_dump_json()}")
 
-        yield run
+        yield Ready(run)
 
 
 @asynccontextmanager
-async def in_one_process(nats: str) -> AsyncGenerator[Run]:
-    """The embedded house, the tool and the client, all in this process."""
-    async with (
-        embedded.services(nats),
-        client.serve(tool.TOOL, settings=BusSettings(url=nats)),
-        guest(nats) as run,
-    ):
-        yield run
+async def in_one_process(folder: str) -> AsyncGenerator[Ready]:
+    """The house as `natscope up` opens it, its data in `folder`, with the tool and the client in the same process."""
+    async with server(Path(folder), port=0) as running, embedded.services(running.url):
+        await prepare(running.url)
+        async with client.serve(tool.TOOL, settings=BusSettings(url=running.url)), guest(running.url) as ready:
+            yield Ready(ready.run, running.process.pid)
 
 
 async def prepare(nats: str) -> None:
@@ -102,27 +110,27 @@ async def load(run: Run, *, concurrency: int, seconds: float) -> dict[str, Any]:
     return {"took_s": took, "wall_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu}
 
 
-async def contend(kind: str, nats: str) -> None:
-    """Open the contender, say its process id, and take orders until standard input ends."""
+async def contend(kind: str, where: str) -> None:
+    """Open the contender, say that it is ready, and take orders until standard input ends."""
     if kind == "prepare":
-        await prepare(nats)
+        await prepare(where)
         return
     loop = asyncio.get_running_loop()
-    async with KINDS[kind](nats) as run:
+    async with KINDS[kind](where) as ready:
         gc.collect()
         gc.freeze()
-        print(json.dumps({"pid": os.getpid()}), flush=True)
+        print(json.dumps({"server": ready.server}), flush=True)
         while order := await loop.run_in_executor(None, sys.stdin.readline):
-            print(json.dumps(await load(run, **json.loads(order))), flush=True)
+            print(json.dumps(await load(ready.run, **json.loads(order))), flush=True)
 
 
 def main() -> None:
     """Be one contender."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.contender", description=main.__doc__)
     parser.add_argument("kind", choices=[*KINDS, "prepare"])
-    parser.add_argument("--nats", default="")
+    parser.add_argument("where", nargs="?", default="", help="the address of NATS; `embedded`: a folder for its data")
     options = parser.parse_args()
-    uvloop.run(contend(options.kind, options.nats))
+    uvloop.run(contend(options.kind, options.where))
 
 
 if __name__ == "__main__":

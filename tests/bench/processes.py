@@ -23,7 +23,8 @@ class Contender:
     name: str
     process: Process
     others: Sequence[Process] = ()
-    nats: NatsServer | None = None
+    server: int | None = None
+    """Process id of that nats-server."""
     took_ms: dict[int, list[list[float]]] = field(default_factory=dict[int, list[list[float]]])
     """By concurrency, round by round."""
     wall_s: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
@@ -35,7 +36,7 @@ class Contender:
     def work(self, *, concurrency: int, seconds: float, keep: bool = True) -> None:
         """Let it work for `seconds` and keep what it took."""
         ours = [process.pid for process in self.others]
-        server = [self.nats.pid] if self.nats else []
+        server = [self.server] if self.server else []
         before = cpu_s(ours), cpu_s(server)
         told = self._order(concurrency=concurrency, seconds=seconds)
         runs = len(told["took_s"])
@@ -103,18 +104,16 @@ def provider() -> Generator[dict[str, str]]:
 def by_hand(environment: Mapping[str, str]) -> Generator[Contender]:
     """(a) Two calls of the `openai` package."""
     with program("tests.bench.contender", "raw", environment=environment) as process:
-        _line(process)
+        _ready(process)
         yield Contender("by hand", process)
 
 
 @contextmanager
 def embedded(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
     """(b) The house, the tool and the client in one process, beside a nats-server of its own."""
-    with _house(folder, environment) as server, ExitStack() as stack:
-        arguments = ("tests.bench.contender", "embedded", "--nats", server.url)
-        process = stack.enter_context(program(*arguments, environment=environment))
-        _line(process)
-        yield Contender(name, process, nats=server)
+    with program("tests.bench.contender", "embedded", str(folder), environment=environment) as process:
+        server = _ready(process)
+        yield Contender(name, process, server=server)
 
 
 @contextmanager
@@ -125,22 +124,24 @@ def apart(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[
         services = ("memory", "model_gateway", "tool_executor", "agent")
         others = [stack.enter_context(program(f"services.{service}", environment=known)) for service in services]
         others.append(stack.enter_context(program("tests.bench.tool", "--nats", server.url, environment=known)))
-        guest = program("tests.bench.contender", "guest", "--nats", server.url, environment=known)
-        process = stack.enter_context(guest)
-        _line(process)
-        yield Contender(name, process, others, server)
+        process = stack.enter_context(program("tests.bench.contender", "guest", server.url, environment=known))
+        _ready(process)
+        yield Contender(name, process, others, server.pid)
 
 
 @contextmanager
 def _house(folder: Path, environment: Mapping[str, str]) -> Generator[NatsServer]:
     server = NatsServer(folder).start()
     try:
-        arguments = ("tests.bench.contender", "prepare", "--nats", server.url)
-        with program(*arguments, environment=environment) as process:
+        with program("tests.bench.contender", "prepare", server.url, environment=environment) as process:
             process.wait(60)
         yield server
     finally:
         server.stop()
+
+
+def _ready(process: Process) -> int | None:
+    return json.loads(_line(process))["server"]
 
 
 def _line(process: Process) -> str:
