@@ -13,11 +13,17 @@ from natscope import client
 from natscope.cli.asking import NAME, print_json
 from natscope.cli.telling import printable, wide_console
 from natscope.client.agent_files import read_all
+from natscope.client.waiting import Unfinished
 from natscope.contracts import model, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.task import Finished
 
 NUMBERS = ("steps", "seconds", "tokens in", "out")
+RUNS = ("task", "agent", "state", "finished", "seconds", "tokens in", "out", "answer")
+SPARED = ("out", "tokens in", "finished", "seconds", "agent", "state", "answer")
+"""What a narrow screen leaves out of a list of runs, in this order; a task's id is never shortened."""
+GAP = 2
+LEAST_ANSWER = 12
 STATES = {"completed": "green", "failed": "red", "limited": "yellow", "interrupted": "yellow"}
 
 
@@ -50,11 +56,8 @@ async def runs(*, limit: int, as_json: bool) -> None:
     if as_json:
         for task in unfinished:
             print_json({"task_id": task.task_id, "agent": task.agent, "state": "unfinished", "session": task.session})
-    table = _table("task", "agent", "state", "finished", "seconds", "tokens in", "out", "answer")
-    for task in unfinished:
-        table.add_row(task.task_id, task.agent, Text("unfinished", style="cyan"))
-    for outcome in finished:
-        table.add_row(*_run(outcome))
+    rows = [_row(task) for task in unfinished] + [_run(outcome) for outcome in finished]
+    table = runs_table(rows, width=wide_console().width)
     _listed(finished, as_json, table, "no tasks yet" if not unfinished else None)
 
 
@@ -84,7 +87,7 @@ def _listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str |
 
 def _table(*columns: str) -> Table:
     """Return an empty table; on a narrow screen its last column is cut, on a pipe nothing is."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
         last = column == columns[-1]
         table.add_column(
@@ -94,7 +97,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    wide_console().print(table)
+    wide_console().print(table, crop=False)
 
 
 def _agents(found: Iterable[AgentSpec]) -> Table:
@@ -120,6 +123,27 @@ def _models(found: Iterable[model.ModelInfo]) -> Table:
     for info in found:
         table.add_row(info.alias, info.provider, info.model, "yes" if info.ready else f"no: {info.remedy or '?'}")
     return table
+
+
+def runs_table(rows: Sequence[Sequence[str | Text]], *, width: int) -> Table:
+    """Return runs as a table that is as wide as its screen at most, unless an id alone is wider."""
+    shown = list(RUNS)
+    widest = {name: max(len(cell) for cell in (name, *(row[place] for row in rows))) for place, name in enumerate(RUNS)}
+    needed = widest | {"answer": LEAST_ANSWER}
+    for name in SPARED:
+        if sum(needed[each] + GAP for each in shown) > width:
+            shown.remove(name)
+    table = _table(*shown)
+    table.columns[0].min_width = widest["task"]
+    if "answer" in shown:
+        table.columns[-1].max_width = width - sum(widest[each] + GAP for each in shown[:-1])
+    for row in rows:
+        table.add_row(*(cell for name, cell in zip(RUNS, row, strict=True) if name in shown))
+    return table
+
+
+def _row(waiting: Unfinished) -> list[str | Text]:
+    return [waiting.task_id, waiting.agent, Text("unfinished", style="cyan"), "", "", "", "", ""]
 
 
 def _run(outcome: Finished) -> list[str | Text]:
