@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -26,11 +25,11 @@ _RESULTS = {"success": ("✓", "green"), "interrupted": ("■", "yellow"), "unkn
 class Screen:
     """Shows one task. With standard output on a pipe, it carries what the agent says and nothing else.
 
-    `together` puts everything on standard output, whatever that is.
+    `together` puts everything on standard output, whatever that is; `out` stands in for it.
     """
 
-    def __init__(self, *, together: bool = False) -> None:
-        self._out = Console(highlight=False, soft_wrap=True)
+    def __init__(self, *, together: bool = False, out: Console | None = None) -> None:
+        self._out = out or Console(highlight=False, soft_wrap=True)
         apart = not together and not sys.stdout.isatty()
         self._side = Console(highlight=False, soft_wrap=True, stderr=True) if apart else self._out
         self._told: set[tuple[int, int]] = set()
@@ -101,7 +100,7 @@ class Screen:
         text, language = _shown(said.call)
         code = printable(text).rstrip()
         if self._side.is_terminal and not self._side.no_color and language:
-            self._line(self._side, Padding(Syntax(code, language, background_color="default"), (0, 0, 0, len(INDENT))))
+            self._line(self._side, _coloured(code, language))
         elif code:
             self._line(self._side, Text(_indented(code)))
 
@@ -136,7 +135,7 @@ class Screen:
         console.file.flush()
         self._open = None if text.plain.endswith("\n") else console
 
-    def _line(self, console: Console, what: Text | Padding) -> None:
+    def _line(self, console: Console, what: Text) -> None:
         self._end_line()
         console.print(what)
 
@@ -154,6 +153,13 @@ def _shown(call: ToolUseBlock) -> tuple[str, str | None]:
                 return code, language
         return json.dumps(call.input, ensure_ascii=False, indent=2), "json"
     return call.raw_input, None
+
+
+def _coloured(code: str, language: str) -> Text:
+    """Return code in colours as text: the terminal breaks its lines, and none is filled up with blanks."""
+    coloured = Syntax("", language, background_color="default").highlight(code)
+    coloured.rstrip()
+    return Text("\n").join(Text(INDENT) + line for line in coloured.split("\n"))
 
 
 def _output(result: ToolResultBlock) -> str:

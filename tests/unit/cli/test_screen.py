@@ -1,6 +1,10 @@
 """A task on a screen that is a pipe: what is said on standard output, all else on standard error."""
 
+import io
+
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from natscope.cli.screen import Screen
 from natscope.cli.telling import Answer, printable
@@ -86,6 +90,18 @@ class TestCalls:
     ) -> None:
         call = ToolUseBlock.model_validate({"id": "c", "name": "run", **given})
         assert shown(capsys, event.ToolCallEnd(task_id="t", step=1, block=0, call=call))[1] == ["▶ run", *told]
+
+
+class TestColours:
+    def test_a_program_is_whole_on_a_narrow_terminal_and_not_filled_up(self) -> None:
+        out = io.StringIO()
+        terminal = Console(file=out, width=40, force_terminal=True, color_system="standard", soft_wrap=True)
+        program = "\n\ndef f():\n    return " + " + ".join(f"value_{number}" for number in range(20))
+        call = ToolUseBlock(id="c", name="execute_python", input={"code": program})
+        Screen(together=True, out=terminal).heard(Heard(1, event.ToolCallEnd(task_id="t", step=1, block=0, call=call)))
+        assert "\x1b[" in out.getvalue()
+        lines = Text.from_ansi(out.getvalue()).plain.splitlines()
+        assert [line for line in lines[1:] if line.strip()] == [f"    {line}" for line in program.split("\n")[2:]]
 
 
 class TestOutcome:
