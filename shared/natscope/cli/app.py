@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from natscope.cli import checks
 from natscope.cli.outcome import run
 
 app = typer.Typer(
@@ -19,7 +20,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
-Session = Annotated[str | None, typer.Option("--session", "-s", help="The conversation it belongs to.")]
+Session = Annotated[
+    str | None, typer.Option("--session", "-s", help="The conversation it belongs to.", callback=checks.name)
+]
 
 
 @app.callback()
@@ -42,9 +45,13 @@ def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     file: Annotated[list[str] | None, typer.Option("--file", "-f", help="A file to attach; may be repeated.")] = None,
     session: Session = None,
-    task_id: Annotated[str | None, typer.Option(help="Asked again under the same id, it is one task.")] = None,
+    task_id: Annotated[
+        str | None, typer.Option(help="Asked again under the same id, it is one task.", callback=checks.name)
+    ] = None,
     stream: Annotated[bool, typer.Option(help="Show what happens as it happens; without, only the answer.")] = True,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait; the task goes on after that.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds to wait; the task goes on after that.", callback=checks.seconds)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Ask an agent, show its steps and its answer. Ctrl-C interrupts the run."""
@@ -72,8 +79,12 @@ def chat(
 
 @app.command()
 def watch(
-    task: Annotated[str | None, typer.Option(help="One task, from its first event to its outcome.")] = None,
-    hub: Annotated[str | None, typer.Option(help="What is said in a hub; `*` for all of them.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="One task, from its first event to its outcome.", callback=checks.name)
+    ] = None,
+    hub: Annotated[
+        str | None, typer.Option(help="What is said in a hub; `*` for all of them.", callback=checks.hub)
+    ] = None,
     after: Annotated[int | None, typer.Option(help="Begin behind this sequence number.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -139,7 +150,7 @@ def apply(
 
 @app.command()
 def trace(
-    task: Annotated[str, typer.Argument(help="The task's id.")],
+    task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
     whole: Annotated[bool, typer.Option("--all", help="Also the spans of publishing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -151,10 +162,12 @@ def trace(
 
 @app.command()
 def up(
-    data: Annotated[Path, typer.Option(help="Where streams and files are kept.")] = Path(".natscope"),
+    data: Annotated[Path, typer.Option(help="Where streams and files are kept.", callback=checks.folder)] = Path(
+        ".natscope"
+    ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of NATS on 127.0.0.1; 0: a free one.")] = 4222,
     agents: Annotated[Path | None, typer.Option(help="Agents to apply.", show_default="deploy/agents")] = None,
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "WARNING",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.", callback=checks.level)] = "WARNING",
 ) -> None:
     """Run the whole platform in one process: a real NATS server and every service. No Docker needed."""
     from natscope.cli import upping
