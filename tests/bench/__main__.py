@@ -33,7 +33,7 @@ def measure(which: str, *, rounds: int, seconds: float, levels: tuple[int, ...])
         # Cells of other houses on the same engine are none of ours.
         known |= {"TOOL_EXECUTOR_PLATFORM": folder.name, "MODEL_GATEWAY_MODELS": "deploy/models.yaml"}
         found = [stack.enter_context(CONTENDERS[key](folder / f"house-{key}", known)) for key in which]
-        idle = {contender.name: memory_mb(contender.process.pid) for contender in found}
+        idle = {contender.name: contender.memory_mb() for contender in found}
         servers = {contender.name: memory_mb(contender.server) for contender in found if contender.server}
         for contender in found:
             contender.work(concurrency=8, seconds=seconds, keep=False)
@@ -43,7 +43,7 @@ def measure(which: str, *, rounds: int, seconds: float, levels: tuple[int, ...])
                     contender.work(concurrency=level, seconds=seconds)
         print(table(found, levels), end="\n\n")
         for contender in found:
-            loaded = memory_mb(contender.process.pid)
+            loaded = contender.memory_mb()
             server = f"; its nats-server {servers[contender.name]:.0f} MB" if contender.name in servers else ""
             print(f"memory of {contender.name!r}: {idle[contender.name]:.0f} MB idle, {loaded:.0f} MB after{server}")
 
@@ -60,7 +60,7 @@ def main() -> None:
     measure(
         options.only,
         rounds=options.rounds or (2 if options.quick else 7),
-        seconds=options.seconds or (0.6 if options.quick else 2.0),
+        seconds=options.seconds or (0.4 if options.quick else 2.0),
         levels=tuple(map(int, options.levels.split(","))),
     )
 

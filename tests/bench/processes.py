@@ -13,6 +13,7 @@ from typing import Any
 from tests.nats_server import NatsServer
 
 TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
+CONTENDER = "tests.bench.contender"
 Process = subprocess.Popen[str]
 
 
@@ -48,6 +49,10 @@ class Contender:
         self.cpu_ms.setdefault(concurrency, []).append(1000 * spent / runs)
         self.nats_ms.setdefault(concurrency, []).append(1000 * (cpu_s(server) - before[1]) / runs)
 
+    def memory_mb(self) -> float:
+        """Return the resident memory of all our processes, in MB."""
+        return sum(memory_mb(process.pid) for process in (self.process, *self.others))
+
     def _order(self, **order: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order) + "\n")
@@ -65,16 +70,16 @@ def cpu_s(pids: Sequence[int]) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """Return the resident memory of a process, in MB."""
+    """Return the resident memory of a process, in MB (10⁶ bytes)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1000
+            return int(line.split()[1]) * 1024 / 1e6
     raise ProcessLookupError(pid)
 
 
 @contextmanager
 def program(*arguments: str, environment: Mapping[str, str]) -> Generator[Process]:
-    """Run `python -m <arguments>` for as long as the body runs."""
+    """Run `python -m <arguments>` for as long as the body runs; a contender ends when its orders do."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         env=dict(os.environ) | dict(environment),
@@ -85,7 +90,8 @@ def program(*arguments: str, environment: Mapping[str, str]) -> Generator[Proces
     try:
         yield process
     finally:
-        process.terminate()
+        if arguments[0] != CONTENDER:
+            process.terminate()
         try:
             process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
@@ -103,7 +109,7 @@ def provider() -> Generator[dict[str, str]]:
 @contextmanager
 def by_hand(environment: Mapping[str, str]) -> Generator[Contender]:
     """(a) Two calls of the `openai` package."""
-    with program("tests.bench.contender", "raw", environment=environment) as process:
+    with program(CONTENDER, "raw", environment=environment) as process:
         _ready(process)
         yield Contender("by hand", process)
 
@@ -111,20 +117,21 @@ def by_hand(environment: Mapping[str, str]) -> Generator[Contender]:
 @contextmanager
 def embedded(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
     """(b) The house, the tool and the client in one process, beside a nats-server of its own."""
-    with program("tests.bench.contender", "embedded", str(folder), environment=environment) as process:
+    with program(CONTENDER, "embedded", str(folder), environment=environment) as process:
         server = _ready(process)
         yield Contender(name, process, server=server)
 
 
 @contextmanager
 def apart(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
-    """(c) Each service, the tool and the client in a process of its own."""
+    """(c) Each service, the tool and the client in a process of its own; spans are kept as in (b)."""
     with _house(folder, environment) as server, ExitStack() as stack:
-        known = {**environment, "NATS_URL": server.url, "NATSCOPE_LOG_LEVEL": "WARNING", "LOG_LEVEL": "WARNING"}
+        quiet = {"NATSCOPE_LOG_LEVEL": "WARNING", "LOG_LEVEL": "WARNING", "NATSCOPE_KEEP_SPANS": "true"}
+        known = {**environment, **quiet, "NATS_URL": server.url}
         services = ("memory", "model_gateway", "tool_executor", "agent")
         others = [stack.enter_context(program(f"services.{service}", environment=known)) for service in services]
         others.append(stack.enter_context(program("tests.bench.tool", "--nats", server.url, environment=known)))
-        process = stack.enter_context(program("tests.bench.contender", "guest", server.url, environment=known))
+        process = stack.enter_context(program(CONTENDER, "guest", server.url, environment=known))
         _ready(process)
         yield Contender(name, process, others, server.pid)
 
@@ -133,7 +140,7 @@ def apart(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[
 def _house(folder: Path, environment: Mapping[str, str]) -> Generator[NatsServer]:
     server = NatsServer(folder).start()
     try:
-        with program("tests.bench.contender", "prepare", server.url, environment=environment) as process:
+        with program(CONTENDER, "prepare", server.url, environment=environment) as process:
             process.wait(60)
         yield server
     finally:
