@@ -50,7 +50,11 @@ def tree_of(trace: client.Trace, *, whole: bool = False) -> Tree:
     children = _children(trace.spans, whole=whole)
     services = len({span.service for span in trace.spans})
     failed = sum(1 for span in trace.spans if span.error)
-    parts = [counted(len(trace.spans), "span"), counted(services, "service"), counted(failed, "error")]
+    shown = sum(map(len, children.values()))
+    spans = counted(len(trace.spans), "span")
+    if shown < len(trace.spans):
+        spans = f"{shown} of {spans} (--all shows every hop)"
+    parts = [spans, counted(services, "service"), counted(failed, "error")]
     root = Tree(Text(f"trace {trace.trace_id} · {' · '.join(parts)}", style="bold"), guide_style="dim")
     _grow(root, None, children)
     for linked in trace.linked:

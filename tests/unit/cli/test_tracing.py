@@ -38,7 +38,8 @@ class TestTree:
         ]
 
     def test_what_publishing_led_to_stands_in_its_place(self) -> None:
-        assert drawn(ASK, SENT, TAKEN)[1:] == [
+        assert drawn(ASK, SENT, TAKEN) == [
+            f"trace {'t' * 32} · 2 of 3 spans (--all shows every hop) · 2 services · 0 errors",
             "└── invoke_agent assistant  natscope-cli  2.5 ms",
             "    └── process task.submit.{agent}  agent  2.5 ms",
         ]
