@@ -43,21 +43,31 @@ def run(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast
     """
     try:
         with asyncio.Runner(loop_factory=_fast_loop if fast else None) as runner:
-            return runner.run(command) or COMPLETED
+            code = runner.run(command) or COMPLETED
+        sys.stdout.flush()
+        return code
     except NatscopeError as error:
         tell(error, as_json=as_json)
         return code_for(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COMPLETED
+    except (BrokenPipeError, SystemExit):
+        return _unheard()
     except Exception as error:
         if os.environ.get("NATSCOPE_DEBUG"):
             raise
         said = " ".join(f"{type(error).__name__}: {error}".split())
         sys.stderr.write(f"error: {said} (NATSCOPE_DEBUG=1 shows where)\n")
         return FAILED
+
+
+def _unheard() -> int:
+    """Leave quietly because nobody reads any more; Rich tells that by SystemExit, everything else by BrokenPipeError.
+
+    Source: https://rich.readthedocs.io/en/stable/reference/console.html#rich.console.Console.on_broken_pipe
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return COMPLETED
 
 
 def _fast_loop() -> asyncio.AbstractEventLoop:
