@@ -70,7 +70,7 @@ class House:
                 metadata=dict(metadata or {}),
             )
         except ValidationError as error:
-            raise BodyInvalid(f"the task is not right: {explain(error)}") from error
+            raise BodyInvalid(f"the task is not right: {explain(error).replace('Value error, ', '')}") from error
         await submitting.submit(self.bus, agent, body, own_id=task_id is not None)
         return Ticket(self.bus, id)
 
