@@ -44,6 +44,7 @@ async def embedded(data: Path = DATA, *, port: int = 4222, agents: Path | None =
         BusUnavailable: nats-server did not start.
         ServiceNotRunning: no services are installed.
     """
+    await check_agents(agents)
     async with server(data, port=port) as running, services(running.url, agents=agents):
         yield running.url
 
@@ -91,6 +92,15 @@ def installed() -> dict[str, App]:
 def bus_settings(url: str) -> BusSettings:
     """Return how to reach a server of ours: nothing but its address, whatever the environment says."""
     return BusSettings.model_construct(url=url, user=None, password=None, credentials=None)
+
+
+async def check_agents(place: Path | None) -> None:
+    """Refuse agent files that are wrong before anything is started or written; `place` as `apply_agents` takes it.
+
+    Raises:
+        SpecInvalid: a file is wrong.
+    """
+    await asyncio.to_thread(_specs, place)
 
 
 async def apply_agents(bus: Bus, place: Path | None) -> dict[str, registry.Change]:

@@ -3,19 +3,23 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from natscope import client
-from natscope.cli.embedded import bus_settings, find_deploy, services
+from natscope.cli.embedded import bus_settings, check_agents, find_deploy, services
 from natscope.cli.server import Server, server
+from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import NatscopeError
 from natscope.contracts.model import ModelInfo
 
 ABANDON_S = 0.5
 SCRIPTED = "none: a script stands in (set OPENAI_API_KEY for a real one); the code it writes is really run"
+COUNTING = "execute_python"
+ANYTHING = "What can you do for me?"
 QUESTION = "How many primes are there below 10000?"
 
 
@@ -26,6 +30,7 @@ async def up(data: Path, *, port: int, agents: Path | None) -> None:
         NatscopeError: it could not be started (see `embedded`), or the server ended by itself.
     """
     find_deploy()
+    await check_agents(agents)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -76,7 +81,13 @@ async def describe(console: Console, url: str, *, example: bool = True) -> None:
     _line(console, "agents", ", ".join(spec.name for spec in known) or "none; `natscope apply deploy/agents`")
     export = "" if url.endswith(":4222") else f"NATS_URL={url} "
     if known and example:
-        _line(console, "try", f"{export}natscope ask {known[0].name} '{QUESTION}'")
+        _line(console, "try", f"{export}natscope ask {task_for(known)}")
+
+
+def task_for(known: Sequence[AgentSpec]) -> str:
+    """Return whom to ask and what: something to compute if an agent can, `assistant` before others."""
+    preferred = sorted(known, key=lambda spec: (COUNTING not in spec.tools, spec.name != "assistant"))[0]
+    return f"{preferred.name} '{QUESTION if COUNTING in preferred.tools else ANYTHING}'"
 
 
 def _model(models: list[ModelInfo], alias: str) -> str:
