@@ -14,12 +14,13 @@ from rich.text import Text
 
 from natscope import client
 from natscope.cli.attending import attend
-from natscope.cli.outcome import COMPLETED, tell
+from natscope.cli.outcome import COMPLETED, code_for, tell
 from natscope.cli.screen import Screen
 from natscope.cli.telling import Answer, JsonLines, Teller, printable
 from natscope.client.following import follow
 from natscope.client.hubs import listen
 from natscope.client.looking import last, sequence_of
+from natscope.client.submitting import check_agent
 from natscope.contracts import event
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import NatscopeError
@@ -70,18 +71,20 @@ async def ask_in(house: client.House, asked: Ask, teller: Teller) -> int:
 
 
 async def chat(agent: str, *, session: str | None, as_json: bool) -> int:
-    """Ask line by line in one session, until the input ends; return the exit code of the last task."""
+    """Ask line by line in one session, until the input ends; return the exit code of the last that failed."""
     session = session or f"chat-{new_id()[:12]}"
     code = COMPLETED
     async with client.open(name=NAME) as house, aclosing(_lines(f"{agent}> ")) as lines:
+        await check_agent(house.bus, agent)
         sys.stderr.write(f"session {session}; Ctrl-C stops an answer, Ctrl-D leaves\n")
         async for line in lines:
             if line.strip():
                 asked = Ask(agent, line.strip(), session=session, as_json=as_json)
                 try:
-                    code = await ask_in(house, asked, teller_for(as_json=as_json))
+                    code = await ask_in(house, asked, teller_for(as_json=as_json)) or code
                 except NatscopeError as error:
                     tell(error, as_json=as_json)
+                    code = code_for(error)
     return code
 
 
@@ -117,6 +120,9 @@ async def watch_task(task_id: str, *, after: int, as_json: bool) -> int:
     """Tell a task that somebody submitted, from its first event on; return the exit code for its outcome."""
     async with client.open(name=NAME) as house:
         ticket = house.ticket(task_id)
+        begun = await last(house.bus, event.HAPPENED.stream or "", event.HAPPENED.at(task_id))
+        if begun is None and await ticket.outcome() is None:
+            sys.stderr.write(f"waiting for task {task_id!r}…\n")
         return await attend(ticket, teller_for(as_json=as_json), stops=False, after=after)
 
 

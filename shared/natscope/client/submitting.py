@@ -26,7 +26,7 @@ async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool) -> No
         TaskConflict: the id was used for another task, which stands.
         Overloaded, BusUnavailable, ServiceNotRunning: as `Bus.submit`.
     """
-    await _check_agent(bus, agent)
+    await check_agent(bus, agent)
     _check_size(body)
     if own_id and await _finished_before(bus, agent, body):
         return
@@ -35,7 +35,12 @@ async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool) -> No
         await _check_same(bus, agent, body, ack.seq)
 
 
-async def _check_agent(bus: Bus, agent: str) -> None:
+async def check_agent(bus: Bus, agent: str) -> None:
+    """Refuse an agent that is not applied.
+
+    Raises:
+        AgentNotFound: no agent of that name is applied; the message names those that are.
+    """
     names = await known(bus, agent)
     if agent not in names:
         told = ", ".join(sorted(names)) or "none"

@@ -121,10 +121,15 @@ class TestChat:
         assert [(outcome["session"], outcome["text"]) for outcome in outcomes] == [("s1", "one"), ("s1", "two")]
         assert ended.code == 0
 
-    async def test_a_refused_line_does_not_end_it(self, nats_url: str, natscope: Start) -> None:
-        async with fake_agent.fake_agent(nats_url, fake_agent.echoes):
-            ended = await (await natscope("chat", "nobody", url=nats_url)).done("one\ntwo\n")
-        assert ended.err.count("error: no agent 'nobody'; there are: assistant") == 2
+    async def test_a_line_that_fails_does_not_end_it_and_is_its_exit_code(self, nats_url: str, natscope: Start) -> None:
+        async def fails_once(stage: fake_agent.Stage) -> Finished:
+            failed = not (await fake_agent.echoes(stage)).text.startswith("two")
+            return stage.finished("failed" if failed else "completed", text="done")
+
+        async with fake_agent.fake_agent(nats_url, fails_once):
+            ended = await (await natscope("chat", "--json", url=nats_url)).done("one\ntwo\n")
+        states = [line["outcome"]["state"] for line in ended.lines if line["kind"] == "outcome"]
+        assert (states, ended.code) == (["failed", "completed"], 1)
 
 
 class TestWatch:

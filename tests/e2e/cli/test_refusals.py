@@ -58,6 +58,14 @@ class TestRefused:
         assert ended.code == 4
         assert ended.err.startswith("error: no agent 'asistant'; there are: assistant (apply its file")
 
+    async def test_a_chat_with_an_unknown_agent_is_refused_before_it_begins(
+        self, natscope: Start, nats_url: str
+    ) -> None:
+        async with fake_agent.fake_agent(nats_url):
+            ended = await (await natscope("chat", "asistant", url=nats_url)).done("hello\n")
+        assert ended.code == 4
+        assert ended.err.startswith("error: no agent 'asistant'; there are: assistant (apply its file")
+
     async def test_a_missing_file_is_named_and_nothing_is_submitted(self, natscope: Start, nats_url: str) -> None:
         async with fake_agent.fake_agent(nats_url):
             ended = await (await natscope("ask", "assistant", "?", "-f", "nowhere.csv", url=nats_url)).done()
