@@ -1,7 +1,7 @@
 """Pulling one message at a time from a durable consumer, by as many hands as there are free slots."""
 
 import asyncio
-import json
+import random
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
@@ -26,7 +26,6 @@ class Puller:
     def __init__(self, bus: Bus, stream: str, consumer: str) -> None:
         self._bus = bus
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-        self._request = json.dumps({"batch": 1, "expires": int(EXPIRES_S * 1e9)}).encode()
         self._inbox = bus.nc.new_inbox()
         self._subscription: Subscription | None = None
         self._came: asyncio.Queue[Msg | str] = asyncio.Queue()
@@ -44,13 +43,13 @@ class Puller:
         return [message for message in left if isinstance(message, Msg)]
 
     async def next(self) -> Msg | None:
-        """Return the next message, or None if there was none for five seconds.
+        """Return the next message, or None if there was none for four to five seconds.
 
         Raises:
             BusUnavailable: the request could not be sent, or the consumer does not take it.
         """
         try:
-            await self._bus.nc.publish(self._subject, self._request, reply=self._inbox)
+            await self._bus.nc.publish(self._subject, _request(), reply=self._inbox)
         except nats_errors.Error as error:
             raise BusUnavailable(f"no task can be pulled: {error!r}") from error
         try:
@@ -67,3 +66,9 @@ class Puller:
     async def _hear(self, message: Msg) -> None:
         status = message.headers.get("Status") if message.headers and not message.reply else None
         self._came.put_nowait(message if status is None else status)
+
+
+def _request() -> bytes:
+    """Return a request for one message. Requests expire at different times, so that not all are renewed at once."""
+    expires_s = random.uniform(0.8, 1.0) * EXPIRES_S  # noqa: S311 - keeps hands apart, no secret
+    return b'{"batch":1,"expires":%d}' % int(expires_s * 1e9)
