@@ -1,4 +1,4 @@
-"""Tasks that are not finished: they lie in the work queue until their outcome is recorded."""
+"""Tasks that are not finished: they lie in a work queue until their outcome is recorded."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,14 @@ class Unfinished:
 
 
 async def unfinished(bus: Bus, *, limit: int) -> list[Unfinished]:
-    """Return at most `limit` tasks that wait or run, the oldest first."""
-    request = {"seq": 1, "batch": limit, "next_by_subj": f"{task.SUBMIT.head}.>"}
-    found = await looking.look(bus, task.SUBMIT.stream, request)
-    return [await _unfinished(bus, message) for message in found]
+    """Return at most `limit` tasks that wait or run: those in line, the oldest first, then those not yet in line."""
+    found: dict[str, Unfinished] = {}
+    for door in (task.SUBMIT_IN, task.SUBMIT):
+        request = {"seq": 1, "batch": limit, "next_by_subj": door.wildcard}
+        for message in await looking.look(bus, door.stream, request):
+            waiting = await _unfinished(bus, message)
+            found.setdefault(waiting.task_id or f"#{len(found)}", waiting)
+    return list(found.values())[:limit]
 
 
 async def _unfinished(bus: Bus, message: Msg) -> Unfinished:
