@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import aclosing, contextmanager, suppress
 
@@ -10,10 +11,16 @@ from nats import errors as nats_errors
 from natscope.cli.outcome import INTERRUPTED, code_of
 from natscope.cli.telling import Teller
 from natscope.client.ticket import Ticket
-from natscope.contracts.errors import DeadlineExceeded, NatscopeError
+from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, NatscopeError
 
 SILENCE_S = 2.0
 """After so long without an event it is asked whether an agent service is there at all."""
+AWAY_S = 2.0
+"""After so long without a connection that is said."""
+GONE_S = 60.0
+"""After so long without a connection it is given up."""
+LOOK_S = 0.1
+LOST = "connection to NATS lost; waiting for it, Ctrl-C leaves"
 LEAVE = "the run is being interrupted; Ctrl-C again leaves without waiting"
 
 
@@ -26,19 +33,27 @@ async def attend(
 
     Raises:
         DeadlineExceeded: there was no outcome within `timeout_s`; the task goes on.
+        BusUnavailable: there was no connection for a minute; the task goes on once NATS is back.
     """
     try:
         with _interrupting(ticket, teller, stops=stops):
-            async with asyncio.timeout(timeout_s), aclosing(ticket.events(after=after)) as events:
+            async with asyncio.timeout(timeout_s) as limit, aclosing(ticket.events(after=after)) as events:
                 silence = asyncio.create_task(_wonder(ticket, teller))
+                connection = asyncio.create_task(_mind(ticket, limit))
                 try:
                     async for item in events:
                         silence.cancel()
                         teller.heard(item)
+                    outcome = await ticket.result()
                 finally:
                     silence.cancel()
-                outcome = await ticket.result()
+                    connection.cancel()
     except TimeoutError as error:
+        if not ticket.bus.nc.is_connected:
+            raise BusUnavailable(
+                f"NATS is gone; task {ticket.task_id!r} goes on when it is back",
+                remedy=f"`natscope watch --task {ticket.task_id}`",
+            ) from error
         raise DeadlineExceeded(
             f"task {ticket.task_id!r} was not finished within {timeout_s:g} s",
             remedy=f"it goes on: `natscope watch --task {ticket.task_id}`",
@@ -48,6 +63,17 @@ async def attend(
         return INTERRUPTED
     teller.finished(outcome)
     return code_of(outcome)
+
+
+async def _mind(ticket: Ticket, limit: asyncio.Timeout) -> None:
+    """Say that the connection is lost, and end the wait when it stays so."""
+    away_s = 0.0
+    while away_s < GONE_S:
+        await asyncio.sleep(LOOK_S)
+        before, away_s = away_s, 0.0 if ticket.bus.nc.is_connected else away_s + LOOK_S
+        if before < AWAY_S <= away_s:
+            sys.stderr.write(f"{LOST}\n")
+    limit.reschedule(asyncio.get_running_loop().time())
 
 
 async def _wonder(ticket: Ticket, teller: Teller) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from natscope.contracts.errors import Failure, NatscopeError, Refused, Unavailable
+from natscope.contracts.errors import BusUnavailable, Failure, NatscopeError, Refused, Unavailable
 from natscope.contracts.task import Finished
 
 COMPLETED = 0
@@ -53,6 +53,9 @@ def run(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         return _unheard()
+    except ConnectionError:
+        tell(BusUnavailable("the connection to NATS was lost", remedy="try again when it is back"), as_json=as_json)
+        return UNAVAILABLE
     except Exception as error:
         if os.environ.get("NATSCOPE_DEBUG"):
             raise
