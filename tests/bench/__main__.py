@@ -18,7 +18,8 @@ SILENT = {"OTEL_SDK_DISABLED": "true"}
 Open = Callable[[Path, Mapping[str, str]], AbstractContextManager[Contender]]
 
 CONTENDERS: dict[str, Open] = {
-    "a": lambda _, known: processes.by_hand(known),
+    "a": lambda _, known: processes.by_hand("by hand", "", known),
+    "A": lambda _, known: processes.by_hand("by hand, aiohttp", "aiohttp", known),
     "b": lambda folder, known: processes.embedded("embedded", folder, known),
     "B": lambda folder, known: processes.embedded("embedded, no telemetry", folder, {**known, **SILENT}),
     "c": lambda folder, known: processes.apart("a process each", folder, known),
@@ -54,11 +55,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two short rounds, in under 40 seconds")
     parser.add_argument("--rounds", type=int, help="rounds (default 7; quick: 2)")
     parser.add_argument("--seconds", type=float, help="of each contender at each level in each round")
-    parser.add_argument("--only", default="abBc", help="a: by hand, b: embedded, B: without telemetry, c: apart")
+    parser.add_argument("--only", help="a: by hand, A: over aiohttp, b: embedded, B: without telemetry, c: apart")
     parser.add_argument("--levels", default=",".join(map(str, LEVELS)), help="runs in flight")
     options = parser.parse_args()
     measure(
-        options.only,
+        options.only or ("abBc" if options.quick else "aAbBc"),
         rounds=options.rounds or (2 if options.quick else 7),
         seconds=options.seconds or (0.4 if options.quick else 2.0),
         levels=tuple(map(int, options.levels.split(","))),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from natscope import client
 from natscope.bus import BusSettings, connect
@@ -39,9 +39,12 @@ class Ready:
 
 
 @asynccontextmanager
-async def by_hand(_: str) -> AsyncGenerator[Ready]:
-    """Two chat completions and the tool between them, with the `openai` package alone."""
-    model = AsyncOpenAI(max_retries=0)
+async def by_hand(transport: str) -> AsyncGenerator[Ready]:
+    """Two chat completions and the tool between them, with the `openai` package alone.
+
+    `transport` is `aiohttp`, which the package offers and the gateway uses, or empty: the package's usual one.
+    """
+    model = AsyncOpenAI(max_retries=0, http_client=DefaultAioHttpClient() if transport == "aiohttp" else None)
     spec = tool.TOOL.spec
     function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
     tools: Any = [{"type": "function", "function": function}]
@@ -128,7 +131,9 @@ def main() -> None:
     """Be one contender."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.contender", description=main.__doc__)
     parser.add_argument("kind", choices=[*KINDS, "prepare"])
-    parser.add_argument("where", nargs="?", default="", help="the address of NATS; `embedded`: a folder for its data")
+    parser.add_argument(
+        "where", nargs="?", default="", help="the address of NATS; `embedded`: a folder; `raw`: a transport"
+    )
     options = parser.parse_args()
     uvloop.run(contend(options.kind, options.where))
 

@@ -107,11 +107,11 @@ def provider() -> Generator[dict[str, str]]:
 
 
 @contextmanager
-def by_hand(environment: Mapping[str, str]) -> Generator[Contender]:
+def by_hand(name: str, transport: str, environment: Mapping[str, str]) -> Generator[Contender]:
     """(a) Two calls of the `openai` package."""
-    with program(CONTENDER, "raw", environment=environment) as process:
+    with program(CONTENDER, "raw", transport, environment=environment) as process:
         _ready(process)
-        yield Contender("by hand", process)
+        yield Contender(name, process)
 
 
 @contextmanager
