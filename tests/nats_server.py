@@ -1,6 +1,7 @@
 """A real nats-server for tests: its own folder, a free port, and the means to kill and restart it."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -74,6 +75,15 @@ class NatsServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: from now on it takes everything in and answers nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # the signal is only on its way until the last thread has stopped
+
+    def resume(self) -> None:
+        """Go on after a `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """End it gracefully, if it runs."""

@@ -1,8 +1,5 @@
 """Asking and answering, on a real server."""
 
-import os
-import signal
-
 import pytest
 from nats.aio.msg import Msg
 
@@ -146,10 +143,10 @@ class TestAPassword:
         address = nats_url.replace("//", "//me:hush@")
         async with connect("guest", BusSettings(url=address)) as bus:
             await bus.nc.subscribe("task.finished.t")
-            os.kill(nats_server.pid, signal.SIGSTOP)
+            nats_server.pause()
             try:
                 with pytest.raises(BusUnavailable, match=nats_url.removeprefix("nats://")) as caught:
                     await bus.record(FINISHED, memory.Clear(session="s"), "t")
             finally:
-                os.kill(nats_server.pid, signal.SIGCONT)
+                nats_server.resume()
         assert "hush" not in str(caught.value)

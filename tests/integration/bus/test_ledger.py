@@ -1,8 +1,6 @@
 """The ledger: what is asked under an id is done once, among any number of processes."""
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Callable
 
@@ -49,20 +47,6 @@ class _Work:
             self._during()
         await asyncio.sleep(self._delay_s)
         return memory.Cleared(removed=self._answer)
-
-
-class _Silence:
-    """A server that is stopped takes everything in and answers nothing, until it goes on."""
-
-    def __init__(self, server: NatsServer) -> None:
-        self._server = server
-
-    def begin(self) -> None:
-        os.kill(self._server.pid, signal.SIGSTOP)
-        os.waitpid(self._server.pid, os.WUNTRACED)
-
-    def end(self) -> None:
-        os.kill(self._server.pid, signal.SIGCONT)
 
 
 class TestTheLedger:
@@ -150,25 +134,24 @@ class TestAServerThatFallsSilent:
     async def test_as_an_id_is_claimed_leaves_it_free_for_the_next_ask(
         self, nats_url: str, nats_server: NatsServer, asker: int
     ) -> None:
-        settings, silence = BusSettings(url=nats_url), _Silence(nats_server)
+        settings = BusSettings(url=nats_url)
         async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
             ledgers = [Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared) for r in (one, other)]
             work, lost = _Work(7), _Work(-1)
             await ledgers[0].once("before", ASK, _Work())
-            silence.begin()
+            nats_server.pause()
             with pytest.raises(BusUnavailable):
                 await ledgers[0].once("id", ASK, work, lost=lost)
-            silence.end()
+            nats_server.resume()
             async with asyncio.timeout(10):
                 assert await ledgers[asker].once("id", ASK, work, lost=lost) == (memory.Cleared(removed=7), False)
             assert (work.done, lost.done) == (1, 0)
 
     async def test_as_an_answer_is_kept_does_not_cost_the_answer(self, nats_url: str, nats_server: NatsServer) -> None:
-        silence = _Silence(nats_server)
         async with open_room("a", settings=BusSettings(url=nats_url)) as room:
             ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
-            work = _Work(7, during=silence.begin)
-            asyncio.get_running_loop().call_later(6, silence.end)
+            work = _Work(7, during=nats_server.pause)
+            asyncio.get_running_loop().call_later(6, nats_server.resume)
             assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), False)
             assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), True)
             assert work.done == 1
@@ -177,15 +160,15 @@ class TestAServerThatFallsSilent:
     async def test_for_longer_than_the_ledger_is_patient_leaves_an_outcome_that_nobody_knows(
         self, nats_url: str, nats_server: NatsServer, asker: int
     ) -> None:
-        settings, silence = BusSettings(url=nats_url), _Silence(nats_server)
+        settings = BusSettings(url=nats_url)
         async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
             ledgers = [
                 Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared, patience_s=0) for r in (one, other)
             ]
-            work, lost = _Work(7, during=silence.begin), _Work(-1)
+            work, lost = _Work(7, during=nats_server.pause), _Work(-1)
             with pytest.raises(BusUnavailable, match="could not be kept"):
                 await ledgers[0].once("id", ASK, work, lost=lost)
-            silence.end()
+            nats_server.resume()
             async with asyncio.timeout(10):
                 answer, _ = await ledgers[asker].once("id", ASK, work, lost=lost)
             assert work.done == 1
