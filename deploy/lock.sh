@@ -15,6 +15,9 @@ pin() {
 pin --extra dev ${UPGRADE:+--upgrade} --output-file requirements.lock
 mkdir -p deploy/locks
 for service in "$@"; do
-    pin --extra "$service" --constraint requirements.lock --upgrade --output-file "deploy/locks/$service.lock"
+    more=
+    [ "$service" = model-gateway ] && more="--extra anthropic --extra gemini" # an image speaks every provider's language
+    # shellcheck disable=SC2086
+    pin --extra "$service" $more --constraint requirements.lock --upgrade --output-file "deploy/locks/$service.lock"
     say "deploy/locks/$service.lock pins $(grep -c '==' "deploy/locks/$service.lock") packages"
 done

@@ -9,12 +9,12 @@ from natscope.bus import BusSettings, Ledger, Room, open_room
 from natscope.bus.streams import REPLIES
 from natscope.contracts import model
 from natscope.telemetry import Telemetry
-from services.model_gateway.attempts import Attempts, Patience
-from services.model_gateway.catalog import Catalog, Environment
+from services.model_gateway.accounts import Providers
+from services.model_gateway.catalog.models_file import Catalog, Environment
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors, listen_for_cancels
-from services.model_gateway.providers import Providers
 from services.model_gateway.settings import Settings
+from services.model_gateway.trying.attempts import Attempts, Patience
 
 NAME = model.CHAT.room
 DESCRIPTION = "Every model provider behind one door."

@@ -11,12 +11,12 @@ from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Chatted, ModelInfo
 from natscope.telemetry import Telemetry, names
-from services.model_gateway.attempts import Attempts
-from services.model_gateway.catalog import Catalog
+from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Blobs, inlined
 from services.model_gateway.observed import answered, chat_span
 from services.model_gateway.ports import Accounts, Reply
+from services.model_gateway.trying.attempts import Attempts
 
 IGNORED = {"deltas_to"}
 """What may differ when a request is asked again."""

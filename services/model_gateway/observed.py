@@ -10,7 +10,7 @@ from opentelemetry.util.types import AttributeValue
 from natscope.contracts.model import Chat, Usage
 from natscope.telemetry import Telemetry, names
 from natscope.telemetry.setup import error_type
-from services.model_gateway.catalog import Target
+from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.ports import Provider, Reply
 
 Attributes = dict[str, AttributeValue]

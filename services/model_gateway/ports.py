@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from natscope.contracts.blocks import ContentBlock
-from natscope.contracts.model import Chat, FinishReason, Usage
+from natscope.contracts.model import Chat, Draw, Embed, FinishReason, Speak, Transcribe, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Prompt:
     """By the provider's name for it."""
     timeout_s: float
     """Until the caller's deadline."""
+    max_output_tokens: int | None = None
+    """The most this model writes, where the models file says so; some providers must be told a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,41 @@ class Reply:
     usage: Usage
     model: str
     response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """One vector for each text, in their order."""
+
+    vectors: list[list[float]]
+    usage: Usage
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Sound or a picture that a provider made."""
+
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a provider made of an ask for media."""
+
+    media: list[Media]
+    usage: Usage
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a recording."""
+
+    text: str
+    usage: Usage
+    model: str
 
 
 Hear = Callable[[Piece], Awaitable[None]]
@@ -69,6 +106,58 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Give the connections back."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A provider that turns texts into vectors."""
+
+    async def embed(self, ask: Embed, *, model: str, timeout_s: float) -> Vectors:
+        """Ask once.
+
+        Raises:
+            Failed: no answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """A provider that speaks."""
+
+    async def speak(self, ask: Speak, *, model: str, timeout_s: float) -> Made:
+        """Ask once.
+
+        Raises:
+            Failed: no answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """A provider that listens."""
+
+    async def transcribe(self, ask: Transcribe, sound: Media, *, model: str, timeout_s: float) -> Transcript:
+        """Ask once. `sound` is what the ask's block refers to.
+
+        Raises:
+            Failed: no answer.
+        """
+        ...
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """A provider that draws."""
+
+    async def draw(self, ask: Draw, *, model: str, timeout_s: float) -> Made:
+        """Ask once.
+
+        Raises:
+            Failed: no answer.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ from natscope.contracts.task import Submit
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.e2e.processes import ProcessHouse, process_house
 from tests.loopback.provider import Provider
-from tests.loopback.wire import Call, Reply
+from tests.loopback.replies import Call, Reply
 
 CODE = 'import time; open("ran", "a").write("x"); time.sleep(0.5); print("executions:", len(open("ran").read()))'
 """Counts its own executions in the session's workspace, which outlives the agent."""

@@ -22,7 +22,7 @@ from natscope.contracts.task import Finished, Submit
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.e2e.processes import ProcessHouse, process_house
 from tests.loopback.provider import Provider
-from tests.loopback.wire import Call, Reply
+from tests.loopback.replies import Call, Reply
 
 PLATFORM = f"test-{uuid.uuid4().hex[:8]}"
 """Written on every cell of this house."""

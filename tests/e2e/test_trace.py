@@ -8,7 +8,7 @@ from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.e2e.collector import Collector, Seen, counted, edges
 from tests.e2e.processes import process_house
 from tests.loopback.provider import Provider
-from tests.loopback.wire import Call, Reply
+from tests.loopback.replies import Call, Reply
 
 DRAWING = {
     ("client: publish task.submit.{agent}.{session}", "agent: process task.submit.{agent}.{session}"),

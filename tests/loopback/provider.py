@@ -15,12 +15,13 @@ import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import uvloop
 from aiohttp import web
 
-from tests.loopback.wire import EVENTS, JSON, Call, Reply, events, unary
+from tests.loopback import chat_wire
+from tests.loopback.replies import EVENTS, JSON, Call, Reply
 
 Request = dict[str, Any]
 Answer = Callable[[Request], Reply]
@@ -39,11 +40,28 @@ def turns(request: Request) -> Reply:
     return Reply(calls=(Call(name, ARGUMENTS.get(name, "{}")),))
 
 
+class Wire(Protocol):
+    """How a provider's API looks: a module of this folder."""
+
+    def is_streamed(self, path: str, body: Request) -> bool:
+        """Return whether a request asks for a stream."""
+        ...
+
+    def unary(self, reply: Reply) -> bytes:
+        """Return the body of an answer in one piece."""
+        ...
+
+    def events(self, reply: Reply) -> tuple[bytes, ...]:
+        """Return the events of a streamed answer, framed."""
+        ...
+
+
 class Provider:
     """The server. Every POST counts, whatever it is answered."""
 
-    def __init__(self, answer: Answer = turns, *, port: int = 0, delay_s: float = 0) -> None:
+    def __init__(self, answer: Answer = turns, *, wire: Wire = chat_wire, port: int = 0, delay_s: float = 0) -> None:
         self._answer = answer
+        self._wire = wire
         self._port = port
         self._delay_s = delay_s
         self._queue: deque[Reply] = deque()
@@ -98,7 +116,7 @@ class Provider:
         self.headers.append(dict(request.headers))
         reply = self._queue.popleft() if self._queue else self._answer(asked)
         try:
-            return await self._send(request, reply, streamed=bool(asked.get("stream")))
+            return await self._send(request, reply, streamed=self._wire.is_streamed(request.path, asked))
         except (asyncio.CancelledError, ConnectionError):
             self.abandoned += 1
             self.was_abandoned.set()
@@ -111,18 +129,18 @@ class Provider:
             return await self._stream(request, reply)
         headers = {"content-type": reply.content_type or JSON, **dict(reply.headers)}
         if reply.cut_after is None:
-            return web.Response(status=reply.status, body=unary(reply), headers=headers)
+            return web.Response(status=reply.status, body=self._wire.unary(reply), headers=headers)
         response = web.StreamResponse(status=reply.status, headers=headers)
-        response.content_length = len(unary(reply))
+        response.content_length = len(self._wire.unary(reply))
         await response.prepare(request)
-        await response.write(unary(reply)[: reply.cut_after])
+        await response.write(self._wire.unary(reply)[: reply.cut_after])
         return _hang_up(request, response)
 
     async def _stream(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         headers = {"content-type": reply.content_type or EVENTS, **dict(reply.headers)}
         response = web.StreamResponse(status=200, headers=headers)
         await response.prepare(request)
-        frames = events(reply)[: reply.cut_after]
+        frames = self._wire.events(reply)[: reply.cut_after]
         if not reply.pace_s and not reply.rechunk:
             await response.write(b"".join(frames))
         else:

@@ -38,6 +38,12 @@ SPAN_SUBJECT = "trace.span"
 AGENTS = "agents"
 REPLIES = "replies"
 CALLS = "calls"
+REUSED = "reused"
+"""Answers by what was asked, for asks that take an earlier one."""
+USAGE = "usage"
+"""What was used and is reserved, by scope; changed by compare-and-set alone."""
+BREAKERS = "breakers"
+"""Which keys of which providers are not to be asked for now."""
 HUBS = "hubs"
 CELLS = "cells"
 SAID = "said"
@@ -155,6 +161,9 @@ def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
         bucket(CELLS, mib=64, ttl=_DAY_S),
         bucket(REPLIES, mib=4096, ttl=_DAY_S),
         bucket(CALLS, mib=4096, ttl=_DAY_S),
+        bucket(REUSED, mib=1024, ttl=_DAY_S),
+        bucket(USAGE, mib=256, ttl=40 * _DAY_S),
+        bucket(BREAKERS, mib=16, ttl=_DAY_S),
         bucket(INSTANCES, mib=16, ttl=10.0),
     ]
 

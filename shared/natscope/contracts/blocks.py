@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, JsonValue, Tag
 
 from natscope.contracts.contract import Contract
+from natscope.contracts.errors import Failure
 
 
 class Base64Source(Contract):
@@ -87,7 +88,10 @@ class ToolUseBlock(Contract):
     name: str
     input: dict[str, JsonValue] = Field(default_factory=dict)
     raw_input: str = ""
-    """The arguments' text before parsing; `input` is empty if it is not a JSON object."""
+    """The arguments' text as the model wrote it. `input` is what it says, repaired by rule where it is no JSON."""
+    failure: Failure | None = None
+    """Why the arguments are of no use: cut by the token limit, beyond repair, or not fitting the tool's schema.
+    `input` is empty then, and the call must not be carried out; the model is told instead."""
 
 
 ResultState = Literal["success", "error", "denied", "interrupted", "unknown"]

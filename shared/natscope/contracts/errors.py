@@ -3,7 +3,8 @@
 NatscopeError                    code: what a program compares; remedy: what a person does
 ├── Refused                      the asker's to mend; asking again as is will fail again
 │   ├── BodyInvalid              the body is not what the door takes
-│   │   └── ArgumentsInvalid     a tool's arguments do not fit its schema
+│   │   ├── ArgumentsInvalid     a tool's arguments do not fit its schema
+│   │   └── SchemaInvalid        a JSON Schema in the ask is none
 │   ├── BodyTooLarge             over the limit of the door
 │   ├── SpecInvalid              an agent or models file is wrong
 │   ├── TaskConflict             a task id is used twice with different bodies
@@ -12,6 +13,9 @@ NatscopeError                    code: what a program compares; remedy: what a p
 │   ├── CredentialRefused        a provider or the broker does not accept the key
 │   ├── ContextTooLong           the prompt is over the model's window
 │   ├── ContentRefused           the provider's policy refused the prompt or the answer
+│   ├── MediaUnavailable         media that the ask refers to cannot be fetched
+│   ├── ModalityUnsupported      the model takes no media of this kind
+│   ├── BudgetExhausted          a budget has no room for this
 │   └── NotFound
 │       ├── AgentNotFound · ModelNotFound · ToolNotFound · TaskNotFound
 │       └── SessionNotFound · HubNotFound · BlobNotFound
@@ -22,10 +26,12 @@ NatscopeError                    code: what a program compares; remedy: what a p
 │   ├── SandboxUnavailable       no cell could be started; nothing ran
 │   ├── ToolUnavailable          a tool's host is gone
 │   ├── Overloaded               a queue or a limit is full
+│   │   └── RateLimited          a rate limit of ours is reached
 │   └── DeadlineExceeded         no answer in time; it may still have happened
 └── Broken                       ours to mend
     ├── ReplyTruncated           a provider's answer ended before its end was proven
     ├── ReplyInvalid             a provider's answer cannot be read
+    │   └── OutputInvalid        structured output or arguments do not fit their schema, even repaired
     ├── RunFenced                another process holds the run now
     ├── RunPoisoned              a task killed its worker too often
     └── Internal                 an exception nobody foresaw
@@ -123,6 +129,30 @@ class ContentRefused(Refused):
     code = "content_refused"
 
 
+class SchemaInvalid(BodyInvalid):
+    """A JSON Schema in the ask is none; nothing was asked of a provider."""
+
+    code = "schema_invalid"
+
+
+class MediaUnavailable(Refused):
+    """Media that the ask refers to by its address cannot be fetched."""
+
+    code = "media_unavailable"
+
+
+class ModalityUnsupported(Refused):
+    """The model takes no media of this kind."""
+
+    code = "modality_unsupported"
+
+
+class BudgetExhausted(Refused):
+    """A budget of tokens or money has no room for this; nothing was asked of a provider."""
+
+    code = "budget_exhausted"
+
+
 class NotFound(Refused):
     """The named thing does not exist."""
 
@@ -214,6 +244,12 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class RateLimited(Overloaded):
+    """A rate limit of ours is reached; `details["retry_after_s"]` says when there will be room."""
+
+    code = "rate_limited"
+
+
 class DeadlineExceeded(Unavailable):
     """No answer came in time. What was asked may still have happened: ask again under the same id."""
 
@@ -238,6 +274,15 @@ class ReplyInvalid(Broken):
 
     code = "reply_invalid"
     retryable = True
+
+
+class OutputInvalid(ReplyInvalid):
+    """Structured output, or a call's arguments, do not fit their schema even after repair.
+
+    `details` hold `tier` (2: repair by rule gave up; nothing was asked again) and `why`.
+    """
+
+    code = "output_invalid"
 
 
 class RunFenced(Broken):

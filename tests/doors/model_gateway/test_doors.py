@@ -13,11 +13,11 @@ from natscope.bus import Bus
 from natscope.contracts import model
 from natscope.contracts.message import Message
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.model_gateway.attempts import Attempts, Patience
-from services.model_gateway.catalog import Catalog
+from services.model_gateway.accounts import Providers
+from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors
-from services.model_gateway.providers import Providers
+from services.model_gateway.trying.attempts import Attempts, Patience
 from tests.unit.model_gateway.fakes import FakeBlobs, FakeLedger, Heard
 
 MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"

@@ -14,8 +14,9 @@ from natscope.contracts import errors, model
 from natscope.contracts.blocks import TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
 from tests.integration.model_gateway.house import KEY, TOOL, House, opened, question
+from tests.loopback.chat_wire import failure
 from tests.loopback.provider import Provider
-from tests.loopback.wire import Call, Reply, failure
+from tests.loopback.replies import Call, Reply
 
 TALK = Reply(text="It is forty-two, I think.", pieces=6)
 

@@ -35,7 +35,7 @@ class TestLocks:
     @pytest.mark.parametrize("lock", LOCKS[1:], ids=lambda lock: lock.stem)
     def test_wheels_for_an_image_do_not_depend_on_the_hosts_python(self, lock: Path) -> None:
         markers = re.findall(r"^\S+ ; (.*?) \\$", lock.read_text(), flags=re.MULTILINE)
-        assert not [marker for marker in markers if "python" in marker and "emscripten" not in marker]
+        assert not [marker for marker in markers if "_version" in marker and "emscripten" not in marker]
 
     def test_only_the_gateway_holds_a_model_sdk_and_only_the_executor_an_engine_client(self) -> None:
         holders = {sdk: {lock.stem for lock in LOCKS[1:] if sdk in pins(lock)} for sdk in ("openai", "docker")}

@@ -8,8 +8,8 @@ from natscope.contracts.contract import Contract
 from natscope.contracts.errors import BlobNotFound
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Chatted, Delta, Usage
-from services.model_gateway.faults import Failed, FaultName
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
+from services.model_gateway.trying.faults import Failed, FaultName
 
 Act = Reply | Failed | Piece | float
 """What a provider does next: answers, fails, says a piece, or takes so many seconds."""

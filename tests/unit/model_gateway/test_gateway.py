@@ -13,10 +13,10 @@ from natscope.contracts.errors import ContentRefused, ModelNotFound, Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chatted
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.model_gateway.attempts import Attempts, Patience
-from services.model_gateway.catalog import Catalog
+from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.ports import Piece
+from services.model_gateway.trying.attempts import Attempts, Patience
 from tests.unit.model_gateway.fakes import (
     Act,
     FakeBlobs,

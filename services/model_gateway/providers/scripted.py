@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from natscope.contracts.model import Usage
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
-from services.model_gateway.script import Script, filled
+from services.model_gateway.providers.script import Script, filled
 
 OFFLINE = Path(__file__).with_name("offline.yaml")
 _PIECE = 12

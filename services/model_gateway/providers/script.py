@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, text_of
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
-from services.model_gateway import located
+from services.model_gateway.catalog import located
 
 _HOLE = re.compile(r"\{\{(\w+)(!r)?\}\}")
 Values = dict[str, str]

@@ -15,12 +15,12 @@ import httpx2
 from openai import AsyncOpenAI, DefaultAioHttpClient
 from pydantic import SecretStr
 
-from services.model_gateway.completions import Dialect, body
-from services.model_gateway.completions_reply import DONE, Draft, is_json
-from services.model_gateway.faults import Failed, FaultName
-from services.model_gateway.http_faults import failed
 from services.model_gateway.ports import Hear, Prompt, Reply
-from services.model_gateway.sse import Splitter
+from services.model_gateway.trying.faults import Failed, FaultName
+from services.model_gateway.wires.chat import Dialect, body
+from services.model_gateway.wires.chat_reply import DONE, Draft, is_json
+from services.model_gateway.wires.http_faults import failed
+from services.model_gateway.wires.sse import Splitter
 
 _BROKEN = (httpx2.HTTPError, aiohttp.ClientError, OSError)
 CONNECTIONS = 512

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
-from services.model_gateway.catalog import Catalog, OpenAIEntry, Target
+from services.model_gateway.catalog.models_file import Catalog, OpenAIEntry, Target
 
-SHIPPED = Path(__file__).parents[3] / "deploy" / "models.yaml"
+SHIPPED = Path(__file__).parents[4] / "deploy" / "models.yaml"
 GOOD = """\
 providers:
   far:
@@ -93,7 +93,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("old", "new", "told"),
         [
-            ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', 'scripted'"),
+            ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', .*'scripted'"),
             ("{env: FAR_KEY}", "sk-in-the-file", r"models.yaml:4: providers.far.openai.api_key: "),
             ("base_url:", "base_uri:", r"models.yaml:5: providers.far.openai.base_uri: Extra inputs"),
             ("provider: far", "provider: near", r"models.yaml:9: aliases.best.first_ready.0.provider: .*'near'"),

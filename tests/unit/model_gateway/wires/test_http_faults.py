@@ -5,7 +5,7 @@ import json
 import pytest
 
 from natscope.contracts import errors
-from services.model_gateway.http_faults import failed
+from services.model_gateway.wires.http_faults import failed
 
 KEY = "sk-abcdefghijklmnop"
 

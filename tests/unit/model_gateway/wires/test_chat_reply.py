@@ -7,12 +7,13 @@ import pytest
 
 from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock
 from natscope.contracts.model import Usage
-from services.model_gateway.completions_reply import Draft
-from services.model_gateway.faults import Failed
 from services.model_gateway.ports import Piece, Reply
-from services.model_gateway.sse import Splitter
-from tests.loopback.wire import Call, events, unary
-from tests.loopback.wire import Reply as Sent
+from services.model_gateway.trying.faults import Failed
+from services.model_gateway.wires.chat_reply import Draft
+from services.model_gateway.wires.sse import Splitter
+from tests.loopback.chat_wire import events, unary
+from tests.loopback.replies import Call
+from tests.loopback.replies import Reply as Sent
 
 FULL = Sent(
     text="Grüße, 世界 🌍.",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.model_gateway.sse import Splitter
+from services.model_gateway.wires.sse import Splitter
 
 EVENTS = 'data: {"a": "ä"}\n\n: a comment\n\nevent: note\ndata: one\ndata:two\n\ndata: [DONE]\n\n'.encode()
 DATA = ['{"a": "ä"}'.encode(), b"one\ntwo", b"[DONE]"]

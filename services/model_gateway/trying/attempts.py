@@ -11,10 +11,10 @@ from natscope.contracts.errors import DeadlineExceeded
 from natscope.contracts.model import Chat
 from natscope.telemetry import Telemetry, names
 from natscope.telemetry.setup import Attributes, fail
-from services.model_gateway.catalog import Target
+from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.deltas import Deltas
-from services.model_gateway.faults import Failed
 from services.model_gateway.ports import Prompt, Provider, Reply
+from services.model_gateway.trying.faults import Failed
 
 log = logging.getLogger(__name__)
 

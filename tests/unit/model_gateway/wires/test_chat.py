@@ -19,7 +19,7 @@ from natscope.contracts.blocks import (
 from natscope.contracts.message import Message, Role
 from natscope.contracts.model import Chat, Generation
 from natscope.contracts.tool import ToolSpec
-from services.model_gateway.completions import Dialect, body
+from services.model_gateway.wires.chat import Dialect, body
 
 TOOL = ToolSpec(name="look", description="Looks.", parameters={"type": "object", "properties": {}})
 PNG = Base64Source(data="iVBORw==", media_type="image/png")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from services.model_gateway.faults import Failed, FaultName
+from services.model_gateway.trying.faults import Failed, FaultName
 
 _BY_STATUS: Mapping[int, FaultName] = {
     401: "bad_key", 402: "no_balance", 403: "forbidden", 404: "unknown_model", 408: "request_timeout",

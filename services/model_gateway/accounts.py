@@ -1,11 +1,11 @@
 """The providers that are in use: each is made when it is first asked, and kept."""
 
-from natscope.contracts.errors import CredentialMissing
-from services.model_gateway.catalog import Catalog, OpenAIEntry, ScriptedEntry
-from services.model_gateway.completions import Dialect
+from natscope.contracts.errors import CredentialMissing, SpecInvalid
+from services.model_gateway.catalog.models_file import AnyEntry, Catalog, OpenAIEntry, ScriptedEntry
 from services.model_gateway.ports import Provider
-from services.model_gateway.script import Script
-from services.model_gateway.scripted import OFFLINE, Scripted
+from services.model_gateway.providers.script import Script
+from services.model_gateway.providers.scripted import OFFLINE, Scripted
+from services.model_gateway.wires.chat import Dialect
 
 
 class Providers:
@@ -33,15 +33,17 @@ class Providers:
         for provider in made.values():
             await provider.close()
 
-    def _make(self, entry: OpenAIEntry | ScriptedEntry) -> Provider:
+    def _make(self, entry: AnyEntry) -> Provider:
         if isinstance(entry, OpenAIEntry):
             return self._openai(entry)
+        if not isinstance(entry, ScriptedEntry):
+            raise SpecInvalid(f"there is no provider of kind {entry.kind!r} yet")
         path = self._catalog.path.parent / entry.script if entry.script else OFFLINE
         return Scripted(entry.name, Script.read(path), pace_s=entry.pace_s)
 
     def _openai(self, entry: OpenAIEntry) -> Provider:
         # Imported here so that a gateway without a key spends neither its 0.5 s nor its 30 MB.
-        from services.model_gateway.openai_chat import OpenAIChat
+        from services.model_gateway.providers.openai_chat import OpenAIChat
 
         key = self._catalog.secret(entry)
         if key is None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
 from natscope.contracts.model import ModelInfo
-from services.model_gateway import located
+from services.model_gateway.catalog import located
 
 Environment = Mapping[str, str]
 
@@ -38,19 +38,41 @@ class KeyFromEnvironment(_Entry):
     env: str
 
 
-class OpenAIEntry(_Entry):
-    """An endpoint that speaks chat completions."""
+class _Account(_Entry):
+    """What every account over the network has."""
+
+    api_key: KeyFromEnvironment
+    stall_s: Annotated[float, Field(gt=0)] = 120.0
+    """The longest silence in a stream before the attempt is given up."""
+
+
+class OpenAIEntry(_Account):
+    """An endpoint that speaks one of OpenAI's two languages."""
 
     kind: Literal["openai"]
     name: str = "openai"
     """Whose flavour it speaks, by the OpenTelemetry registry."""
-    api_key: KeyFromEnvironment
+    api: Literal["chat", "responses"] = "chat"
     base_url: Value = "https://api.openai.com/v1"
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     thinking_field: Literal["reasoning_content", "reasoning"] | None = None
     stream_usage: bool = True
-    stall_s: Annotated[float, Field(gt=0)] = 120.0
-    """The longest silence in a stream before the attempt is given up."""
+
+
+class AnthropicEntry(_Account):
+    """Anthropic's messages. Needs the extra `anthropic`."""
+
+    kind: Literal["anthropic"]
+    name: str = "anthropic"
+    base_url: Value = "https://api.anthropic.com"
+
+
+class GeminiEntry(_Account):
+    """Google's Gemini. Needs the extra `gemini`."""
+
+    kind: Literal["gemini"]
+    name: str = "gcp.gemini"
+    base_url: Value = "https://generativelanguage.googleapis.com"
 
 
 class ScriptedEntry(_Entry):
@@ -64,7 +86,8 @@ class ScriptedEntry(_Entry):
     """Between the pieces of a streamed answer."""
 
 
-ProviderEntry = Annotated[OpenAIEntry | ScriptedEntry, Field(discriminator="kind")]
+AnyEntry = OpenAIEntry | AnthropicEntry | GeminiEntry | ScriptedEntry
+ProviderEntry = Annotated[AnyEntry, Field(discriminator="kind")]
 
 
 class TargetEntry(_Entry):
@@ -109,7 +132,7 @@ class Catalog:
 
     def __init__(self, path: Path, file: _File, environment: Environment) -> None:
         self.path = path
-        self.providers: Mapping[str, OpenAIEntry | ScriptedEntry] = file.providers
+        self.providers: Mapping[str, AnyEntry] = file.providers
         self._aliases = file.aliases
         self._environment = environment
 
@@ -151,7 +174,7 @@ class Catalog:
                 return self._resolved(alias, target)
         raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
 
-    def secret(self, entry: OpenAIEntry) -> SecretStr | None:
+    def secret(self, entry: _Account) -> SecretStr | None:
         """Return the key of a provider, if it is set.
 
         Raises:
@@ -162,7 +185,7 @@ class Catalog:
             raise CredentialRefused(f"{entry.api_key.env} holds characters that no key has", remedy="set it again")
         return SecretStr(value) if value else None
 
-    def base_url(self, entry: OpenAIEntry) -> str:
+    def base_url(self, entry: OpenAIEntry | AnthropicEntry | GeminiEntry) -> str:
         """Return where a provider is.
 
         Raises:
@@ -200,5 +223,5 @@ class Catalog:
         return found
 
     def _remedy(self, entry: AliasEntry) -> str:
-        keys = [p.api_key.env for t in entry.first_ready if isinstance(p := self.providers[t.provider], OpenAIEntry)]
+        keys = [p.api_key.env for t in entry.first_ready if isinstance(p := self.providers[t.provider], _Account)]
         return f"set {' or '.join(dict.fromkeys(keys))}"

@@ -21,10 +21,10 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
 from natscope.contracts.tool import ToolSpec
 from services.model_gateway.ports import Piece, Prompt, Reply
-from services.model_gateway.script import Script
-from services.model_gateway.scripted import OFFLINE, Scripted
+from services.model_gateway.providers.script import Script
+from services.model_gateway.providers.scripted import OFFLINE, Scripted
 
-PENGUINS = Path(__file__).parents[3] / "examples" / "data" / "penguins.csv"
+PENGUINS = Path(__file__).parents[4] / "examples" / "data" / "penguins.csv"
 FLIPPERS = "Which species has the longest flippers on average?"
 PRIMES = "How many primes are there below 10000?"
 PYTHON = ToolSpec(name="execute_python", description="Runs Python.", parameters={"type": "object"})

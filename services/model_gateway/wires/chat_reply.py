@@ -13,9 +13,9 @@ from pydantic_core import from_json, to_json
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from natscope.contracts.contract import new_id
 from natscope.contracts.model import FinishReason, Usage
-from services.model_gateway.faults import Failed, FaultName
-from services.model_gateway.http_faults import error_in, told
 from services.model_gateway.ports import Piece, Reply
+from services.model_gateway.trying.faults import Failed, FaultName
+from services.model_gateway.wires.http_faults import error_in, told
 
 DONE = b"[DONE]"
 _REASONS: dict[str, FinishReason] = {

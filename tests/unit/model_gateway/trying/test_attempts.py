@@ -9,11 +9,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from natscope.contracts import errors
 from natscope.contracts.model import Delta
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.model_gateway.attempts import Attempts, Patience
-from services.model_gateway.catalog import Target
+from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.deltas import Deltas
-from services.model_gateway.faults import FAULTS, FaultName
 from services.model_gateway.ports import Piece, Reply
+from services.model_gateway.trying.attempts import Attempts, Patience
+from services.model_gateway.trying.faults import FAULTS, FaultName
 from tests.unit.model_gateway.fakes import Act, FakeProvider, Heard, answer, fault, question
 
 TARGET = Target("fake", "m-1")
