@@ -56,12 +56,19 @@ STEP = "natscope.step"
 BACKEND = "natscope.sandbox.backend"
 REPLAYED = "natscope.replayed"
 ATTEMPT = "natscope.attempt"
+ATTEMPTS = "natscope.attempts"
+COST = "natscope.usage.cost_usd"
 FAULT = "natscope.fault"
 
 INFERENCE_DURATION = "gen_ai.client.inference.duration"
 INFERENCE_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk"
+INFERENCE_CHUNK = "gen_ai.client.inference.time_per_output_chunk"
 INFERENCE_INPUT_TOKENS = "gen_ai.client.inference.usage.input_tokens"
 INFERENCE_OUTPUT_TOKENS = "gen_ai.client.inference.usage.output_tokens"
+INFERENCE_CACHE_READ_TOKENS = "gen_ai.client.inference.usage.cache_read.input_tokens"
+INFERENCE_CACHE_WRITE_TOKENS = "gen_ai.client.inference.usage.cache_write.input_tokens"
+INFERENCE_REASONING_TOKENS = "gen_ai.client.inference.usage.reasoning.output_tokens"
+INFERENCE_COST = "natscope.inference.cost"
 INVOKE_AGENT_DURATION = "gen_ai.invoke_agent.duration"
 INVOKE_AGENT_INFERENCE_CALLS = "gen_ai.invoke_agent.inference_calls"
 INVOKE_AGENT_TOOL_CALLS = "gen_ai.invoke_agent.tool_calls"
@@ -83,6 +90,7 @@ _COUNTS = tuple(float(2**n) for n in range(8))
 BUCKETS: dict[str, tuple[float, ...]] = {
     INFERENCE_DURATION: _SECONDS,
     INFERENCE_FIRST_CHUNK: _SECONDS,
+    INFERENCE_CHUNK: _SECONDS,
     MEMORY_DURATION: _SECONDS,
     EXECUTE_TOOL_DURATION: _SECONDS,
     RUN_OVERHEAD: _SECONDS,
@@ -92,3 +100,13 @@ BUCKETS: dict[str, tuple[float, ...]] = {
     PROCESS_DURATION: _MESSAGING,
 }
 """Histograms and their bucket bounds; what is not here is a counter."""
+
+_TOKENS = (INFERENCE_INPUT_TOKENS, INFERENCE_OUTPUT_TOKENS, INFERENCE_CACHE_READ_TOKENS)
+UNITS: dict[str, str] = {
+    **{name: "1" if bounds is _COUNTS else "s" for name, bounds in BUCKETS.items()},
+    **dict.fromkeys((*_TOKENS, INFERENCE_CACHE_WRITE_TOKENS, INFERENCE_REASONING_TOKENS), "{token}"),
+    SENT_MESSAGES: "{message}",
+    CONSUMED_MESSAGES: "{message}",
+    INFERENCE_COST: "{USD}",
+}
+"""Units by UCUM, as the conventions give them; what is not here is a bare count."""

@@ -7,7 +7,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -87,16 +87,18 @@ class Telemetry:
             found = self._histograms.get(name)
             if found is None:
                 found = self._histograms[name] = self._meter.create_histogram(
-                    name, explicit_bucket_boundaries_advisory=names.BUCKETS.get(name)
+                    name,
+                    unit=names.UNITS.get(name, ""),
+                    explicit_bucket_boundaries_advisory=names.BUCKETS.get(name),
                 )
             found.record(value, attributes)
 
-    def count(self, name: str, value: int, attributes: Attributes) -> None:
+    def count(self, name: str, value: float, attributes: Attributes) -> None:
         """Add `value` to the counter `name`."""
         if self._meter is not None:
             found = self._counters.get(name)
             if found is None:
-                found = self._counters[name] = self._meter.create_counter(name)
+                found = self._counters[name] = self._meter.create_counter(name, unit=names.UNITS.get(name, ""))
             found.add(value, attributes)
 
     def close(self) -> None:
@@ -108,9 +110,16 @@ class Telemetry:
 
 
 def telemetry_for(
-    service: str, settings: TelemetrySettings | None = None, *, processors: Sequence[SpanProcessor] = ()
+    service: str,
+    settings: TelemetrySettings | None = None,
+    *,
+    processors: Sequence[SpanProcessor] = (),
+    readers: Sequence[MetricReader] = (),
 ) -> Telemetry:
-    """Build the telemetry of one service; `processors` get its spans besides the collector that `settings` names."""
+    """Build the telemetry of one service.
+
+    `processors` get its spans, `readers` its metrics, besides the collector that `settings` names.
+    """
     settings = settings or TelemetrySettings()
     instance = new_id()
     if settings.disabled:
@@ -119,16 +128,21 @@ def telemetry_for(
     recorder = Recorder(resource, InstrumentationScope("natscope", VERSION))
     for processor in processors:
         recorder.add(processor)
+    readers = list(readers)
     if settings.endpoint is None:
-        local = Telemetry(service, instance, recorder)
+        local = Telemetry(service, instance, recorder, _meters(readers, resource))
         if settings.keep and not processors:
             local.keeper = SpanKeeper()
             recorder.add(local.keeper)
         return local
     base = settings.endpoint.rstrip("/")
     recorder.add(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces"), schedule_delay_millis=1000))
-    if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") == "none":
-        return Telemetry(service, instance, recorder)
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics"))
-    meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
-    return Telemetry(service, instance, recorder, meters)
+    if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "none":
+        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics")))
+    return Telemetry(service, instance, recorder, _meters(readers, resource))
+
+
+def _meters(readers: Sequence[MetricReader], resource: Resource) -> MeterProvider | None:
+    if not readers:
+        return None
+    return MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
