@@ -89,7 +89,7 @@ class _Listener:
             self._attempt, self._begun = delta.attempt, set()
             await self._teller.tell_delta(event.ModelReset.model_validate(self._where))
         self._next = delta.sequence + 1
-        if delta.kind == "reset":
+        if delta.kind in ("reset", "end"):
             return
         where = self._where | {"block": delta.block}
         if delta.block not in self._begun:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from natscope.contracts.contract import Contract
 from natscope.contracts.model import Delta
-from services.model_gateway.ports import Piece
+from services.model_gateway.ports import Piece, Reply
 
 Say = Callable[[str, Contract], Awaitable[None]]
 """Publishes a body to a subject."""
@@ -49,6 +49,18 @@ class Deltas:
             self._attempt += 1
             self._sequence = 0
             await self._publish(Delta(attempt=self._attempt, sequence=0, kind="reset"))
+
+    async def end(self, reply: Reply) -> None:
+        """Say that the message is whole, and what it took."""
+        await self._publish(
+            Delta(
+                attempt=self._attempt,
+                sequence=self._sequence,
+                kind="end",
+                usage=reply.usage,
+                finish_reason=reply.finish_reason,
+            )
+        )
 
     async def _publish(self, delta: Delta) -> None:
         self._sequence += 1
