@@ -43,16 +43,17 @@ class Providers:
 
     def _openai(self, entry: OpenAIEntry) -> Provider:
         # Imported here so that a gateway without a key spends neither its 0.5 s nor its 30 MB.
+        from services.model_gateway.providers.openai_account import OpenAIAccount
         from services.model_gateway.providers.openai_chat import OpenAIChat
 
         key = self._catalog.secret(entry)
         if key is None:
             raise CredentialMissing(f"provider {entry.name!r} has no key", remedy=f"set {entry.api_key.env}")
-        return OpenAIChat(
+        account = OpenAIAccount(
             entry.name,
             base_url=self._catalog.base_url(entry),
             api_key=key,
             key_name=entry.api_key.env,
-            dialect=Dialect(entry.max_tokens_field, entry.thinking_field, entry.stream_usage),
             stall_s=entry.stall_s,
         )
+        return OpenAIChat(account, Dialect(entry.max_tokens_field, entry.thinking_field, entry.stream_usage))
