@@ -10,7 +10,8 @@ from natscope.bus.streams import REPLIES
 from natscope.contracts import model
 from natscope.telemetry import Telemetry
 from services.model_gateway.accounts import Providers
-from services.model_gateway.catalog.models_file import Catalog, Environment
+from services.model_gateway.catalog.entries import Environment
+from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors, listen_for_cancels
 from services.model_gateway.settings import Settings

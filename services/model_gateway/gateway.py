@@ -95,7 +95,7 @@ class Gateway:
         return self._catalog.infos()
 
     async def _ask(self, ask: Chat) -> Chatted:
-        target = self._catalog.target(ask.model)
+        target = self._catalog.targets(ask.model)[0]
         provider = self._accounts.at(target.provider)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with chat_span(self._telemetry, ask, target, provider) as span:

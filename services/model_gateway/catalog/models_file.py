@@ -1,120 +1,27 @@
-"""The models file: which providers there are, and which alias stands for which model."""
+"""The models file, read against an environment: which models an alias stands for, and which keys there are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import SecretStr
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
-from natscope.contracts.model import ModelInfo
+from natscope.contracts.model import Modality, ModelInfo, Price
 from services.model_gateway.catalog import located
-
-Environment = Mapping[str, str]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FromEnvironment(_Entry):
-    """A value that an environment variable may set."""
-
-    env: str
-    default: str | None = None
-
-    def value(self, environment: Environment) -> str | None:
-        """Return the variable's value; one that is empty counts as not set."""
-        return environment.get(self.env, "").strip() or self.default
-
-
-Value = FromEnvironment | str
-
-
-class KeyFromEnvironment(_Entry):
-    """A key is only ever named in the file."""
-
-    env: str
-
-
-class _Account(_Entry):
-    """What every account over the network has."""
-
-    api_key: KeyFromEnvironment
-    stall_s: Annotated[float, Field(gt=0)] = 120.0
-    """The longest silence in a stream before the attempt is given up."""
-
-
-class OpenAIEntry(_Account):
-    """An endpoint that speaks one of OpenAI's two languages."""
-
-    kind: Literal["openai"]
-    name: str = "openai"
-    """Whose flavour it speaks, by the OpenTelemetry registry."""
-    api: Literal["chat", "responses"] = "chat"
-    base_url: Value = "https://api.openai.com/v1"
-    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    thinking_field: Literal["reasoning_content", "reasoning"] | None = None
-    stream_usage: bool = True
-
-
-class AnthropicEntry(_Account):
-    """Anthropic's messages. Needs the extra `anthropic`."""
-
-    kind: Literal["anthropic"]
-    name: str = "anthropic"
-    base_url: Value = "https://api.anthropic.com"
-
-
-class GeminiEntry(_Account):
-    """Google's Gemini. Needs the extra `gemini`."""
-
-    kind: Literal["gemini"]
-    name: str = "gcp.gemini"
-    base_url: Value = "https://generativelanguage.googleapis.com"
-
-
-class ScriptedEntry(_Entry):
-    """The offline provider: answers by a script, without a network."""
-
-    kind: Literal["scripted"]
-    name: str = "scripted"
-    script: Path | None = None
-    """Relative to the models file; None: the script that comes with the gateway."""
-    pace_s: Annotated[float, Field(ge=0, le=10)] = 0.0
-    """Between the pieces of a streamed answer."""
-
-
-AnyEntry = OpenAIEntry | AnthropicEntry | GeminiEntry | ScriptedEntry
-ProviderEntry = Annotated[AnyEntry, Field(discriminator="kind")]
-
-
-class TargetEntry(_Entry):
-    """One model of one provider."""
-
-    provider: str
-    model: Value
-    context_size: Annotated[int, Field(gt=0)] | None = None
-
-
-class AliasEntry(_Entry):
-    """What an alias stands for."""
-
-    first_ready: Annotated[list[TargetEntry], Field(min_length=1)]
-    """The first one whose provider has its key is asked."""
-
-
-class _File(_Entry):
-    providers: dict[str, ProviderEntry]
-    aliases: Annotated[dict[str, AliasEntry], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_mapping(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            raise ValueError("the file must hold `providers` and `aliases`")
-        return value
+from services.model_gateway.catalog.entries import (
+    AccountEntry,
+    AliasEntry,
+    AnthropicEntry,
+    AnyEntry,
+    Environment,
+    File,
+    FromEnvironment,
+    GeminiEntry,
+    OpenAIEntry,
+    TargetEntry,
+    Value,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +32,30 @@ class Target:
     """Its name in the file."""
     model: str
     context_size: int | None = None
+    max_output_tokens: int | None = None
+    modalities: tuple[Modality, ...] | None = None
+    price: Price | None = None
+    weight: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, as it is told to people."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that is set."""
+
+    env: str
+    """The variable that holds it."""
+    secret: SecretStr
 
 
 class Catalog:
     """The models file, read against an environment."""
 
-    def __init__(self, path: Path, file: _File, environment: Environment) -> None:
+    def __init__(self, path: Path, file: File, environment: Environment) -> None:
         self.path = path
         self.providers: Mapping[str, AnyEntry] = file.providers
         self._aliases = file.aliases
@@ -143,11 +68,11 @@ class Catalog:
         Raises:
             SpecInvalid: it is wrong; the message names line and field.
         """
-        file = located.read(path, _File)
+        file = located.read(path, File)
         for alias, entry in file.aliases.items():
-            for place, target in enumerate(entry.first_ready):
+            for place, target in enumerate(entry.targets):
                 if target.provider not in file.providers:
-                    field = ("aliases", alias, "first_ready", place, "provider")
+                    field = ("aliases", alias, "targets", place, "provider")
                     line = located.line(path, field)
                     known = ", ".join(file.providers) or "none"
                     raise SpecInvalid(
@@ -156,12 +81,11 @@ class Catalog:
                     )
         return cls(path, file, environment)
 
-    def target(self, alias: str) -> Target:
-        """Return what `alias` stands for now.
+    def alias(self, alias: str) -> AliasEntry:
+        """Return what the file says of `alias`.
 
         Raises:
             ModelNotFound: there is no such alias; the known ones are named.
-            CredentialMissing: none of its providers has its key.
         """
         entry = self._aliases.get(alias)
         if entry is None:
@@ -169,21 +93,30 @@ class Catalog:
             raise ModelNotFound(
                 f"there is no model {alias!r}", remedy=f"use one of {known}, or declare it in {self.path}"
             )
-        for target in entry.first_ready:
-            if self._ready(target):
-                return self._resolved(alias, target)
-        raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
+        return entry
 
-    def secret(self, entry: _Account) -> SecretStr | None:
-        """Return the key of a provider, if it is set.
+    def targets(self, alias: str) -> list[Target]:
+        """Return what may be asked for `alias`, in the order of the file; at least one.
 
         Raises:
-            CredentialRefused: it holds what no HTTP header can carry.
+            ModelNotFound: there is no such alias; the known ones are named.
+            CredentialMissing: none of its providers has its key.
         """
-        value = self._environment.get(entry.api_key.env, "").strip()
-        if not (value.isascii() and value.isprintable()):
-            raise CredentialRefused(f"{entry.api_key.env} holds characters that no key has", remedy="set it again")
-        return SecretStr(value) if value else None
+        entry = self.alias(alias)
+        found = self._ready(entry)
+        if not found:
+            raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
+        return [self._resolved(alias, target) for target in found]
+
+    def keys(self, provider: str) -> list[Key]:
+        """Return the keys of a provider that are set, in order.
+
+        Raises:
+            CredentialRefused: one holds what no HTTP header can carry.
+        """
+        entry = self.providers[provider]
+        names = entry.keys if isinstance(entry, AccountEntry) else []
+        return [Key(name, SecretStr(value)) for name in names if (value := self._key(name))]
 
     def base_url(self, entry: OpenAIEntry | AnthropicEntry | GeminiEntry) -> str:
         """Return where a provider is.
@@ -197,24 +130,47 @@ class Catalog:
         """Return every alias, in the order of the file."""
         return [self._info(alias, entry) for alias, entry in self._aliases.items()]
 
+    def _key(self, name: str) -> str:
+        value = self._environment.get(name, "").strip()
+        if not (value.isascii() and value.isprintable()):
+            raise CredentialRefused(f"{name} holds characters that no key has", remedy="set it again")
+        return value
+
     def _info(self, alias: str, entry: AliasEntry) -> ModelInfo:
-        ready = next((target for target in entry.first_ready if self._ready(target)), None)
-        target = self._resolved(alias, ready or entry.first_ready[0])
+        ready = self._ready(entry)
+        first, *others = [self._resolved(alias, target) for target in ready or entry.targets]
         return ModelInfo(
             alias=alias,
-            provider=self.providers[target.provider].name,
-            model=target.model,
-            context_size=target.context_size,
-            ready=ready is not None,
+            purpose=entry.purpose,
+            provider=self.providers[first.provider].name,
+            model=first.model,
+            context_size=first.context_size,
+            max_output_tokens=first.max_output_tokens,
+            modalities=list(first.modalities) if first.modalities else None,
+            price=first.price,
+            ready=bool(ready),
             remedy=None if ready else self._remedy(entry),
+            fallbacks=[target.name for target in others],
         )
 
-    def _ready(self, target: TargetEntry) -> bool:
-        entry = self.providers[target.provider]
-        return isinstance(entry, ScriptedEntry) or self.secret(entry) is not None
+    def _ready(self, entry: AliasEntry) -> list[TargetEntry]:
+        """Return the targets that have what they need; those that only stand in, if there are no others."""
+        ready = [target for target in entry.targets if self._can_be_asked(target.provider)]
+        return [target for target in ready if not target.stand_in] or ready
+
+    def _can_be_asked(self, provider: str) -> bool:
+        return not isinstance(self.providers[provider], AccountEntry) or bool(self.keys(provider))
 
     def _resolved(self, alias: str, target: TargetEntry) -> Target:
-        return Target(target.provider, self._text(target.model, f"model of {alias!r}"), target.context_size)
+        return Target(
+            provider=target.provider,
+            model=self._text(target.model, f"model of {alias!r}"),
+            context_size=target.context_size,
+            max_output_tokens=target.max_output_tokens,
+            modalities=tuple(target.modalities) if target.modalities else None,
+            price=target.price,
+            weight=target.weight,
+        )
 
     def _text(self, value: Value, field: str) -> str:
         found = value.value(self._environment) if isinstance(value, FromEnvironment) else value
@@ -223,5 +179,6 @@ class Catalog:
         return found
 
     def _remedy(self, entry: AliasEntry) -> str:
-        keys = [p.api_key.env for t in entry.first_ready if isinstance(p := self.providers[t.provider], _Account)]
-        return f"set {' or '.join(dict.fromkeys(keys))}"
+        accounts = (self.providers[target.provider] for target in entry.targets)
+        names = [name for account in accounts if isinstance(account, AccountEntry) for name in account.keys]
+        return f"set {' or '.join(dict.fromkeys(names))}"

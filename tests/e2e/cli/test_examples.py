@@ -22,7 +22,7 @@ providers:
   offline: {kind: scripted, script: SCRIPT}
 aliases:
   default:
-    first_ready: [{provider: offline, model: offline}]
+    targets: [{provider: offline, model: offline}]
 """
 
 

@@ -33,7 +33,7 @@ providers:
   fake: {kind: scripted}
 aliases:
   default:
-    first_ready: [{provider: fake, model: m-1}]
+    targets: [{provider: fake, model: m-1}]
 """
 
 

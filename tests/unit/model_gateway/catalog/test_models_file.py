@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
-from services.model_gateway.catalog.models_file import Catalog, OpenAIEntry, Target
+from services.model_gateway.catalog.entries import OpenAIEntry
+from services.model_gateway.catalog.models_file import Catalog, Target
 
 SHIPPED = Path(__file__).parents[4] / "deploy" / "models.yaml"
 GOOD = """\
@@ -16,7 +17,7 @@ providers:
     base_url: {env: FAR_URL}
 aliases:
   best:
-    first_ready:
+    targets:
       - {provider: far, model: big, context_size: 1000}
 """
 
@@ -29,11 +30,11 @@ def _read(folder: Path, text: str, **environment: str) -> Catalog:
 
 class TestShippedFile:
     def test_asks_the_script_without_a_key(self) -> None:
-        assert Catalog.read(SHIPPED, {}).target("default") == Target("offline", "offline")
+        assert Catalog.read(SHIPPED, {}).targets("default") == [Target("offline", "offline")]
 
     @pytest.mark.parametrize("empty", ["", "  "])
     def test_takes_an_empty_key_for_none(self, empty: str) -> None:
-        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": empty}).target("default").provider == "offline"
+        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": empty}).targets("default")[0].provider == "offline"
 
     def test_asks_the_real_model_with_a_key(self) -> None:
         catalog = Catalog.read(
@@ -41,11 +42,11 @@ class TestShippedFile:
         )
         entry = catalog.providers["openai"]
         assert isinstance(entry, OpenAIEntry)
-        assert catalog.target("default") == Target("openai", "m-1")
+        assert catalog.targets("default") == [Target("openai", "m-1")]
         assert catalog.base_url(entry) == "http://x/v1"
 
     def test_has_an_alias_that_is_always_offline(self) -> None:
-        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": "k"}).target("offline").provider == "offline"
+        assert Catalog.read(SHIPPED, {"OPENAI_API_KEY": "k"}).targets("offline")[0].provider == "offline"
 
     def test_lists_its_aliases_in_order(self) -> None:
         infos = Catalog.read(SHIPPED, {}).infos()
@@ -58,13 +59,13 @@ class TestShippedFile:
 class TestTarget:
     def test_an_unknown_alias_names_the_known_ones(self, tmp_path: Path) -> None:
         with pytest.raises(ModelNotFound, match="'nope'") as caught:
-            _read(tmp_path, GOOD, FAR_KEY="k").target("nope")
+            _read(tmp_path, GOOD, FAR_KEY="k").targets("nope")
         assert "'best'" in (caught.value.remedy or "")
 
     def test_a_missing_key_is_named_by_its_variable(self, tmp_path: Path) -> None:
         catalog = _read(tmp_path, GOOD)
         with pytest.raises(CredentialMissing, match="FAR_KEY"):
-            catalog.target("best")
+            catalog.targets("best")
         assert [(info.ready, info.remedy) for info in catalog.infos()] == [(False, "set FAR_KEY")]
 
     def test_a_setting_without_value_or_default_is_named(self, tmp_path: Path) -> None:
@@ -76,16 +77,13 @@ class TestTarget:
 
     def test_a_key_is_never_printed(self, tmp_path: Path) -> None:
         catalog = _read(tmp_path, GOOD, FAR_KEY="very-secret")
-        entry = catalog.providers["far"]
-        assert isinstance(entry, OpenAIEntry)
-        secret = catalog.secret(entry)
-        assert secret is not None
-        assert "very-secret" not in repr(secret)
-        assert secret.get_secret_value() == "very-secret"
+        (key,) = catalog.keys("far")
+        assert "very-secret" not in repr(key)
+        assert (key.env, key.secret.get_secret_value()) == ("FAR_KEY", "very-secret")
 
     def test_a_key_that_no_header_can_carry_is_refused_by_its_name(self, tmp_path: Path) -> None:
         with pytest.raises(CredentialRefused, match="FAR_KEY") as caught:
-            _read(tmp_path, GOOD, FAR_KEY="k\nX-Evil: 1é").target("best")
+            _read(tmp_path, GOOD, FAR_KEY="k\nX-Evil: 1é").targets("best")
         assert "Evil" not in str(caught.value)
 
 
@@ -96,8 +94,8 @@ class TestMistakes:
             ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', .*'scripted'"),
             ("{env: FAR_KEY}", "sk-in-the-file", r"models.yaml:4: providers.far.openai.api_key: "),
             ("base_url:", "base_uri:", r"models.yaml:5: providers.far.openai.base_uri: Extra inputs"),
-            ("provider: far", "provider: near", r"models.yaml:9: aliases.best.first_ready.0.provider: .*'near'"),
-            ("context_size: 1000", "context_size: -1", r"models.yaml:9: aliases.best.first_ready.0.context_size: "),
+            ("provider: far", "provider: near", r"models.yaml:9: aliases.best.targets.0.provider: .*'near'"),
+            ("context_size: 1000", "context_size: -1", r"models.yaml:9: aliases.best.targets.0.context_size: "),
             ("  best:", "  best: {}\n  best:", r"models.yaml:8: 'best' is there twice"),
             ("providers:", "providers: [", r"models.yaml:\d+: "),
             (GOOD, "", r"models.yaml:1: file: the file must hold"),
