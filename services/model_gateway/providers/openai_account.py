@@ -1,9 +1,9 @@
 """One account at an endpoint of OpenAI's make: the only file that imports `openai`, and knows nothing of what is said.
 
-One `AsyncOpenAI` for the life of the process keeps the address, the key, the headers and the connections (aiohttp's).
-Requests go out on its HTTP client as they are and responses are taken raw, so that each JSON is encoded and decoded
-once: of the CPU time of `client.chat.completions.create`, 70 % is building the request, copying its options and parsing
-the reply. Nothing here retries or follows a redirect: one call is one HTTP request. Whatever goes wrong is a `Failed`.
+An `AsyncOpenAI` says the address, the key and the headers as the package means them; the bytes travel by `transport`,
+so that each JSON is encoded and decoded once: of the CPU time of `client.chat.completions.create`, nine tenths are
+building the request, copying its options and parsing the reply. Nothing here retries or follows a redirect: one call is
+one HTTP request. Whatever goes wrong is a `Failed`.
 
     account = OpenAIAccount("openai", base_url=…, api_key=…, key_name="OPENAI_API_KEY")
     answer = await account.post("/embeddings", body, timeout_s=30)     # answer.content, .kind, .headers
@@ -15,20 +15,19 @@ the reply. Nothing here retries or follows a redirect: one call is one HTTP requ
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import aiohttp
-import httpx2
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from multidict import CIMultiDict
+from openai import AsyncOpenAI
 from pydantic import SecretStr
+from yarl import URL
 
+from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
 from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires.http_faults import failed
 
-_BROKEN = (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, aiohttp.ClientError, OSError, ValueError)
-CONNECTIONS = 512
-CONNECT_S = 5.0
 JSON = "application/json"
+Content = bytes | aiohttp.FormData | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Answer:
 class Stream:
     """An answer with a status of success whose body is read as it comes: `async for data in stream`."""
 
-    def __init__(self, account: "OpenAIAccount", response: httpx2.Response) -> None:
+    def __init__(self, account: "OpenAIAccount", response: aiohttp.ClientResponse) -> None:
         self._account = account
         self._response = response
         self.headers: Mapping[str, str] = response.headers
@@ -71,14 +70,17 @@ class Stream:
             Failed: the connection was lost, or was silent for too long.
         """
         try:
-            async for data in self._response.aiter_bytes():
+            async for data in self._response.content.iter_any():
                 yield data
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self._account.broken(error) from None
 
     async def whole(self) -> bytes:
         """Return the rest of the body in one piece."""
-        return b"".join([data async for data in self])
+        try:
+            return await self._response.read()
+        except BROKEN as error:
+            raise self._account.broken(error) from None
 
 
 class OpenAIAccount:
@@ -103,16 +105,13 @@ class OpenAIAccount:
         self.secret = api_key.get_secret_value() if api_key else ""
         """To be struck out of what the provider says; see `http_faults`."""
         self.stall_s = stall_s
-        url = urlsplit(base_url)
-        self.address = (url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
-        limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=60)
-        self._http = DefaultAioHttpClient(limits=limits)
-        self._client = AsyncOpenAI(
-            api_key=self.secret or "none", base_url=base_url, max_retries=0, http_client=self._http
-        )
-        self._base = str(self._client.base_url).rstrip("/")
+        self._client = AsyncOpenAI(api_key=self.secret or "none", base_url=base_url, max_retries=0)
+        self._base = URL(str(self._client.base_url).rstrip("/"))
+        self.address = (self._base.host or "", self._base.port or 443)
+        self._transport = Transport(self._base)
         self._headers = self._always(headers or {})
-        self._urls: dict[str, httpx2.URL] = {}
+        self._bare = {name: value for name, value in self._headers.items() if name.lower() != "content-type"}
+        self._urls: dict[str, URL] = {}
 
     async def post(
         self, path: str, content: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
@@ -138,10 +137,10 @@ class OpenAIAccount:
         Raises:
             Failed: an error status, or no answer.
         """
-        parts = [(file.field, (file.name, file.data, file.media_type)) for file in files]
-        form = httpx2.Request("POST", self._url(path), data=dict(fields), files=parts)
-        kind = {"content-type": form.headers["content-type"]}
-        return await self._whole("POST", path, form.read(), timeout_s, kind)
+        form = aiohttp.FormData(dict(fields), default_to_multipart=True)
+        for file in files:
+            form.add_field(file.field, file.data, filename=file.name, content_type=file.media_type)
+        return await self._whole("POST", path, form, timeout_s, None)
 
     @asynccontextmanager
     async def stream(
@@ -152,14 +151,15 @@ class OpenAIAccount:
         Raises:
             Failed: an error status, or no answer.
         """
-        response = await self._sent("POST", path, content, timeout_s, min(timeout_s, self.stall_s), headers)
+        response = await self._sent("POST", path, content, min(timeout_s, self.stall_s), headers)
         try:
             yield Stream(self, response)
         finally:
-            await response.aclose()
+            response.close()
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._transport.close()
         await self._client.close()
 
     def failed(self, name: FaultName, said: str = "") -> Failed:
@@ -168,68 +168,60 @@ class OpenAIAccount:
 
     def broken(self, error: Exception) -> Failed:
         """Return what `error` means. It must not be chained: its text may repeat the key, and traces keep the chain."""
-        return self.failed(_name(error), type(error).__name__)
+        return self.failed(fault_of(error), type(error).__name__)
 
     async def _whole(
-        self, method: str, path: str, content: bytes | None, timeout_s: float, headers: Mapping[str, str] | None
+        self, method: str, path: str, content: Content, timeout_s: float, headers: Mapping[str, str] | None
     ) -> Answer:
-        response = await self._sent(method, path, content, timeout_s, timeout_s, headers)
+        response = await self._sent(method, path, content, timeout_s, headers)
         try:
             return Answer(await Stream(self, response).whole(), response.headers)
         finally:
-            await response.aclose()
+            response.close()
 
     async def _sent(
         self,
         method: str,
         path: str,
-        content: bytes | None,
-        whole_s: float,
+        content: Content,
         silence_s: float,
         headers: Mapping[str, str] | None,
-    ) -> httpx2.Response:
+    ) -> aiohttp.ClientResponse:
         """Return the open response; the caller closes it. An error status is a fault."""
-        timeout = httpx2.Timeout(whole_s, connect=min(whole_s, CONNECT_S), read=silence_s)
-        request = httpx2.Request(
-            method,
-            self._url(path),
-            headers=httpx2.Headers({**self._headers, **headers}) if headers else self._headers,
-            content=content,
-            extensions={"timeout": timeout.as_dict()},
-        )
+        always = self._headers if isinstance(content, bytes) else self._bare
         try:
-            response = await self._http.send(request, stream=True, follow_redirects=False)
-            if response.is_success:
+            response = await self._transport.send(
+                method,
+                self._url(path),
+                headers={**always, **headers} if headers else always,
+                content=content,
+                silence_s=silence_s,
+            )
+            if 200 <= response.status < 300:
                 return response
             said = await _rest(response)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self.broken(error) from None
-        raise failed(self.name, response.status_code, response.headers, said, key=self.key_name, secret=self.secret)
+        raise failed(self.name, response.status, response.headers, said, key=self.key_name, secret=self.secret)
 
-    def _url(self, path: str) -> httpx2.URL:
+    def _url(self, path: str) -> URL:
         found = self._urls.get(path)
         if found is None:
-            found = httpx2.URL(self._base + path)
+            found = URL(str(self._base) + path)
             if len(self._urls) < 64:
                 self._urls[path] = found
         return found
 
-    def _always(self, more: Mapping[str, str]) -> httpx2.Headers:
+    def _always(self, more: Mapping[str, str]) -> Mapping[str, str]:
         headers = {name: value for name, value in self._client.default_headers.items() if isinstance(value, str)}
         headers.pop("Authorization", None)
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
-        return httpx2.Headers({**headers, "Content-Type": JSON, **more})
+        return CIMultiDict({**headers, "Content-Type": JSON, **more})
 
 
-async def _rest(response: httpx2.Response) -> bytes:
+async def _rest(response: aiohttp.ClientResponse) -> bytes:
     try:
-        return await response.aread()
+        return await response.read()
     finally:
-        await response.aclose()
-
-
-def _name(cause: BaseException) -> FaultName:
-    if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
-        return "connection"
-    return "stall" if isinstance(cause, httpx2.TimeoutException | TimeoutError) else "cut"
+        response.close()
