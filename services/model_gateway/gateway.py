@@ -13,7 +13,7 @@ from natscope.contracts.model import Chat, Chatted, ModelInfo
 from natscope.telemetry import Telemetry, names
 from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.deltas import Deltas, Say
-from services.model_gateway.media import Blobs, inlined
+from services.model_gateway.media import Blobs, Shelf, inlined
 from services.model_gateway.observed import answered, chat_span
 from services.model_gateway.ports import Accounts, Reply
 from services.model_gateway.trying.attempts import Attempts
@@ -99,7 +99,7 @@ class Gateway:
         provider = self._accounts.at(target.provider)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with chat_span(self._telemetry, ask, target, provider) as span:
-            prompt = await inlined(ask, self._blobs, max_bytes=self._max_media_bytes)
+            prompt = await inlined(ask, Shelf(self._blobs, self._max_media_bytes))
             reply = await self._attempts.run(prompt, target, provider, deltas=deltas)
             answered(
                 self._telemetry,

@@ -1,0 +1,168 @@
+"""Fetches media from the web for providers that do not, and reaches nothing that is not public."""
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+
+HOPS = 3
+CHUNK = 64 << 10
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was found at an address."""
+
+    data: bytes
+    media_type: str | None
+    """As the server says; None if it does not."""
+
+
+class Web:
+    """One HTTP client without cookies, keys, or a proxy."""
+
+    def __init__(self, *, timeout_s: float, private: bool = False) -> None:
+        """`timeout_s` is for one file with all its redirects. `private` lets it reach hosts that are not public."""
+        self._timeout_s = timeout_s
+        self._private = private
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(self, url: str, *, max_bytes: int) -> Fetched:
+        """Return what is at `url`.
+
+        Raises:
+            MediaUnavailable: nothing is, or it must not be looked at; the message says why.
+            BodyTooLarge: it is over `max_bytes`; no more than that was read.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._follow(url, max_bytes)
+        except TimeoutError:
+            raise _unavailable(url, f"no answer within {self._timeout_s:g} s") from None
+        except _NotPublic as error:
+            remedy = "use a public address, or set MODEL_GATEWAY_PRIVATE_MEDIA"
+            raise _unavailable(url, f"{error} is not public", remedy) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _unavailable(url, _reason(error)) from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _follow(self, url: str, max_bytes: int) -> Fetched:
+        here = URL(url)
+        for _ in range(HOPS + 1):
+            self._check(here)
+            async with self._open().get(here, allow_redirects=False) as response:
+                if response.status not in _REDIRECTS:
+                    return await _body(url, response, max_bytes)
+                here = response.url.join(URL(response.headers.get("location", "")))
+        raise _unavailable(url, f"more than {HOPS} redirects")
+
+    def _check(self, url: URL) -> None:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("its address is neither http nor https")
+        if not self._private:
+            _must_be_public(url.host)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=_Resolver(private=self._private)),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"accept-encoding": "identity", "user-agent": "natscope"},
+            )
+        return self._session
+
+
+class _NotPublic(Exception):
+    """A host that must not be reached."""
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names to public addresses alone: the address that was checked is the one that is connected to."""
+
+    def __init__(self, *, private: bool) -> None:
+        self._private = private
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+        if not self._private:
+            for *_, address in found:
+                _must_be_public(str(address[0]))
+        return [
+            ResolveResult(hostname=host, host=str(to[0]), port=port, family=kind, proto=proto, flags=0)
+            for kind, _, proto, _, to in found
+        ]
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+async def _body(url: str, response: aiohttp.ClientResponse, max_bytes: int) -> Fetched:
+    if response.status != 200:
+        raise _unavailable(url, f"HTTP {response.status}")
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(CHUNK):
+        data += chunk
+        if len(data) > max_bytes or (response.content_length or 0) > max_bytes:
+            raise BodyTooLarge(
+                f"{_shown(url)!r} is over {max_bytes} bytes",
+                remedy="send smaller media, or raise MODEL_GATEWAY_MAX_MEDIA_BYTES",
+            )
+    if not data:
+        raise _unavailable(url, "it is empty")
+    kind = response.content_type if "content-type" in response.headers else None
+    return Fetched(bytes(data), None if kind == "application/octet-stream" else kind)
+
+
+def _must_be_public(host: str) -> None:
+    """Return if `host` is a public address, or a name that is yet to be resolved.
+
+    An IPv4 address counts as itself also where it is written within an IPv6 address.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(address.packed[-4:])
+        address = inner or address
+    if not address.is_global or address.is_multicast:
+        raise _NotPublic(str(address))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host is not known"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "its host cannot be reached"
+    return str(error) if type(error) is ValueError else type(error).__name__
+
+
+def _unavailable(
+    url: str, reason: str, remedy: str = "check the address, or send the media itself"
+) -> MediaUnavailable:
+    return MediaUnavailable(f"{_shown(url)!r} cannot be fetched: {reason}", remedy=remedy)
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may be secret in it: user, password, query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"[:200]
