@@ -48,6 +48,8 @@ class ThinkingBlock(Contract):
     signature: str | None = None
     redacted: str | None = None
     """An encrypted or redacted payload, replayed byte for byte."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """What else its provider wants to have back with it, such as its id."""
 
 
 class ImageBlock(Contract):

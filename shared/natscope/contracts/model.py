@@ -40,6 +40,8 @@ class Generation(Contract):
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
     seed: int | None = None
     stop: list[str] = Field(default_factory=list[str], max_length=4)
+    thinking: Literal["off", "low", "medium", "high"] | None = None
+    """How much to think before answering; a model that cannot be told takes no notice."""
 
 
 class Output(Contract):
