@@ -4,6 +4,7 @@ import asyncio
 
 from services.model_gateway.ports import Hear, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
+from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.chat import Dialect, body
 from services.model_gateway.wires.chat_reply import DONE, Draft, is_json
@@ -14,13 +15,13 @@ AFTER_DONE_S = 0.1
 """How long the end of the body may take after `[DONE]`; then the connection is not used again."""
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIMedia):
     """One account, asked by chat completions. Nothing below this file retries."""
 
     def __init__(self, account: OpenAIAccount, dialect: Dialect | None = None) -> None:
+        super().__init__(account)
         self.name = account.name
         self.address = account.address
-        self._account = account
         self._dialect = dialect or Dialect()
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:

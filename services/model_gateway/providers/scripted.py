@@ -10,13 +10,14 @@ from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, To
 from natscope.contracts.model import Usage
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
 from services.model_gateway.providers.script import Script, filled
+from services.model_gateway.providers.scripted_media import ScriptedMedia
 
 OFFLINE = Path(__file__).with_name("offline.yaml")
 _PIECE = 12
 """Characters of a streamed piece, at least: it ends with its word."""
 
 
-class Scripted:
+class Scripted(ScriptedMedia):
     """Answers by a script."""
 
     address: tuple[str, int] | None = None
