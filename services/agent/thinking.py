@@ -9,6 +9,7 @@ from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, pl
 from natscope.contracts.message import Message, Role
 from services.agent.asking import insist
 from services.agent.loop import AskModel, State
+from services.agent.mending import mended
 from services.agent.telling import Teller
 
 AFTER_THE_LIMIT = "The step limit is reached. Answer now with what you have; no tool can be called any more."
@@ -27,7 +28,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     return model.Chat(
         request_id=f"{task.task_id}-m{wanted.step}",
         model=agent.model,
-        messages=[written("system", "system", agent.system_prompt), *past, *state.messages, *hint],
+        messages=[written("system", "system", agent.system_prompt), *mended(past), *state.messages, *hint],
         tools=state.tools,
         tool_choice="none" if wanted.last else "auto",
         generation=agent.generation,
