@@ -46,6 +46,7 @@ class Providers:
         # Imported here so that a gateway without a key spends neither its 0.5 s nor its 30 MB.
         from services.model_gateway.providers.openai_account import OpenAIAccount
         from services.model_gateway.providers.openai_chat import OpenAIChat
+        from services.model_gateway.providers.openai_responses import OpenAIResponses
 
         keys = self._catalog.keys(name)
         if not keys:
@@ -57,4 +58,6 @@ class Providers:
             key_name=keys[0].env,
             stall_s=entry.stall_s,
         )
+        if entry.api == "responses":
+            return OpenAIResponses(account)
         return OpenAIChat(account, Dialect(entry.max_tokens_field, entry.thinking_field, entry.stream_usage))

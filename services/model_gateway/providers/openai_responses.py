@@ -1,0 +1,93 @@
+"""Speaks the responses API over an account at an endpoint of OpenAI's make."""
+
+import asyncio
+from urllib.parse import quote
+
+from services.model_gateway.ports import Hear, Prompt, Reply
+from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
+from services.model_gateway.trying.faults import Failed
+from services.model_gateway.wires.chat_reply import is_json
+from services.model_gateway.wires.responses import body, wraps
+from services.model_gateway.wires.responses_reply import Draft
+from services.model_gateway.wires.sse import Splitter
+
+PATH = "/responses"
+FIRST_LOOK_S = 0.5
+"""After so long a response that was only promised is asked for; each further time after twice as long."""
+LONGEST_LOOK_S = 5.0
+AFTER_END_S = 0.1
+"""How long the end of the body may take after the last event; then the connection is not used again."""
+
+
+class OpenAIResponses:
+    """One account, asked by responses. Nothing below this file retries."""
+
+    def __init__(self, account: OpenAIAccount, *, first_look_s: float = FIRST_LOOK_S) -> None:
+        self.name = account.name
+        self.address = account.address
+        self._account = account
+        self._first_look_s = first_look_s
+
+    async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
+        """Ask once; see `ports.Provider`. An answer that the provider only promises is waited for."""
+        content = body(prompt.ask, model=prompt.model, provider=self.name, stream=hear is not None)
+        draft = Draft(
+            self.name,
+            prompt.model,
+            key=self._account.key_name,
+            secret=self._account.secret,
+            wrapped=wraps(prompt.ask),
+        )
+        ends = asyncio.get_running_loop().time() + prompt.timeout_s
+        if hear is None:
+            draft.whole((await self._account.post(PATH, content, timeout_s=prompt.timeout_s)).content)
+        else:
+            async with self._account.stream(PATH, content, timeout_s=prompt.timeout_s) as stream:
+                await _listen(stream, draft, hear)
+        if draft.pending is not None:
+            await self._wait(draft, hear, ends)
+        return draft.end()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._account.close()
+
+    async def _wait(self, draft: Draft, hear: Hear | None, ends: float) -> None:
+        pause, loop = self._first_look_s, asyncio.get_running_loop()
+        while draft.pending is not None:
+            left = ends - loop.time()
+            if left <= pause:
+                raise self._account.failed("request_timeout", f"response {draft.pending!r} is not written yet")
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_LOOK_S, pause * 2)
+            for piece in draft.whole(await self._look(draft.pending, left)):
+                if hear is not None:
+                    await hear(piece)
+
+    async def _look(self, id: str, timeout_s: float) -> bytes:
+        try:
+            return (await self._account.get(f"{PATH}/{quote(id, safe='')}", timeout_s=timeout_s)).content
+        except Failed as failed:
+            if failed.status not in (404, 405):
+                raise
+        raise self._account.failed("no_answer", "it keeps no responses that could be waited for")
+
+
+async def _listen(stream: Stream, draft: Draft, hear: Hear) -> None:
+    if "json" in stream.kind or "html" in stream.kind:
+        for piece in draft.whole(await stream.whole()):
+            await hear(piece)
+        return
+    splitter = Splitter()
+    try:
+        async with asyncio.timeout(None) as limit:
+            async for data in stream:
+                for piece in draft.take(splitter.feed(data)):
+                    await hear(piece)
+                if draft.finished:
+                    limit.reschedule(asyncio.get_running_loop().time() + AFTER_END_S)
+        for piece in draft.take(data for data in splitter.end() if is_json(data)):
+            await hear(piece)
+    except (Failed, TimeoutError):
+        if not draft.finished:
+            raise
