@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self
 import uvloop
 from aiohttp import web
 
-from tests.loopback import chat_wire
+from tests.loopback import chat_wire, media_wire
 from tests.loopback.replies import EVENTS, JSON, Call, Reply
 
 Request = dict[str, Any]
@@ -111,12 +111,18 @@ class Provider:
         self.total += 1
         self.was_asked.set()
         self.by_body[hashlib.sha256(body).hexdigest()[:16]] += 1
-        asked: Request = json.loads(body)
+        media = media_wire.takes(request.path)
+        kind = request.headers.get("content-type", JSON)
+        asked: Request = media_wire.asked(body, kind) if media else json.loads(body)
         self.requests.append(asked)
         self.headers.append(dict(request.headers))
-        reply = self._queue.popleft() if self._queue else self._answer(asked)
+        if self._queue:
+            reply = self._queue.popleft()
+        else:
+            reply = media_wire.answer(request.path, asked) if media else self._answer(asked)
         try:
-            return await self._send(request, reply, streamed=self._wire.is_streamed(request.path, asked))
+            streamed = not media and self._wire.is_streamed(request.path, asked)
+            return await self._send(request, reply, streamed=streamed)
         except (asyncio.CancelledError, ConnectionError):
             self.abandoned += 1
             self.was_abandoned.set()
