@@ -1,0 +1,283 @@
+"""One account as this process sees it: all that wait for it are served by one compare-and-set write at a time."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from natscope.contracts.errors import BusUnavailable
+from natscope.contracts.model import Scope
+from services.model_gateway.accounting.fitting import Grant, Need, Wall, fit, grow, put_back, take
+from services.model_gateway.accounting.office import Office
+from services.model_gateway.accounting.refusals import refusal
+from services.model_gateway.accounting.rules import Holding
+from services.model_gateway.accounting.sheet import NOTHING, Amount, Held, Sheet, Used
+from services.model_gateway.accounting.store import Conflict, Kept, key_of
+
+log = logging.getLogger(__name__)
+
+JITTER_S = 0.004
+"""After the first conflict; twice as much after each further one, up to 64 ms."""
+POLL_S = 0.05
+"""How soon to look whether another process made room; twice as much each further time, up to 0.4 s."""
+AWAY_S = 0.5
+"""Between tries to write what was used while the store is away."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asking:
+    """Somebody waits for room."""
+
+    need: Need
+    answer: "asyncio.Future[Grant]"
+    budget_until: float
+    """How long to wait for reserved money or tokens to come back; a time of the loop."""
+    busy_until: float
+    """How long to wait for a running call to end."""
+
+    def until(self, wall: Wall) -> float:
+        """Return how long to wait for `wall` to give way; 0: not at all."""
+        if wall.kind == "budget" and not wall.hopeless:
+            return self.budget_until
+        return self.busy_until if wall.kind == "concurrency" else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that has happened and is to be written down."""
+
+    used: Used | None = None
+    returned: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What one write is to change."""
+
+    number: int
+    entries: list[Entry]
+    granted: list[tuple[_Asking, Grant]]
+    held: Amount
+
+
+class Page:
+    """One account."""
+
+    def __init__(self, office: Office, scope: Scope, name: str, holding: Callable[[], Holding]) -> None:
+        self.scope: Scope = scope
+        self.name = name
+        self.holding = holding
+        self._office = office
+        self.key = key_of(scope, name)
+        self._asking: list[_Asking] = []
+        self._entries: list[Entry] = []
+        self._held = NOTHING
+        self._writes = 0
+        self._kept: Kept | None = None
+        self._unsure: _Draft | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held, waited for or still to be written."""
+        return self._worker is None and not self._entries and not self._asking and self._held == NOTHING
+
+    def reserve(self, need: Need, *, budget_s: float, busy_s: float) -> "asyncio.Future[Grant]":
+        """Return what will be granted, or the refusal; cancel it to want it no more.
+
+        It waits for at most `budget_s` if only reservations that may come back are in the way, and for `busy_s` if only
+        running calls are.
+        """
+        loop = asyncio.get_running_loop()
+        asking = _Asking(need, loop.create_future(), loop.time() + budget_s, loop.time() + busy_s)
+        self._asking.append(asking)
+        self.begin()
+        return asking.answer
+
+    def note(self, entry: Entry, *, at_once: bool) -> None:
+        """Write something down, at once or when `begin` is called."""
+        self._entries.append(entry)
+        if at_once:
+            self.begin()
+
+    def begin(self) -> None:
+        """Write what there is to write."""
+        self._news.set()
+        if self._worker is None and (self._asking or self._entries):
+            self._worker = asyncio.create_task(self._work())
+            self._worker.add_done_callback(self._ended)
+
+    async def written(self) -> None:
+        """Return when what was noted is written, or the store turns out to be away."""
+        self.begin()
+        while self._entries and self._worker is not None and not self._office.is_away:
+            await asyncio.wait({self._worker}, timeout=0.01)
+
+    async def stop(self) -> None:
+        """Give up what is not done."""
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
+
+    def _ended(self, worker: "asyncio.Task[None]") -> None:
+        self._worker = None
+        if worker.cancelled():
+            return
+        if (error := worker.exception()) is None:
+            self.begin()
+            return
+        log.error("a page of the books failed", extra={"scope": self.scope}, exc_info=error)
+        asking, self._asking = self._asking, []
+        for each in asking:
+            if not each.answer.done():
+                each.answer.set_exception(error)
+
+    async def _work(self) -> None:
+        conflicts = polls = 0
+        while self._asking or self._entries:
+            self._news.clear()
+            try:
+                polls = 0 if await self._pass() else polls + 1
+            except Conflict:
+                conflicts, self._kept = conflicts + 1, None
+                await asyncio.sleep(random.uniform(0, JITTER_S * 2 ** min(conflicts, 4)))  # noqa: S311 - no secret
+                continue
+            except BusUnavailable as error:
+                self._kept = None
+                self._refuse_all(error)
+                await self._pause(AWAY_S)
+                continue
+            conflicts = 0
+            if self._asking and not self._entries:
+                await self._wait(polls)
+
+    async def _pass(self) -> bool:
+        """Serve everybody who waits as far as there is room, and return whether anything was written.
+
+        Nobody is refused by a sheet that may be stale, or for the sake of a process that is dead.
+
+        Raises:
+            Conflict: another process wrote meanwhile; nothing was done.
+            BusUnavailable: the store is away.
+        """
+        holding = self.holding()
+        draft, walls, kept, sheet = None, [], None, None
+        for look in (self._kept is None, True):
+            kept = await self._look() if look or self._kept is None else self._kept
+            sheet = self._opened(kept, holding)
+            if look and self._asking:
+                await self._office.strike_dead(sheet)
+            draft, walls = self._served(sheet, holding)
+            if look or not walls:
+                break
+        if draft is None or sheet is None or kept is None:
+            return False
+        if draft.entries or draft.granted:
+            await self._write(draft, sheet, kept.revision)
+        self._refuse(walls)
+        return bool(draft.entries or draft.granted)
+
+    async def _look(self) -> Kept:
+        kept = self._kept = await self._office.store.read(self.key)
+        self._office.is_back()
+        mine = Sheet.read(kept.data, name=self.name).held.get(self._office.me)
+        number = mine.write if mine else 0
+        self._writes = max(self._writes, number)
+        unsure, self._unsure = self._unsure, None
+        if unsure is not None and number == unsure.number:
+            self._done(unsure)
+        return kept
+
+    def _opened(self, kept: Kept, holding: Holding) -> Sheet:
+        """Return the sheet with everything written down that has happened."""
+        sheet = Sheet.read(kept.data, name=self.name)
+        now = self._office.now()
+        grow(sheet, holding, now)
+        held = self._held
+        for entry in self._entries:
+            if entry.used is not None:
+                sheet.count(entry.used)
+            if entry.returned is not None:
+                held -= entry.returned
+                put_back(sheet, holding, entry.returned, entry.used)
+        sheet.held[self._office.me] = Held(self._writes + 1, now, held)
+        return sheet
+
+    def _served(self, sheet: Sheet, holding: Holding) -> tuple[_Draft, list[tuple[_Asking, Wall]]]:
+        mine = sheet.held[self._office.me]
+        draft = _Draft(mine.write, list(self._entries), [], NOTHING)
+        walls: list[tuple[_Asking, Wall]] = []
+        known: dict[Need, Wall] = {}
+        for asking in self._asking:
+            if asking.answer.done():
+                continue
+            found = known.get(asking.need) or fit(sheet, holding, asking.need)
+            if isinstance(found, Wall):
+                known[asking.need] = found
+                walls.append((asking, found))
+                continue
+            mine.amount += found.amount
+            take(sheet, holding, found.amount)
+            draft.granted.append((asking, found))
+        return _Draft(draft.number, draft.entries, draft.granted, mine.amount), walls
+
+    async def _write(self, draft: _Draft, sheet: Sheet, revision: int) -> None:
+        sheet.forget(self._office.now())
+        data = sheet.write()
+        try:
+            self._kept = Kept(data, await self._office.store.write(self.key, data, expect=revision))
+        except BusUnavailable:
+            self._unsure = draft
+            raise
+        self._done(draft)
+
+    def _done(self, draft: _Draft) -> None:
+        """Tell everybody what was written for them; what nobody waits for any more is given back."""
+        self._writes = draft.number
+        self._held = draft.held
+        del self._entries[: len(draft.entries)]
+        for asking, grant in draft.granted:
+            if asking.answer.done():
+                self._entries.append(Entry(returned=grant.amount))
+            else:
+                asking.answer.set_result(grant)
+        self._asking = [asking for asking in self._asking if not asking.answer.done()]
+
+    def _refuse(self, walls: list[tuple[_Asking, Wall]]) -> None:
+        now = asyncio.get_running_loop().time()
+        for asking, wall in walls:
+            if asking.until(wall) <= now and not asking.answer.done():
+                asking.answer.set_exception(refusal(self.scope, self.name, wall))
+        self._asking = [asking for asking in self._asking if not asking.answer.done()]
+
+    def _refuse_all(self, error: BusUnavailable) -> None:
+        """Let nobody wait for a store that is away: budgets refuse, limits alone let everything pass."""
+        self._office.is_gone(error)
+        asking, self._asking = self._asking, []
+        for each in asking:
+            if each.answer.done():
+                continue
+            if self.holding().budgets:
+                each.answer.set_exception(error)
+            else:
+                each.answer.set_result(Grant(NOTHING, each.need.output_tokens))
+
+    async def _wait(self, polls: int) -> None:
+        loop = asyncio.get_running_loop()
+        soonest = min(min(each.budget_until, each.busy_until) for each in self._asking)
+        pause = POLL_S * 2 ** min(polls, 3) * random.uniform(0.7, 1.0)  # noqa: S311 - no secret
+        if soonest > loop.time():
+            pause = min(pause, soonest - loop.time() + 0.001)
+        if not await self._pause(pause):
+            self._kept = None
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait for news, and return whether there are some."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+                return True
+        return False

@@ -1,0 +1,168 @@
+"""The sheet of one account: what was used, who holds what, and whether something more fits; pure, one JSON document."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+from services.model_gateway.accounting.rules import Period
+
+PERIODS: tuple[Period, ...] = get_args(Period)
+IDLE_S = 60.0
+"""An instance that holds nothing is forgotten after this; no write is on its way that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Tokens, money and calls."""
+
+    tokens: int = 0
+    nanos: int = 0
+    calls: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.tokens + other.tokens, self.nanos + other.nanos, self.calls + other.calls)
+
+    def __sub__(self, other: "Amount") -> "Amount":
+        return Amount(self.tokens - other.tokens, self.nanos - other.nanos, self.calls - other.calls)
+
+
+NOTHING = Amount()
+
+
+@dataclass(slots=True)
+class Used:
+    """What was used in a period."""
+
+    since: int = 0
+    """When the period began, in seconds of the epoch."""
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    nanos: int = 0
+    unpriced: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of prompt and answer together."""
+        return self.input_tokens + self.output_tokens
+
+    def add(self, more: "Used") -> None:
+        """Count `more` in; its `since` says nothing."""
+        self.calls += more.calls
+        self.input_tokens += more.input_tokens
+        self.output_tokens += more.output_tokens
+        self.nanos += more.nanos
+        self.unpriced += more.unpriced
+
+
+@dataclass(slots=True)
+class Held:
+    """What one process holds for calls that are under way."""
+
+    write: int
+    """Counts the writes of that process: by it a write whose acknowledgement was lost is known again."""
+    at: float
+    amount: Amount
+
+
+@dataclass(slots=True)
+class Sheet:
+    """Everything known of one account."""
+
+    name: str
+    used: dict[Period, Used] = field(default_factory=dict[Period, Used])
+    held: dict[str, Held] = field(default_factory=dict[str, Held])
+    requests: float = 0.0
+    """Taken of the request limit and not yet grown back."""
+    tokens: float = 0.0
+    """Taken of the token limit and not yet grown back."""
+    at: float = 0.0
+    """When those two were true."""
+
+    @classmethod
+    def read(cls, data: bytes, *, name: str) -> "Sheet":
+        """Return the sheet in `data`, or an empty one."""
+        if not data:
+            return cls(name)
+        told: dict[str, Any] = json.loads(data)
+        return cls(
+            told["name"],
+            {period: Used(*row) for period, row in told["used"].items() if period in PERIODS},
+            {by: Held(write, at, Amount(*amount)) for by, (write, at, *amount) in told["held"].items()},
+            *told["taken"],
+        )
+
+    def write(self) -> bytes:
+        """Return the sheet as it is kept."""
+        used = {
+            period: [row.since, row.calls, row.input_tokens, row.output_tokens, row.nanos, row.unpriced]
+            for period, row in self.used.items()
+        }
+        held = {
+            by: [row.write, row.at, row.amount.tokens, row.amount.nanos, row.amount.calls]
+            for by, row in self.held.items()
+        }
+        told = {"name": self.name, "used": used, "held": held, "taken": [self.requests, self.tokens, self.at]}
+        return json.dumps(told, separators=(",", ":")).encode()
+
+    def turn(self, now: float) -> None:
+        """Begin the periods that have begun. A clock that is behind another gateway's turns nothing back."""
+        for period in PERIODS:
+            since = began(period, now)
+            found = self.used.get(period)
+            if found is None or found.since < since:
+                self.used[period] = Used(since)
+
+    def count(self, more: Used) -> None:
+        """Count what was used into every period."""
+        for row in self.used.values():
+            row.add(more)
+
+    def reserved(self) -> Amount:
+        """Return what all processes hold together."""
+        return _sum(row.amount for row in self.held.values())
+
+    def others(self, me: str) -> list[str]:
+        """Return the other processes that hold something."""
+        return [by for by, row in self.held.items() if by != me and row.amount != NOTHING]
+
+    def forget(self, now: float) -> None:
+        """Strike out processes that have held nothing for a while."""
+        for by in [by for by, row in self.held.items() if row.amount == NOTHING and now - row.at > IDLE_S]:
+            del self.held[by]
+
+    def grow(self, now: float, *, requests_per_minute: float, tokens_per_minute: float) -> None:
+        """Let the limits grow back until `now`. What is not limited (0) is not counted; a limit's debt ends with it."""
+        passed = max(0.0, now - self.at) if self.at else 0.0
+        self.requests = min(max(0.0, self.requests - passed * requests_per_minute / 60), requests_per_minute)
+        self.tokens = max(0.0, self.tokens - passed * tokens_per_minute / 60) if tokens_per_minute else 0.0
+        self.at = max(self.at, now)
+
+
+def _sum(amounts: Iterable[Amount]) -> Amount:
+    total = NOTHING
+    for amount in amounts:
+        total += amount
+    return total
+
+
+def began(period: Period, now: float) -> int:
+    """Return when the period that `now` is in began, in seconds of the epoch, by UTC."""
+    if period == "ever":
+        return 0
+    if period == "month":
+        return int(datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0).timestamp())
+    length = 3600 if period == "hour" else 86_400
+    return int(now // length) * length
+
+
+def ends(period: Period, since: int) -> datetime | None:
+    """Return when a period that began at `since` ends."""
+    if period == "ever":
+        return None
+    start = datetime.fromtimestamp(since, UTC)
+    if period == "month":
+        return (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return start + timedelta(hours=1 if period == "hour" else 24)
