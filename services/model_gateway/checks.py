@@ -1,9 +1,8 @@
 """Refuses what no provider can answer, before any money is spent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-import jsonschema_rs
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
@@ -19,11 +18,12 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Modality
 from natscope.contracts.tool import ToolSpec
 from services.model_gateway.media import is_text
+from services.model_gateway.repair.fit import fit_of
 
 CHOICES = ("auto", "none", "required")
 CLEARLY = 1.1
 """An estimate must be over the window by this factor to be refused: it may be too high by some percent."""
-_KEPT_SCHEMAS = 1024
+_KEPT = 1024
 
 
 def check_ask(ask: Chat) -> None:
@@ -37,8 +37,8 @@ def check_ask(ask: Chat) -> None:
     _check_calls(ask.messages)
     if ask.tools or ask.tool_choice not in CHOICES[:2]:
         _check_tools(ask.tools, ask.tool_choice)
-    if ask.output is not None and (fault := schema_fault(to_json(ask.output.json_schema))) is not None:
-        raise SchemaInvalid(f"output {ask.output.name!r}: its schema is none: {fault}", remedy="mend `output`")
+    if ask.output is not None and (fault := schema_fault(ask.output.json_schema)) is not None:
+        raise SchemaInvalid(f"output {ask.output.name!r}: {fault}", remedy="mend `output.json_schema`")
 
 
 def check_modalities(ask: Chat, *, model: str, takes: Iterable[Modality] | None) -> None:
@@ -77,19 +77,15 @@ def check_size(estimate: int, *, model: str, context_size: int | None) -> None:
         )
 
 
-@lru_cache(maxsize=_KEPT_SCHEMAS)
-def schema_fault(schema: bytes) -> str | None:
-    """Return what makes a JSON text no JSON Schema, with its place; None if it is one.
+def schema_fault(schema: Mapping[str, JsonValue]) -> str | None:
+    """Return why a schema is none, with the place; None if it is one.
 
     Without `$schema` it is read as draft 2020-12. References outside of the schema are not followed.
     """
     try:
-        jsonschema_rs.validator_for(from_json(schema), offline=True)
-    except jsonschema_rs.ValidationError as error:
-        place = "".join(f"/{part}" for part in error.instance_path)
-        return f"at {place or '/'}: {error.message}"
-    except (ValueError, jsonschema_rs.ReferencingError) as error:
-        return str(error).partition("\n")[0]
+        fit_of(schema)
+    except SchemaInvalid as error:
+        return error.message
     return None
 
 
@@ -99,9 +95,7 @@ def _check_content(messages: list[Message]) -> None:
     for place, message in enumerate(messages):
         blank = message.role == "user" and not any(map(_says_something, message.content))
         if blank or not message.content:
-            raise BodyInvalid(
-                f"{_named(place, message)} has no content", remedy="leave it out, or fill it"
-            )
+            raise BodyInvalid(f"{_named(place, message)} has no content", remedy="leave it out, or fill it")
 
 
 def _says_something(block: object) -> bool:
@@ -146,15 +140,15 @@ def _check_tools(tools: list[ToolSpec], choice: str) -> None:
     _check_parameters(to_json([tool.parameters for tool in tools]), tuple(names))
 
 
-@lru_cache(maxsize=_KEPT_SCHEMAS)
+@lru_cache(maxsize=_KEPT)
 def _parameters_fault(parameters: bytes) -> tuple[int, str] | None:
     """Return which of a list of schemas is wrong, and how."""
     schemas: list[dict[str, JsonValue]] = from_json(parameters)
     for place, schema in enumerate(schemas):
-        fault = schema_fault(to_json(schema))
+        fault = schema_fault(schema)
         kind = schema.get("type", "object")
         if fault is None and kind != "object" and not (isinstance(kind, list) and "object" in kind):
-            fault = f"at /type: arguments are an object, not {kind!r}"
+            fault = f"the JSON Schema is not one of arguments: at /type: they are an object, not {kind!r}"
         if fault is not None:
             return place, fault
     return None
@@ -165,7 +159,7 @@ def _check_parameters(parameters: bytes, names: tuple[str, ...]) -> None:
     if found is not None:
         place, fault = found
         raise SchemaInvalid(
-            f"tool {names[place]!r}: its parameters are no JSON Schema: {fault}",
+            f"parameters of tool {names[place]!r}: {fault}",
             remedy=f"mend `tools[{place}].parameters`",
             details={"tool": names[place]},
         )

@@ -31,7 +31,8 @@ class Fit:
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             why = _short(str(error).partition("\n")[0])
-            raise SchemaInvalid(f"the JSON Schema is none: {why}") from error
+            place = "/".join(map(str, getattr(error, "instance_path", ())))
+            raise SchemaInvalid(f"the JSON Schema is none: at /{place}: {why}") from error
         properties = schema.get("properties")
         self.properties = frozenset(properties) if isinstance(properties, dict) else frozenset[str]()
         """Names of the properties at the top, where the schema lists them."""
