@@ -24,13 +24,32 @@ _BY_CODE: Mapping[str, FaultName] = {
     "model_not_found": "unknown_model",
     "rate_limit_exceeded": "rate_limit",
     "server_error": "server_error",
+    "authentication_error": "bad_key",
+    "billing_error": "no_balance",
+    "contract_spend_limit_reached": "quota",
+    "enforced_spend_limit_reached": "quota",
+    "gateway_timeout_error": "request_timeout",
+    "linked_organization_billing_unavailable": "no_balance",
+    "linked_organization_spend_limit_reached": "quota",
+    "not_found_error": "unknown_model",
+    "overloaded_error": "overloaded",
+    "permission_error": "forbidden",
+    "rate_limit_error": "rate_limit",
+    "refusal": "content_filter",
+    "request_too_large": "too_large",
+    "timeout_error": "request_timeout",
 }
 _BY_TEXT: tuple[tuple[re.Pattern[str], FaultName], ...] = (
-    (re.compile(r"context (length|window)|prompt is too long|too many (input )?tokens", re.I), "context_too_long"),
-    (re.compile(r"content management policy|safety system|content policy", re.I), "content_filter"),
+    (re.compile(r"context (length|window|limit)|prompt is too long|too many (input )?tokens", re.I),
+     "context_too_long"),
+    (re.compile(r"content (management|filtering) policy|safety system|content policy", re.I), "content_filter"),
+    (re.compile(r"credit balance is too low", re.I), "no_balance"),
+    (re.compile(r"reached your specified API usage limits", re.I), "quota"),
     (re.compile(r"API_KEY_INVALID|api key not valid|incorrect api key", re.I), "bad_key"),
     (re.compile(r"model\b.*\b(does not exist|not found|is not supported)", re.I), "unknown_model"),
-)
+)  # fmt: skip
+_SPENT = re.compile(r"spend(ing)? limit|current quota", re.I)
+"""Told with the status of a rate limit, but without a time after which to try again."""
 SAID = 300
 """Characters of the provider's own text that are passed on."""
 
@@ -65,9 +84,18 @@ def told(
     if status is None and isinstance(code, int):
         status = code
     text = str(error.get("message") or "")
-    name = _name(status, str(code or error.get("type") or "").lower(), text)
+    name = _name(status, _detail(error) or str(code or error.get("type") or "").lower(), text)
+    if name == "rate_limit" and retry_after_s is None and _SPENT.search(text):
+        name = "quota"
     said = "" if name == "bad_key" else _without(secret, " ".join(text.split()))[:SAID]
     return Failed(name, provider=provider, key=key, status=status, said=said, retry_after_s=retry_after_s)
+
+
+def _detail(error: Mapping[str, JsonValue]) -> str | None:
+    """Return the cause where an error names one we know apart from its kind, as Anthropic's do."""
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    return code if isinstance(code, str) and code in _BY_CODE else None
 
 
 def _name(status: int | None, code: str, text: str) -> FaultName:
