@@ -113,7 +113,7 @@ class Provider:
         self.by_body[hashlib.sha256(body).hexdigest()[:16]] += 1
         media = media_wire.takes(request.path)
         kind = request.headers.get("content-type", JSON)
-        asked: Request = media_wire.asked(body, kind) if media else json.loads(body)
+        asked: Request = media_wire.asked(body, kind) if media else json.loads(body or b"{}")
         self.requests.append(asked)
         self.headers.append(dict(request.headers))
         if self._queue:
@@ -131,21 +131,27 @@ class Provider:
     async def _send(self, request: web.BaseRequest, reply: Reply, *, streamed: bool) -> web.StreamResponse:
         if wait := reply.delay_s or self._delay_s:
             await asyncio.sleep(wait)
+        if reply.reset:
+            return _hang_up(request, web.StreamResponse())
         if reply.status == 200 and streamed and not reply.whole:
             return await self._stream(request, reply)
         headers = {"content-type": reply.content_type or JSON, **dict(reply.headers)}
-        if reply.cut_after is None:
+        if reply.cut_after is None and not reply.stall_s:
             return web.Response(status=reply.status, body=self._wire.unary(reply), headers=headers)
         response = web.StreamResponse(status=reply.status, headers=headers)
         response.content_length = len(self._wire.unary(reply))
         await response.prepare(request)
+        await asyncio.sleep(reply.stall_s)
         await response.write(self._wire.unary(reply)[: reply.cut_after])
+        if reply.cut_after is None:
+            return response
         return _hang_up(request, response)
 
     async def _stream(self, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         headers = {"content-type": reply.content_type or EVENTS, **dict(reply.headers)}
         response = web.StreamResponse(status=200, headers=headers)
         await response.prepare(request)
+        await asyncio.sleep(reply.stall_s)
         frames = self._wire.events(reply)[: reply.cut_after]
         if not reply.pace_s and not reply.rechunk:
             await response.write(b"".join(frames))

@@ -39,6 +39,10 @@ class Reply:
     content_type: str | None = None
     delay_s: float = 0
     """Before the headers."""
+    stall_s: float = 0
+    """After the headers."""
+    reset: bool = False
+    """The connection is closed before a byte is sent."""
     pace_s: float = 0
     """Before each event of a stream."""
     cut_after: int | None = None

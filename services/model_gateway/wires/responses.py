@@ -3,7 +3,6 @@
 Nothing is left with the provider (`store: false`): each request says all. The API knows neither seed nor stop words.
 """
 
-import re
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -14,35 +13,24 @@ from natscope.contracts.model import Chat, Generation, Output
 from natscope.contracts.tool import ToolSpec
 from services.model_gateway.wires.responses_input import items
 from services.model_gateway.wires.responses_items import Json
+from services.model_gateway.wires.responses_ways import Ways, ways
 from services.model_gateway.wires.strict import lowered, strict
 
 LEAST_OUTPUT_TOKENS = 16
 """The API refuses a smaller limit."""
-_OWN = re.compile(r"openai|az(ure)?[._]ai[._]openai")
-"""Names of those whose responses API is OpenAI's own."""
-_REASONS = re.compile(r"(?:^|[/:])(?:o\d|gpt-[5-9]|gpt-\d\d|codex|computer-use)(?!.*-chat)")
-_SAMPLES = re.compile(r"(?:^|[/:])gpt-5\.[12](?!.*(?:codex|pro))")
-"""Models that reason only if they are told to; until then they take a temperature."""
-_PHASED = re.compile(r"(?:^|[/:])gpt-(?:5\.[3-9]|[6-9]|\d\d)")
 
 
 def body(ask: Chat, *, model: str, provider: str, stream: bool) -> bytes:
     """Return the request's body. The same ask always gives the same bytes."""
+    known = ways(model, provider)
     instructions, talk = _apart(ask.messages)
-    reasons = _REASONS.search(model) is not None
-    written = items(
-        talk,
-        ask,
-        provider=provider,
-        phases=_PHASED.search(model) is not None,
-        media_results=_OWN.fullmatch(provider) is not None,
-    )
+    written = items(talk, ask, provider=provider, phases=known.phased, media_results=known.own)
     out: Json = {"model": model}
     if instructions:
         out["instructions"] = instructions
     out["input"] = list(written)
     out["store"] = False
-    if reasons:
+    if known.reasons:
         out["include"] = ["reasoning.encrypted_content"]
     if ask.tools:
         out["tools"] = [_tool(tool) for tool in ask.tools]
@@ -50,7 +38,7 @@ def body(ask: Chat, *, model: str, provider: str, stream: bool) -> bytes:
             out["tool_choice"] = _tool_choice(ask.tool_choice)
     if ask.output is not None:
         out["text"] = {"format": _format(ask.output)}
-    out.update(_generation(ask.generation, samples=not reasons or _SAMPLES.search(model) is not None))
+    out.update(_generation(ask.generation, known))
     if stream:
         out["stream"] = True
     return to_json(out)
@@ -88,11 +76,13 @@ def _format(output: Output) -> Json:
     return {**told, "description": output.description} if output.description else told
 
 
-def _generation(generation: Generation, *, samples: bool) -> Iterator[tuple[str, JsonValue]]:
-    limit = generation.max_output_tokens
+def _generation(generation: Generation, known: Ways) -> Iterator[tuple[str, JsonValue]]:
+    limit, effort = generation.max_output_tokens, known.effort(generation.thinking)
+    samples = known.samples(generation.thinking)
     wanted: Json = {
         "temperature": generation.temperature if samples else None,
         "top_p": generation.top_p if samples else None,
         "max_output_tokens": None if limit is None else max(LEAST_OUTPUT_TOKENS, limit),
+        "reasoning": {"effort": effort} if effort else None,
     }
     return ((name, value) for name, value in wanted.items() if value is not None)

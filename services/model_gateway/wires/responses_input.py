@@ -23,7 +23,7 @@ from natscope.contracts.blocks import (
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
 from services.model_gateway.media import PDF, text_file
-from services.model_gateway.wires.responses_items import ID, TOLD, Json
+from services.model_gateway.wires.responses_items import ID, PHASES, TOLD, Json
 
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 _LONGEST_ID = 64
@@ -34,7 +34,7 @@ def items(
 ) -> Iterator[Json]:
     """Yield the conversation item by item.
 
-    `phases`: the model tells what it says on the way from its last word, and wants to be told the same again.
+    `phases`: the model tells what it says on the way from its last word; it wants that told again, even if guessed.
     `media_results`: a call's output may hold pictures and files. What it cannot hold is shown in a user's turn after
     the last output in a row.
     """
@@ -63,7 +63,7 @@ def call_id(id: str) -> str:
 
 
 def _assistant(message: Message, provider: str, *, phases: bool) -> Iterator[Json]:
-    last = message.content[-1] if message.content else None
+    phase = _phases(message, guess=phases)
     open_item: Json | None = None
     for block in message.content:
         if isinstance(block, ThinkingBlock):
@@ -77,8 +77,7 @@ def _assistant(message: Message, provider: str, *, phases: bool) -> Iterator[Jso
             yield open_item
             open_item = None
         if isinstance(block, TextBlock) and block.text:
-            phase = {"phase": "final_answer" if block is last else "commentary"} if phases else {}
-            yield {"role": "assistant", "content": block.text, **phase}
+            yield {"role": "assistant", "content": block.text, **next(phase)}
         elif isinstance(block, ToolUseBlock):
             yield {
                 "type": "function_call",
@@ -88,6 +87,15 @@ def _assistant(message: Message, provider: str, *, phases: bool) -> Iterator[Jso
             }
     if open_item is not None:
         yield open_item
+
+
+def _phases(message: Message, *, guess: bool) -> Iterator[Json]:
+    """Yield for each text in turn which phase it belongs to: as it was told, else by its place if that is wanted."""
+    texts = [block for block in message.content if isinstance(block, TextBlock) and block.text]
+    told = message.metadata.get(PHASES)
+    if not isinstance(told, list) or len(told) != len(texts):
+        told = ["final_answer" if text is message.content[-1] else "commentary" for text in texts] if guess else texts
+    return ({"phase": phase} if isinstance(phase, str) and phase else {} for phase in told)
 
 
 def _reasoning(block: ThinkingBlock, item: Json | None) -> Json | None:

@@ -1,4 +1,4 @@
-"""Reads the items of an OpenAI response: what each of them adds to a message."""
+"""Reads the items of an OpenAI response, what each of them adds to a message, and its usage."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,17 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from natscope.contracts.model import Usage
+
 Json = dict[str, JsonValue]
 Kind = Literal["text", "thinking", "tool_use", "image"]
 Spot = tuple[str, int]
 """Which part of its item: `("content", 0)`, `("summary", 1)`, `("call", 0)`, `("image", 0)`."""
 
+_MOST = 1 << 53
 CALL: Spot = ("call", 0)
+PHASES = "phases"
+"""In a message's metadata: of each of its texts, whether it was said on the way or is the last word."""
 ID = "id"
 TOLD = "told"
 """Of thinking, beside the id of its item: `summary`, or `content` if it is the thought itself."""
@@ -32,6 +37,10 @@ class Part:
     sealed: str | None = None
     """The item's encrypted content; on the first part of its item."""
     media_type: str = ""
+    phase: str = ""
+    notes: tuple[Json, ...] = ()
+    """What the text quotes."""
+    refusal: bool = False
 
 
 def parts_of(item: Json) -> list[Part]:
@@ -41,7 +50,7 @@ def parts_of(item: Json) -> list[Part]:
     """
     match item.get("type"):
         case "message":
-            return [Part("text", ("content", i), text) for i, text in _texts(item.get("content"))]
+            return [_said(item, i, text) for i, text in _texts(item.get("content"))]
         case "reasoning":
             return _reasoning(item)
         case "function_call":
@@ -78,6 +87,21 @@ def _texts(content: JsonValue) -> Iterator[tuple[int, str]]:
             yield place, text
 
 
+def _said(item: Json, place: int, text: str) -> Part:
+    content = item.get("content")
+    part = content[place] if isinstance(content, list) else None
+    part = part if isinstance(part, dict) else {}
+    notes = part.get("annotations")
+    return Part(
+        "text",
+        ("content", place),
+        text,
+        phase=text_in(item.get("phase")),
+        notes=tuple(note for note in notes if isinstance(note, dict)) if isinstance(notes, list) else (),
+        refusal=part.get("type") == "refusal",
+    )
+
+
 def _reasoning(item: Json) -> list[Part]:
     id = text_in(item.get("id"))
     told: list[tuple[Spot, str]] = [(("summary", i), text) for i, text in _texts(item.get("summary"))]
@@ -96,3 +120,21 @@ def _image(item: Json) -> list[Part]:
     if data.startswith("data:") and ";base64," in data:
         kind, data = data.removeprefix("data:").split(";base64,", 1)
     return [Part("image", ("image", 0), data, media_type=kind)] if data else []
+
+
+def usage_of(value: Json) -> Usage:
+    """Return the tokens that a `usage` object counts; cached and reasoning tokens are included in input and output."""
+    given, made = value.get("input_tokens_details"), value.get("output_tokens_details")
+    given = given if isinstance(given, dict) else {}
+    made = made if isinstance(made, dict) else {}
+    return Usage(
+        input_tokens=_count(value.get("input_tokens")),
+        output_tokens=_count(value.get("output_tokens")),
+        cache_read_tokens=_count(given.get("cached_tokens")),
+        cache_write_tokens=_count(given.get("cache_write_tokens")),
+        reasoning_tokens=_count(made.get("reasoning_tokens")),
+    )
+
+
+def _count(value: JsonValue) -> int:
+    return int(value) if isinstance(value, int | float) and 0 <= value < _MOST else 0

@@ -19,6 +19,7 @@ from services.model_gateway.wires.http_faults import error_in, told
 from services.model_gateway.wires.responses_items import (
     CALL,
     ID,
+    PHASES,
     TOLD,
     Json,
     Kind,
@@ -27,6 +28,7 @@ from services.model_gateway.wires.responses_items import (
     call_of,
     parts_of,
     text_in,
+    usage_of,
 )
 from services.model_gateway.wires.strict import unwrapped
 
@@ -48,7 +50,6 @@ _DELTAS: dict[str, tuple[Kind, str, str]] = {
     "response.function_call_arguments.delta": ("tool_use", *CALL[:1], ""),
 }
 """Of each delta: what it is a piece of, and which part of its item."""
-_MOST = 1 << 53
 
 
 @dataclass(slots=True)
@@ -137,7 +138,18 @@ class Draft:
         reason = self._reason
         if reason == "stop" and any(isinstance(block, ToolUseBlock) for block in content):
             reason = "tool_call"
-        return Reply(content, reason, self._usage, self._model, self._id)
+        return Reply(content, reason, self._usage, self._model, self._id, self._metadata())
+
+    def _metadata(self) -> Json:
+        parts = [block.part for block in self._blocks.values() if block.kind == "text"]
+        found: Json = {
+            PHASES: list[JsonValue](part.phase for part in parts),
+            "annotations": [note for part in parts for note in part.notes],
+            "refusal": "".join("".join(b.texts) for b in self._blocks.values() if b.part.refusal),
+        }
+        if not any(part.phase for part in parts):
+            found[PHASES] = None
+        return {name: value for name, value in found.items() if value}
 
     def _parsed(self, data: bytes) -> Json:
         try:
@@ -275,21 +287,3 @@ def _add(block: _Block, text: str, pieces: list[Piece]) -> None:
 
 def _says(block: ContentBlock) -> bool:
     return not isinstance(block, ThinkingBlock)
-
-
-def usage_of(value: Json) -> Usage:
-    """Return the tokens that a `usage` object counts; cached and reasoning tokens are included in input and output."""
-    given, made = value.get("input_tokens_details"), value.get("output_tokens_details")
-    given = given if isinstance(given, dict) else {}
-    made = made if isinstance(made, dict) else {}
-    return Usage(
-        input_tokens=_count(value.get("input_tokens")),
-        output_tokens=_count(value.get("output_tokens")),
-        cache_read_tokens=_count(given.get("cached_tokens")),
-        cache_write_tokens=_count(given.get("cache_write_tokens")),
-        reasoning_tokens=_count(made.get("reasoning_tokens")),
-    )
-
-
-def _count(value: JsonValue) -> int:
-    return int(value) if isinstance(value, int | float) and 0 <= value < _MOST else 0
