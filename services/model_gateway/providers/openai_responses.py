@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from services.model_gateway.ports import Hear, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
+from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.chat_reply import is_json
 from services.model_gateway.wires.responses import body, wraps
@@ -19,13 +20,13 @@ AFTER_END_S = 0.1
 """How long the end of the body may take after the last event; then the connection is not used again."""
 
 
-class OpenAIResponses:
+class OpenAIResponses(OpenAIMedia):
     """One account, asked by responses. Nothing below this file retries."""
 
     def __init__(self, account: OpenAIAccount, *, first_look_s: float = FIRST_LOOK_S) -> None:
+        super().__init__(account)
         self.name = account.name
         self.address = account.address
-        self._account = account
         self._first_look_s = first_look_s
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
