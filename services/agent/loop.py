@@ -1,7 +1,10 @@
 """The ReAct loop as a pure state machine: what happened so far decides what to do next.
 
 started ──► AskModel(1) ──reply──► CallTools ──all results──► AskModel(2) ──► … ──reply without calls──► Finish
-                                                                  └─ step limit: AskModel(last, without tools) ─► Finish
+                                                                  └─ a limit: AskModel(last, without tools) ─► Finish
+
+A call that cannot be carried out as it is written is told to the model, which may write it again: twice, then it has to
+answer without tools.
 """
 
 import json
@@ -18,14 +21,23 @@ from natscope.contracts.task import Finished
 from natscope.contracts.tool import ToolSpec
 
 MAX_STEPS = "max_steps"
+ARGUMENTS = "arguments"
+REASKS = 2
+"""How often in a row the model may write calls again that were of no use."""
 
 
 @dataclass(frozen=True)
 class AskModel:
-    """Ask for step `step`; `last` forbids tools."""
+    """Ask for step `step`."""
 
     step: int
-    last: bool
+    limit: str | None = None
+    """The limit that is reached; then this is the last step, and tools are forbidden."""
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing follows."""
+        return self.limit is not None
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,10 @@ class State:
     """Results of the latest reply's calls, as they came."""
     usage: Usage = field(default_factory=Usage)
     tool_calls: int = 0
+    useless: int = 0
+    """Latest replies in a row that held a call of no use."""
+    limit: str | None = None
+    """The limit that was reached before the latest reply, which is the last then."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -108,6 +124,8 @@ def after(state: State, entry: JournalEntry) -> State:
                 results=(),
                 messages=(*state.messages, entry.message),
                 usage=state.usage + entry.usage,
+                useless=state.useless + 1 if _is_useless(entry) else 0,
+                limit=_limit(state),
                 takeovers=0,
             )
         case ToolReturned():
@@ -147,36 +165,57 @@ def decide(state: State) -> Decision:
     """Return what to do next."""
     if state.ended is not None:
         return Done(state.ended)
-    limit = state.agent.limits.max_steps
     if state.reply is None:
-        return AskModel(1, last=False)
+        return AskModel(1)
     calls = state.reply.message.tool_uses
-    if not calls or state.step > limit:
-        return Finish(state.reply.message, state.reply.finish_reason, MAX_STEPS if state.step > limit else None)
+    if not calls or state.limit is not None:
+        return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     done = {_index(result) for result in state.results}
     open_calls = tuple((index, call) for index, call in enumerate(calls) if index not in done)
     if open_calls:
         return CallTools(state.step, open_calls)
-    return AskModel(state.step + 1, last=state.step + 1 > limit)
+    return AskModel(state.step + 1, _limit(state))
+
+
+def _limit(state: State) -> str | None:
+    """Return the limit that makes the next reply the last."""
+    if state.step + 1 > state.agent.limits.max_steps:
+        return MAX_STEPS
+    return ARGUMENTS if state.useless > REASKS else None
+
+
+def _is_useless(reply: ModelReplied) -> bool:
+    return any(_why_useless(call) is not None for call in reply.message.tool_uses)
 
 
 def refuse(state: State, call: ToolUseBlock) -> str | None:
     """Return why `call` must not be carried out, in words for the model; None if it may.
 
-    Arguments that are no JSON object and calls that were cut by the token limit are never carried out.
+    Calls that the gateway could not repair, and calls that were cut by the token limit, are never carried out.
     """
     if state.reply is not None and state.reply.finish_reason == "length":
         return "The call was cut off by the token limit and was not executed. Write it again, shorter."
-    if not any(tool.name == call.name for tool in state.tools):
+    tool = next((tool for tool in state.tools if tool.name == call.name), None)
+    if tool is None:
         known = ", ".join(tool.name for tool in state.tools) or "none"
         return f"There is no tool {call.name!r}. The tools are: {known}."
+    why = _why_useless(call)
+    if why is None:
+        return None
+    schema = json.dumps(tool.parameters, ensure_ascii=False)
+    return f"The call was not executed: {why}. Write it again; its arguments are one JSON object that fits {schema}"
+
+
+def _why_useless(call: ToolUseBlock) -> str | None:
+    if call.failure is not None:
+        return call.failure.message
     if call.raw_input.strip() and not call.input:
         try:
             parsed: object = json.loads(call.raw_input)
         except ValueError as error:
-            return f"The arguments are not valid JSON ({error}); the call was not executed."
+            return f"the arguments are not valid JSON ({error})"
         if not isinstance(parsed, dict):
-            return "The arguments must be one JSON object; the call was not executed."
+            return "the arguments are no JSON object"
     return None
 
 

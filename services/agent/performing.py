@@ -117,8 +117,8 @@ class Performance:
                     return done.outcome
 
     async def _ask_model(self, wanted: AskModel) -> None:
-        if wanted.last:
-            await self._tell_limit("max_steps")
+        if wanted.limit is not None:
+            await self._tell_limit(wanted.limit)
         try:
             reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
         except _Stopped:

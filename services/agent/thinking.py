@@ -8,11 +8,15 @@ from natscope.contracts import event, model
 from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
 from natscope.contracts.message import Message, Role
 from services.agent.asking import insist
-from services.agent.loop import AskModel, State
+from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel, State
 from services.agent.mending import mended
 from services.agent.telling import Teller
 
-AFTER_THE_LIMIT = "The step limit is reached. Answer now with what you have; no tool can be called any more."
+_NOW = "Answer now with what you have; no tool can be called any more."
+_AT_THE_LIMIT = {
+    MAX_STEPS: f"The step limit is reached. {_NOW}",
+    ARGUMENTS: f"Your calls could not be carried out as you wrote them. {_NOW}",
+}
 
 
 def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
@@ -24,7 +28,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         at = state.started.at
         return Message(id=f"{task.task_id}-{part}", name="system", role=role, content=plain(text), created_at=at)
 
-    hint = [written("limit", "user", AFTER_THE_LIMIT)] if wanted.last else []
+    hint = [written("limit", "user", _AT_THE_LIMIT[wanted.limit])] if wanted.limit is not None else []
     return model.Chat(
         request_id=f"{task.task_id}-m{wanted.step}",
         model=agent.model,

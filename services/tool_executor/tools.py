@@ -77,6 +77,8 @@ class Tool:
         Raises:
             ArgumentsInvalid: its arguments do not fit; the message says what was expected.
         """
+        if call.failure is not None:
+            raise self._misfit(call.failure.message)
         if not call.input and call.raw_input.strip() not in ("", "{}"):
             raise self._misfit(f"they are no JSON object: {call.raw_input[:200]!r}")
         try:

@@ -33,6 +33,8 @@ class Tool:
         Raises:
             ArgumentsInvalid: they do not fit the schema; the message names the fields.
         """
+        if call.failure is not None:
+            raise ArgumentsInvalid(f"{self.spec.name}: {call.failure.message}")
         try:
             given = call.input or json.loads(call.raw_input or "{}")
             read = self.arguments.model_validate(given)

@@ -3,13 +3,17 @@
 import asyncio
 from datetime import timedelta
 
+import jsonschema_rs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from natscope.contracts import tool
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock, URLSource
 from natscope.contracts.errors import (
     ArgumentsInvalid,
     BlobNotFound,
+    Failure,
     Overloaded,
     SandboxUnavailable,
     ToolNotFound,
@@ -19,6 +23,7 @@ from services.tool_executor.calls import Calls
 from services.tool_executor.cells import Program
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
+from services.tool_executor.tools import tool_named
 from tests.doors.tool_executor.fakes import FakeBackend, FakeElsewhere, FakeMedia, FakeOnce, FakeSay
 
 SILENT = TelemetrySettings.model_construct(endpoint=None, disabled=True)
@@ -188,6 +193,29 @@ class TestArguments:
         call = ToolUseBlock(id="c", name="execute_shell", raw_input='{"command": "ls')
         with pytest.raises(ArgumentsInvalid, match="no JSON object"):
             await House().raw(call)
+
+    async def test_of_a_call_that_is_marked_as_of_no_use_are_refused_whatever_they_are(self) -> None:
+        failure = Failure(code="output_invalid", message="it was cut off by the token limit")
+        sound = ToolUseBlock(
+            id="c", name="execute_python", input={"code": "print(1)"}, raw_input='{"code": "print(1)"}'
+        )
+        house = House()
+        with pytest.raises(ArgumentsInvalid, match="cut off by the token limit"):
+            await house.raw(sound.model_copy(update={"failure": failure}))
+        assert house.backend.cells == []
+        assert (await house.raw(sound)).result.state == "success"
+
+    @given(arguments=st.dictionaries(st.sampled_from(["code", "x"]), st.sampled_from(["", "a", 1, None, True, [], {}])))
+    async def test_are_refused_wherever_the_schema_that_the_model_was_told_refuses_them(
+        self, arguments: dict[str, object]
+    ) -> None:
+        call = ToolUseBlock.model_validate({"id": "c", "name": "execute_python", "input": arguments})
+        told = tool_named("execute_python").spec.parameters
+        if jsonschema_rs.is_valid(told, arguments):
+            assert (await House().raw(call)).result.state == "success"
+        else:
+            with pytest.raises(ArgumentsInvalid):
+                await House().raw(call)
 
     async def test_an_unknown_tool_is_told_with_those_there_are(self) -> None:
         with pytest.raises(ToolNotFound, match=r"'fly'.*execute_python, execute_shell"):

@@ -12,7 +12,7 @@ from natscope.contracts import agent as agents
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolUseBlock
-from natscope.contracts.errors import AgentNotFound, ModelNotFound
+from natscope.contracts.errors import AgentNotFound, Failure, ModelNotFound
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.run import JOURNALED
 from natscope.contracts.task import INTERRUPT, Interrupt, Submit
@@ -188,6 +188,42 @@ class TestTheLoop:
             here.mind = cut
             assert (await here.run("Go")).text == "understood"
             assert here.called == []
+
+    async def test_a_call_beyond_repair_is_told_with_the_schema_and_runs_once_it_is_written_right(
+        self, nats_url: str
+    ) -> None:
+        failure = Failure(code="output_invalid", message="the arguments of 'add' are of no use: b is missing")
+        seen: list[str] = []
+
+        async def wrong_first(asked: model.Chat) -> model.Chatted:
+            if asked.messages[-1].role != "tool":
+                return call(ToolUseBlock(id="x", name="add", raw_input='{"a": 1', failure=failure))
+            seen.append(asked.messages[-1].content[0].output[0].text)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+            if len(seen) == 1:
+                return call(ToolUseBlock(id="y", name="add", input={"a": 1, "b": 1}))
+            return reply("done")
+
+        async with house(nats_url) as here:
+            here.mind = wrong_first
+            outcome = await here.run("Go")
+            assert (outcome.state, outcome.text) == ("completed", "done")
+            assert [each.call.id for each in here.called] == ["y"]
+            assert "b is missing" in seen[0]
+            assert '"properties": {"a": {"type": "number"}' in seen[0]
+
+    async def test_calls_beyond_repair_are_asked_for_again_twice_and_no_more(self, nats_url: str) -> None:
+        failure = Failure(code="output_invalid", message="of no use")
+
+        async def never_right(asked: model.Chat) -> model.Chatted:
+            if asked.tool_choice == "none":
+                return reply("I cannot.")
+            return call(ToolUseBlock(id="x", name="add", failure=failure))
+
+        async with house(nats_url) as here:
+            here.mind = never_right
+            outcome = await here.run("Go")
+            assert (outcome.state, outcome.limit, outcome.text) == ("limited", "arguments", "I cannot.")
+            assert (len(here.asked), here.called) == (4, [])
 
     async def test_a_denied_agent_runs_no_tool(self, nats_url: str) -> None:
         denied = AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"mode": "deny"}})

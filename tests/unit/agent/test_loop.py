@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain
+from natscope.contracts.errors import Failure
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
@@ -44,6 +45,11 @@ def use(id: str = "c", raw: str = "{}", **input: Any) -> ToolUseBlock:
     return ToolUseBlock(id=id, name="add", input=input, raw_input=raw)
 
 
+def useless(why: str = "it is not valid JSON") -> ToolUseBlock:
+    failure = Failure(code="output_invalid", message=f"the arguments of 'add' are of no use: {why}")
+    return ToolUseBlock(id="c", name="add", raw_input='{"a": ', failure=failure)
+
+
 def returned(step: int, index: int, call: ToolUseBlock) -> ToolReturned:
     result = ToolResultBlock(id=call.id, name=call.name, output=plain(str(index)), metadata={"index": index})
     return ToolReturned(at=AT, step=step, result=result)
@@ -51,7 +57,7 @@ def returned(step: int, index: int, call: ToolUseBlock) -> ToolReturned:
 
 class TestDeciding:
     def test_a_fresh_run_asks_the_model(self) -> None:
-        assert decide(replay([started()])) == AskModel(1, last=False)
+        assert decide(replay([started()])) == AskModel(1)
 
     def test_a_reply_without_calls_ends_the_run(self) -> None:
         decision = decide(replay([started(), replied(1, text="done")]))
@@ -72,15 +78,36 @@ class TestDeciding:
 
     def test_all_results_lead_to_the_next_step_in_the_order_of_the_calls(self) -> None:
         state = replay([started(), replied(1, use("x"), use("y")), returned(1, 1, use("y")), returned(1, 0, use("x"))])
-        assert decide(state) == AskModel(2, last=False)
+        assert decide(state) == AskModel(2)
         assert [block.id for block in state.messages[-1].content if isinstance(block, ToolResultBlock)] == ["x", "y"]
 
     def test_the_last_step_forbids_tools_and_ends_whatever_it_says(self) -> None:
         entries: list[JournalEntry] = [started(max_steps=1), replied(1, use()), returned(1, 0, use())]
-        assert decide(replay(entries)) == AskModel(2, last=True)
+        assert decide(replay(entries)) == AskModel(2, limit="max_steps")
         decision = decide(replay([*entries, replied(2, use(), text="enough")]))
         assert isinstance(decision, Finish)
         assert decision.limit == "max_steps"
+
+    @pytest.mark.parametrize(("times", "last"), [(1, False), (2, False), (3, True)])
+    def test_calls_of_no_use_may_be_written_again_twice(self, times: int, last: bool) -> None:
+        entries: list[JournalEntry] = [started()]
+        for step in range(1, times + 1):
+            entries += [replied(step, useless()), returned(step, 0, useless())]
+        assert decide(replay(entries)) == AskModel(times + 1, limit="arguments" if last else None)
+
+    def test_a_call_that_is_of_use_starts_the_count_again(self) -> None:
+        entries: list[JournalEntry] = [started()]
+        for step, call in enumerate([useless(), useless(), use(), useless(), useless()], start=1):
+            entries += [replied(step, call), returned(step, 0, call)]
+        assert decide(replay(entries)) == AskModel(6)
+
+    def test_the_answer_after_calls_of_no_use_ends_the_run_as_limited(self) -> None:
+        entries: list[JournalEntry] = [started()]
+        for step in (1, 2, 3):
+            entries += [replied(step, useless()), returned(step, 0, useless())]
+        decision = decide(replay([*entries, replied(4, text="sorry")]))
+        assert isinstance(decision, Finish)
+        assert (decision.message.text, decision.limit) == ("sorry", "arguments")
 
     def test_an_ended_run_stays_ended(self) -> None:
         outcome = Finished(task_id="t", agent="a", session="t", state="completed", started_at=AT, finished_at=AT)
@@ -129,3 +156,13 @@ class TestRefusing:
     def test_a_call_cut_by_the_token_limit_is_refused_even_if_it_parses(self) -> None:
         state = replay([started(), replied(1, use(raw='{"a": 1}', a=1), finish_reason="length")])
         assert "cut off" in (refuse(state, use(raw='{"a": 1}', a=1)) or "")
+
+    def test_a_call_that_could_not_be_repaired_is_refused_with_the_reason_and_the_schema(self) -> None:
+        call = useless("a string without an end")
+        told = refuse(replay([started(), replied(1, call)]), call) or ""
+        assert "a string without an end" in told
+        assert told.endswith('{"type": "object"}')
+
+    def test_the_same_call_without_the_failure_is_carried_out(self) -> None:
+        call = useless().model_copy(update={"failure": None, "input": {"a": 1}})
+        assert refuse(replay([started(), replied(1, call)]), call) is None

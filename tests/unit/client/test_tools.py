@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from natscope.client import tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
-from natscope.contracts.errors import ArgumentsInvalid, SpecInvalid
+from natscope.contracts.errors import ArgumentsInvalid, Failure, SpecInvalid
 
 
 class Place(BaseModel):
@@ -92,6 +92,13 @@ class TestCall:
     def test_arguments_that_are_no_json_are_refused(self) -> None:
         with pytest.raises(ArgumentsInvalid, match="no JSON object"):
             tool(forecast).read(ToolUseBlock(id="c1", name="forecast", raw_input='{"place": '))
+
+    def test_arguments_of_a_call_that_is_marked_as_of_no_use_are_refused(self) -> None:
+        failure = Failure(code="output_invalid", message="it was cut off by the token limit")
+        sound = use(place={"city": "Kiel"})
+        assert tool(forecast).read(sound)
+        with pytest.raises(ArgumentsInvalid, match="cut off"):
+            tool(forecast).read(sound.model_copy(update={"failure": failure}))
 
     async def test_blocks_and_text_are_kept_as_they_are(self) -> None:
         async def says(word: str) -> str:
