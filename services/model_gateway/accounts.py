@@ -1,63 +1,102 @@
-"""The providers that are in use: each is made when it is first asked, and kept."""
+"""The accounts that are in use: one for each key, with a client that is made when it is first asked, and kept."""
 
-from natscope.contracts.errors import CredentialMissing, SpecInvalid
-from services.model_gateway.catalog.entries import AnyEntry, OpenAIEntry, ScriptedEntry
-from services.model_gateway.catalog.models_file import Catalog
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from services.model_gateway.catalog.entries import AccountEntry, AnyEntry
+from services.model_gateway.catalog.models_file import Catalog, Key
+from services.model_gateway.clients import client
 from services.model_gateway.ports import Provider
-from services.model_gateway.providers.script import Script
-from services.model_gateway.providers.scripted import OFFLINE, Scripted
-from services.model_gateway.wires.chat import Dialect
+
+Make = Callable[[Catalog, AnyEntry, Key | None], Provider]
 
 
-class Providers:
-    """The providers of a catalog, by their names in the file."""
+class KeptAccount:
+    """One key at one provider; see `ports.Account`."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._made: dict[str, Provider] = {}
+    def __init__(self, id: str, key: str | None, patience_s: float | None, make: Callable[[], Provider]) -> None:
+        self.id = id
+        self.key = key
+        self.patience_s = patience_s
+        self._make = make
+        self._client: Provider | None = None
+        self._users = 0
+        self._retired = False
 
-    def at(self, name: str) -> Provider:
-        """Return the provider called `name` in the file.
+    @property
+    def provider(self) -> Provider:
+        """Its client, made when it is first asked."""
+        if self._client is None:
+            self._client = self._make()
+        return self._client
 
-        Raises:
-            CredentialMissing: its key is not set.
-            SpecInvalid: its script or its settings are wrong.
-        """
-        found = self._made.get(name)
-        if found is None:
-            found = self._made[name] = self._make(name, self._catalog.providers[name])
-        return found
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[None]:
+        """Keep the client open while the body runs."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._retired:
+                await self.retire()
+
+    async def retire(self) -> None:
+        """Close the client as soon as nobody uses it."""
+        self._retired = True
+        if not self._users and self._client is not None:
+            closing, self._client = self._client, None
+            await closing.close()
 
     async def close(self) -> None:
-        """Close all of them."""
-        made, self._made = self._made, {}
-        for provider in made.values():
-            await provider.close()
+        """Close the client now."""
+        self._users = 0
+        await self.retire()
 
-    def _make(self, name: str, entry: AnyEntry) -> Provider:
-        if isinstance(entry, OpenAIEntry):
-            return self._openai(name, entry)
-        if not isinstance(entry, ScriptedEntry):
-            raise SpecInvalid(f"there is no provider of kind {entry.kind!r} yet")
-        path = self._catalog.path.parent / entry.script if entry.script else OFFLINE
-        return Scripted(entry.name, Script.read(path), pace_s=entry.pace_s)
 
-    def _openai(self, name: str, entry: OpenAIEntry) -> Provider:
-        # Imported here so that a gateway without a key spends neither its 0.5 s nor its 30 MB.
-        from services.model_gateway.providers.openai_account import OpenAIAccount
-        from services.model_gateway.providers.openai_chat import OpenAIChat
-        from services.model_gateway.providers.openai_responses import OpenAIResponses
+class KeptAccounts:
+    """The accounts of a catalog, by the names of their providers in the file."""
 
-        keys = self._catalog.keys(name)
-        if not keys:
-            raise CredentialMissing(f"provider {entry.name!r} has no key", remedy=f"set {' or '.join(entry.keys)}")
-        account = OpenAIAccount(
-            entry.name,
-            base_url=self._catalog.base_url(entry),
-            api_key=keys[0].secret,
-            key_name=keys[0].env,
-            stall_s=entry.stall_s,
+    def __init__(self, catalog: Catalog, *, make: Make = client) -> None:
+        self._make = make
+        self._catalog = catalog
+        self._accounts: dict[str, list[KeptAccount]] = {}
+
+    def of(self, provider: str) -> list[KeptAccount]:
+        """Return one for each key that is set, in order.
+
+        Raises:
+            CredentialRefused: a key holds what no HTTP header can carry.
+        """
+        found = self._accounts.get(provider)
+        if found is None:
+            entry, keys = self._catalog.providers[provider], self._catalog.keys(provider) or [None]
+            found = self._accounts[provider] = [self._account(provider, entry, key) for key in keys]
+        return found
+
+    async def follow(self, catalog: Catalog) -> None:
+        """Take over another catalog. What it does not change keeps its client, the rest closes after its calls."""
+        before, self._catalog = self._catalog.providers, catalog
+        gone = [name for name in self._accounts if before[name] != catalog.providers.get(name)]
+        retired = [account for name in gone for account in self._accounts.pop(name)]
+        await asyncio.gather(*(account.retire() for account in retired))
+
+    async def close(self) -> None:
+        """Close all clients."""
+        accounts, self._accounts = self._accounts, {}
+        await asyncio.gather(*(account.close() for each in accounts.values() for account in each))
+
+    def _account(self, provider: str, entry: AnyEntry, key: Key | None) -> KeptAccount:
+        catalog, make = self._catalog, self._make
+        patience_s = entry.timeout_s if isinstance(entry, AccountEntry) else None
+        return KeptAccount(
+            f"{provider}.{_mark(key)}", key.env if key else None, patience_s, lambda: make(catalog, entry, key)
         )
-        if entry.api == "responses":
-            return OpenAIResponses(account)
-        return OpenAIChat(account, Dialect(entry.max_tokens_field, entry.thinking_field, entry.stream_usage))
+
+
+def _mark(key: Key | None) -> str:
+    """Return what tells a key from others: 48 bits of a digest, from which nobody gets it back."""
+    secret = key.secret.get_secret_value() if key else ""
+    return hashlib.blake2b(secret.encode(), digest_size=6, person=b"natscope-key").hexdigest()

@@ -9,13 +9,17 @@ from natscope.bus import BusSettings, Ledger, Room, open_room
 from natscope.bus.streams import REPLIES
 from natscope.contracts import model
 from natscope.telemetry import Telemetry
-from services.model_gateway.accounts import Providers
+from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.entries import Environment
-from services.model_gateway.catalog.models_file import Catalog
+from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors, listen_for_cancels
+from services.model_gateway.media import Shelf
 from services.model_gateway.settings import Settings
-from services.model_gateway.trying.attempts import Attempts, Patience
+from services.model_gateway.trying.attempts import Attempts
+from services.model_gateway.trying.breaker import Breakers, Rules
+from services.model_gateway.trying.course import Patience
+from services.model_gateway.trying.outs import KeptOuts
 
 NAME = model.CHAT.room
 DESCRIPTION = "Every model provider behind one door."
@@ -36,32 +40,48 @@ async def app(
         SpecInvalid: the models file is wrong; nothing was opened.
     """
     settings = settings or Settings()
-    catalog = Catalog.read(settings.models, os.environ if environment is None else environment)
-    providers = Providers(catalog)
-    for info in catalog.infos():
+    models = Models(settings.models, os.environ if environment is None else environment)
+    accounts = KeptAccounts(models.catalog)
+    for info in models.catalog.infos():
         log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
     try:
         async with open_room(
             NAME, description="Every model provider behind one door.", settings=bus, telemetry=telemetry
         ) as room:
-            gateway = _gateway(room, catalog, providers, settings)
-            await listen_for_cancels(room.bus, gateway)
-            await room.serve(doors(room.bus, gateway, workers=settings.workers))
-            yield
+            outs = KeptOuts(room.bus)
+            breakers = Breakers(outs, _rules(settings))
+            await outs.watch(breakers.board.heard)
+            gateway = _gateway(room, models, accounts, breakers, settings)
+            async with models.followed(accounts.follow, every_s=settings.models_every.total_seconds()):
+                await listen_for_cancels(room.bus, gateway)
+                await room.serve(doors(room.bus, gateway, workers=settings.workers))
+                yield
+                await room.finish()
+                await breakers.board.close()
     finally:
-        await providers.close()
+        await accounts.close()
 
 
-def _gateway(room: Room, catalog: Catalog, providers: Providers, settings: Settings) -> Gateway:
+def _gateway(room: Room, models: Models, accounts: KeptAccounts, breakers: Breakers, settings: Settings) -> Gateway:
     return Gateway(
-        catalog,
-        providers,
-        Attempts(
-            room.bus.telemetry, Patience(attempts=settings.attempts, deadline_s=settings.deadline.total_seconds())
-        ),
+        models,
+        accounts,
+        Attempts(room.bus.telemetry, _patience(settings), breakers),
         ledger=Ledger(room.bus, room.instance, bucket=REPLIES, answer=model.Chatted),
-        blobs=room.bus.blobs,
+        shelf=Shelf(room.bus.blobs, settings.max_media_bytes),
         say=room.bus.say,
         telemetry=room.bus.telemetry,
-        max_media_bytes=settings.max_media_bytes,
+        deadline_s=settings.deadline.total_seconds(),
     )
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        attempts=settings.attempts,
+        first_s=settings.first_pause.total_seconds(),
+        honoured_s=settings.honoured_pause.total_seconds(),
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(failures=settings.breaker_failures, cool_s=settings.breaker_pause.total_seconds())

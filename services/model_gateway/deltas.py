@@ -23,6 +23,8 @@ class Deltas:
         self._began = time.perf_counter()
         self.first_s: float | None = None
         """Seconds until the first piece, once it has come."""
+        self.has_begun = False
+        """Whether a piece of the present attempt was heard."""
 
     async def hear(self, piece: Piece) -> None:
         """Publish a piece, and let it leave before more is read.
@@ -31,6 +33,7 @@ class Deltas:
         """
         if self.first_s is None:
             self.first_s = time.perf_counter() - self._began
+        self.has_begun = True
         await self._publish(
             Delta(
                 attempt=self._attempt,
@@ -45,7 +48,8 @@ class Deltas:
 
     async def reset(self) -> None:
         """Say that what was published is void, and begin the next attempt; nothing to say if nothing was published."""
-        if self._sequence:
+        if self.has_begun:
+            self.has_begun = False
             self._attempt += 1
             self._sequence = 0
             await self._publish(Delta(attempt=self._attempt, sequence=0, kind="reset"))

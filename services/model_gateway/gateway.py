@@ -9,14 +9,15 @@ from opentelemetry import trace
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
-from natscope.contracts.model import Chat, Chatted, ModelInfo
+from natscope.contracts.model import Chat, Chatted, Listed
 from natscope.telemetry import Telemetry, names
-from services.model_gateway.catalog.models_file import Catalog
+from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.deltas import Deltas, Say
-from services.model_gateway.media import Blobs, Shelf, inlined
+from services.model_gateway.media import Shelf, inlined
 from services.model_gateway.observed import answered, chat_span
-from services.model_gateway.ports import Accounts, Reply
-from services.model_gateway.trying.attempts import Attempts
+from services.model_gateway.ports import Accounts, Prompt, Reply
+from services.model_gateway.trying.attempts import Attempts, Outcome
+from services.model_gateway.trying.routes import Route, routes
 
 IGNORED = {"deltas_to"}
 """What may differ when a request is asked again."""
@@ -47,24 +48,25 @@ class Gateway:
 
     def __init__(
         self,
-        catalog: Catalog,
+        models: Models,
         accounts: Accounts,
         attempts: Attempts,
         *,
         ledger: Ledger,
-        blobs: Blobs,
+        shelf: Shelf,
         say: Say,
         telemetry: Telemetry,
-        max_media_bytes: int,
+        deadline_s: float,
     ) -> None:
-        self._catalog = catalog
+        """`deadline_s` is for one call with all its attempts."""
+        self._models = models
         self._accounts = accounts
         self._attempts = attempts
         self._ledger = ledger
-        self._blobs = blobs
+        self._shelf = shelf
         self._say = say
         self._telemetry = telemetry
-        self._max_media_bytes = max_media_bytes
+        self._deadline_s = deadline_s
 
     async def chat(self, ask: Chat) -> Chatted:
         """Return the assistant's next message. Asked again under the same id it is the same, and nothing is paid.
@@ -90,34 +92,47 @@ class Gateway:
         """Break off a request if it is being answered here; the provider's connection is closed."""
         self._ledger.cancel(request_id)
 
-    def models(self) -> list[ModelInfo]:
+    def models(self) -> Listed:
         """Return the aliases that may be asked for."""
-        return self._catalog.infos()
+        return Listed(models=self._models.catalog.infos(), fault=self._models.fault)
 
     async def _ask(self, ask: Chat) -> Chatted:
-        target = self._catalog.targets(ask.model)[0]
-        provider = self._accounts.at(target.provider)
+        catalog = self._models.catalog
+        ways = routes(catalog.targets(ask.model), self._accounts)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
-        with chat_span(self._telemetry, ask, target, provider) as span:
-            prompt = await inlined(ask, Shelf(self._blobs, self._max_media_bytes))
-            reply = await self._attempts.run(prompt, target, provider, deltas=deltas)
+        with chat_span(self._telemetry, ask, ways[0].target, ways[0].provider) as span:
+            inline = await inlined(ask, self._shelf)
+
+            async def once(route: Route, timeout_s: float, attempt: int) -> Reply:
+                prompt = Prompt(inline, route.target.model, timeout_s, route.target.max_output_tokens)
+                return await route.provider.chat(prompt, deltas.hear if deltas else None)
+
+            outcome = await self._attempts.run(
+                ways,
+                once,
+                deltas=deltas,
+                deadline_s=self._deadline_s,
+                filtered_goes_on=catalog.alias(ask.model).on_content_filter == "next",
+            )
             answered(
                 self._telemetry,
                 span,
-                reply,
-                target=target,
-                provider=provider,
+                outcome.value,
+                target=outcome.route.target,
+                provider=outcome.route.provider,
                 first_s=deltas.first_s if deltas else None,
             )
-        return _chatted(ask, reply, provider.name)
+        return _chatted(ask, outcome)
 
 
-def _chatted(ask: Chat, reply: Reply, provider: str) -> Chatted:
+def _chatted(ask: Chat, outcome: Outcome[Reply]) -> Chatted:
+    reply = outcome.value
     return Chatted(
         message=Message(name=ask.agent or "assistant", role="assistant", content=reply.content),
         finish_reason=reply.finish_reason,
         usage=reply.usage,
-        provider=provider,
+        provider=outcome.route.provider.name,
         model=reply.model,
         response_id=reply.response_id,
+        attempts=outcome.attempts,
     )

@@ -17,7 +17,7 @@ def doors(bus: Bus, gateway: Gateway, *, workers: int) -> Doors:
 
     @doors.answers(model.LIST)
     async def models(_: model.List) -> model.Listed:
-        return model.Listed(models=gateway.models())
+        return gateway.models()
 
     return doors
 

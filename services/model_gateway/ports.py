@@ -1,8 +1,11 @@
 """What a provider is given and gives back, and what every provider must be able to do."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
+
+from pydantic import JsonValue
 
 from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.model import Chat, Draw, Embed, FinishReason, Speak, Transcribe, Usage
@@ -42,6 +45,8 @@ class Reply:
     usage: Usage
     model: str
     response_id: str | None = None
+    metadata: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """What else was said about the message, such as `annotations` (web pages it quotes) or `refusal`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Made:
     media: list[Media]
     usage: Usage
     model: str
+    addresses: tuple[str, ...] = ()
+    """Where more of it lies, yet to be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,23 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class Fetcher(Protocol):
+    """A provider that fetches some media itself."""
+
+    @property
+    def fetches(self) -> tuple[str, ...]:
+        """Beginnings of the addresses that it takes as they are."""
+        ...
+
+
+@runtime_checkable
 class Embedder(Protocol):
     """A provider that turns texts into vectors."""
+
+    @property
+    def texts_at_once(self) -> int:
+        """The most texts that it takes in one request."""
+        ...
 
     async def embed(self, ask: Embed, *, model: str, timeout_s: float) -> Vectors:
         """Ask once.
@@ -161,13 +183,41 @@ class Painter(Protocol):
         ...
 
 
-class Accounts(Protocol):
-    """The providers, by their names in the models file."""
+class Account(Protocol):
+    """One key at one provider."""
 
-    def at(self, name: str) -> Provider:
-        """Return one.
+    @property
+    def id(self) -> str:
+        """Tells it from all others in every replica, and does not tell the key."""
+        ...
+
+    @property
+    def key(self) -> str | None:
+        """What the variable is called that holds the key."""
+        ...
+
+    @property
+    def patience_s(self) -> float | None:
+        """The longest wait for the first piece of an answer while another target could be asked."""
+        ...
+
+    @property
+    def provider(self) -> Provider:
+        """Its client, made when it is first asked.
 
         Raises:
-            CredentialMissing: its key is not set.
+            SpecInvalid: its settings are wrong, or its package is not installed.
         """
+        ...
+
+    def held(self) -> AbstractAsyncContextManager[None]:
+        """Keep the client open while the body runs, even if the models file changes meanwhile."""
+        ...
+
+
+class Accounts(Protocol):
+    """The accounts, by the names of their providers in the models file."""
+
+    def of(self, provider: str) -> Sequence[Account]:
+        """Return one for each key that is set, in order; at least one."""
         ...

@@ -17,11 +17,21 @@ class Settings(BaseSettings):
 
     models: Path = Path("deploy/models.yaml")
     """The file of providers and aliases."""
+    models_every: Duration = Field(default=timedelta(seconds=2), gt=timedelta(0))
+    """How often to look whether that file has changed."""
     workers: int = Field(default=256, ge=1)
     """Calls answered at the same time; more wait."""
     deadline: Duration = Field(default=timedelta(seconds=CHAT.deadline_s - 10), gt=timedelta(0))
     """For one call with all its attempts; shorter than the asker's patience, so that it hears why."""
     attempts: int = Field(default=3, ge=1, le=10)
-    """How often a provider is asked, in all, when it fails in a way that may pass."""
+    """How often a target is asked, in all, when it fails in a way that may pass."""
+    first_pause: Duration = Field(default=timedelta(milliseconds=250), gt=timedelta(0))
+    """The longest first pause between attempts; each further one may be twice as long."""
+    honoured_pause: Duration = Field(default=timedelta(seconds=5), ge=timedelta(0))
+    """A provider that asks to wait longer is not waited for: the next target is asked."""
+    breaker_failures: int = Field(default=5, ge=1)
+    """So many failures of a key within half a minute, and at least half of its calls, keep further calls from it."""
+    breaker_pause: Duration = Field(default=timedelta(seconds=5), gt=timedelta(0))
+    """After this one call tries whether it works again; each time it does not, twice as long."""
     max_media_bytes: int = Field(default=20 << 20, ge=0)
     """Media shown to a model in one call, before base64 (20 MiB)."""

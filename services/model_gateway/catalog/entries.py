@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from natscope.contracts.errors import SpecInvalid
 from natscope.contracts.model import Modality, Price, Purpose
+from services.model_gateway.accounting.rules import BudgetEntry, LimitEntry
+from services.model_gateway.wires import dialects
 
 Environment = Mapping[str, str]
 Seconds = Annotated[float, Field(gt=0)]
@@ -53,8 +56,10 @@ class AccountEntry(Entry):
 
     @model_validator(mode="after")
     def _has_a_key(self) -> "AccountEntry":
-        if (self.api_key is None) == (self.api_keys is None):
-            raise ValueError("say either `api_key: {env: NAME}` or `api_keys: [{env: NAME}, …]`")
+        if self.api_key is not None and self.api_keys is not None:
+            raise ValueError("say either `api_key` or `api_keys`")
+        if not self.keys and self.needs_key:
+            raise ValueError("say `api_key: {env: NAME}`")
         return self
 
     @property
@@ -62,18 +67,53 @@ class AccountEntry(Entry):
         """The variables that may hold a key, in order."""
         return [key.env for key in self.api_keys or ([self.api_key] if self.api_key else [])]
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked without a key."""
+        return True
+
 
 class OpenAIEntry(AccountEntry):
-    """An endpoint that speaks one of OpenAI's two languages."""
+    """An endpoint that speaks one of OpenAI's two languages. What is not said is as its dialect has it."""
 
     kind: Literal["openai"]
-    name: str = "openai"
-    """Whose flavour it speaks, by the OpenTelemetry registry."""
+    dialect: str = "openai"
+    """Whose flavour it speaks: one of services/model_gateway/wires/dialects.yaml."""
+    overrides: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """In what it differs from that; see `wires.dialects.Dialect`."""
+    name: str
+    """By the OpenTelemetry registry."""
     api: Literal["chat", "responses"] = "chat"
-    base_url: Value = "https://api.openai.com/v1"
-    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
-    thinking_field: Literal["reasoning_content", "reasoning"] | None = None
-    stream_usage: bool = True
+    base_url: Value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_dialect(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        try:
+            overrides = value.get("overrides")
+            flavour = dialects.dialect(
+                str(value.get("dialect", "openai")), overrides if isinstance(overrides, dict) else None
+            )
+        except SpecInvalid as error:
+            raise ValueError(str(error)) from None
+        said: dict[str, object] = {"name": flavour.provider, "base_url": flavour.base_url, **value}
+        if flavour.key and "api_key" not in said and "api_keys" not in said:
+            said["api_key"] = {"env": flavour.key}
+        if said["base_url"] is None:
+            raise ValueError(f"dialect {value.get('dialect')!r} needs a `base_url`")
+        return said
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked without a key."""
+        return self.flavour.key is not None
+
+    @property
+    def flavour(self) -> dialects.Dialect:
+        """How it speaks."""
+        return dialects.dialect(self.dialect, self.overrides)
 
 
 class AnthropicEntry(AccountEntry):
@@ -148,6 +188,8 @@ class File(Entry):
 
     providers: dict[ProviderName, ProviderEntry]
     aliases: Annotated[dict[str, AliasEntry], Field(min_length=1)]
+    budgets: list[BudgetEntry] = Field(default_factory=list[BudgetEntry])
+    limits: list[LimitEntry] = Field(default_factory=list[LimitEntry])
 
     @model_validator(mode="before")
     @classmethod

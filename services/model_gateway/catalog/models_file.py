@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
 from natscope.contracts.model import Modality, ModelInfo, Price
+from services.model_gateway.accounting.rules import Rules
 from services.model_gateway.catalog import located
 from services.model_gateway.catalog.entries import (
     AccountEntry,
@@ -58,6 +59,7 @@ class Catalog:
     def __init__(self, path: Path, file: File, environment: Environment) -> None:
         self.path = path
         self.providers: Mapping[str, AnyEntry] = file.providers
+        self.rules = Rules(file.budgets, file.limits)
         self._aliases = file.aliases
         self._environment = environment
 
@@ -159,7 +161,8 @@ class Catalog:
         return [target for target in ready if not target.stand_in] or ready
 
     def _can_be_asked(self, provider: str) -> bool:
-        return not isinstance(self.providers[provider], AccountEntry) or bool(self.keys(provider))
+        entry = self.providers[provider]
+        return not isinstance(entry, AccountEntry) or not entry.needs_key or bool(self.keys(provider))
 
     def _resolved(self, alias: str, target: TargetEntry) -> Target:
         return Target(

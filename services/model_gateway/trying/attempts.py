@@ -1,114 +1,216 @@
-"""One loop that tries until there is an answer, or none to be hoped for before the caller's deadline."""
+"""The one loop that tries until there is an answer, or none to be hoped for before the caller's deadline.
+
+Nothing below it tries again: what it counts as an attempt is one request to one provider.
+"""
 
 import asyncio
 import logging
-import random
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span, SpanKind
 
-from natscope.contracts.errors import DeadlineExceeded
-from natscope.contracts.model import Chat
+from natscope.contracts.errors import BudgetExhausted, RateLimited
 from natscope.telemetry import Telemetry, names
-from natscope.telemetry.setup import Attributes, fail
-from services.model_gateway.catalog.models_file import Target
+from natscope.telemetry.setup import fail
 from services.model_gateway.deltas import Deltas
-from services.model_gateway.ports import Prompt, Provider, Reply
+from services.model_gateway.trying.breaker import Breakers, Entry
+from services.model_gateway.trying.course import Course, Patience, Step
 from services.model_gateway.trying.faults import Failed
+from services.model_gateway.trying.outs import Out
+from services.model_gateway.trying.routes import Route
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPT = "attempt"
 """Name of the span of one attempt."""
+PROVIDER_SCOPES = ("provider", "model")
+"""A limit or budget of ours that holds for one of these lets another target through."""
+
+Once = Callable[[Route, float, int], Awaitable[T]]
+"""Asks on a route, once: within so many seconds, for the n-th time in all, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long and how often to try."""
+class Outcome(Generic[T]):
+    """What was answered, and on which way it came."""
 
-    deadline_s: float
-    """For all attempts together."""
-    attempts: int = 3
-    """In all."""
-    first_s: float = 0.25
-    """The first pause is drawn from 0 to this, each further one from twice as much (full jitter)."""
-    longest_s: float = 4.0
-    honoured_s: float = 5.0
-    """A provider that asks to wait longer than this is not waited for."""
-
-    def pause(self, failed: Failed, attempt: int) -> float | None:
-        """Return the seconds to wait after the `attempt`-th failure, or None to give up."""
-        reaction = failed.fault.reaction
-        if reaction == "tell" or attempt >= (2 if reaction == "once" else self.attempts):
-            return None
-        if failed.retry_after_s is not None:
-            return failed.retry_after_s if failed.retry_after_s <= self.honoured_s else None
-        return random.uniform(0, min(self.longest_s, self.first_s * 2 ** (attempt - 1)))  # noqa: S311 - no secret
+    value: T
+    route: Route
+    attempts: int
 
 
 class Attempts:
-    """Asks one target, again where that may help."""
+    """Asks along routes."""
 
-    def __init__(self, telemetry: Telemetry, patience: Patience) -> None:
+    def __init__(
+        self, telemetry: Telemetry, patience: Patience | None = None, breakers: Breakers | None = None
+    ) -> None:
         self._telemetry = telemetry
-        self._patience = patience
+        self._patience = patience or Patience()
+        self._breakers = breakers or Breakers()
 
-    async def run(self, ask: Chat, target: Target, provider: Provider, *, deltas: Deltas | None) -> Reply:
-        """Return the first answer.
+    async def run(
+        self,
+        routes: Sequence[Route],
+        once: Once[T],
+        *,
+        deadline_s: float,
+        deltas: Deltas | None = None,
+        filtered_goes_on: bool = False,
+    ) -> Outcome[T]:
+        """Return the first answer. `deltas` says it is streamed, and takes back what was heard of a failed attempt.
 
         Raises:
-            NatscopeError: the last attempt's fault, in our words.
+            NatscopeError: no route answered; `details` hold what every attempt came to. Refusals of ours that `once`
+                raises are passed on, save what holds for one provider alone: that leads to the next target.
             DeadlineExceeded: the deadline passed; whatever was being asked was broken off.
         """
-        deadline_s = self._patience.deadline_s
-        ends = asyncio.get_running_loop().time() + deadline_s
+        course = Course(routes, self._patience, streamed=deltas is not None, filtered_goes_on=filtered_goes_on)
+        trip = _Trip(self._telemetry, self._breakers, course, once, deltas=deltas, deadline_s=deadline_s)
+        return await trip.run(self._patience.honoured_s)
+
+
+class _Trip(Generic[T]):
+    """One call, under way."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        breakers: Breakers,
+        course: Course,
+        once: Once[T],
+        *,
+        deltas: Deltas | None,
+        deadline_s: float,
+    ) -> None:
+        self._telemetry = telemetry
+        self._breakers = breakers
+        self._course = course
+        self._once = once
+        self._deltas = deltas
+        self._deadline_s = deadline_s
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + deadline_s
+        self._attempts = 0
+        self._asked: Route | None = None
+
+    async def run(self, honoured_s: float) -> Outcome[T]:
+        """Return the first answer; see `Attempts.run`."""
         try:
-            async with asyncio.timeout_at(ends):
-                return await self._until(ask, target, provider, deltas, ends)
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                f"{provider.name!r} did not answer within {deadline_s:g} s (model {target.model!r})",
-                remedy="ask for less, or raise MODEL_GATEWAY_DEADLINE",
-            ) from error
+            async with asyncio.timeout_at(self._ends):
+                waits_until = self._loop.time() + honoured_s
+                while True:
+                    found = await self._along(self._course.start())
+                    if found is not None:
+                        return found
+                    if self._course.said or not await self._wait(waits_until):
+                        break
+                return await self._insisting()
+        except TimeoutError:
+            raise self._course.overdue(self._deadline_s, self._asked) from None
 
-    async def _until(self, ask: Chat, target: Target, provider: Provider, deltas: Deltas | None, ends: float) -> Reply:
-        loop = asyncio.get_running_loop()
-        attempt = 0
-        while True:
-            attempt += 1
+    async def _along(self, step: Step | None) -> Outcome[T] | None:
+        """Return the first answer on the way from `step` on, or None."""
+        while step is not None:
+            if step.pause_s:
+                await asyncio.sleep(step.pause_s)
+            entry = await self._breakers.enter(step.route)
+            if isinstance(entry, Out):
+                step = self._course.blocked(step.route, entry)
+                continue
+            found = await self._ask(step.route, entry)
+            if isinstance(found, Outcome):
+                return found
+            step = found
+        return None
+
+    async def _wait(self, until: float) -> bool:
+        """Wait for the first route that may be asked again; return False if that takes too long."""
+        soonest_s = min(self._breakers.left_s(out) for out in self._course.outs.values())
+        left_s = min(until, self._ends) - self._loop.time()
+        probed = any(out.state == "probing" for out in self._course.outs.values())
+        if left_s <= 0 or (soonest_s > left_s and not probed):
+            return False
+        await self._breakers.board.wait(max(0.01, min(soonest_s, left_s)))
+        return True
+
+    async def _insisting(self) -> Outcome[T]:
+        """Return the answer of a key that is of no use, if nothing else could be asked and it is of use after all."""
+        for route in () if self._course.said else tuple(self._course.outs):
+            entry = await self._breakers.enter(route, insist=True)
+            if isinstance(entry, Entry):
+                found = await self._ask(route, entry)
+                if isinstance(found, Outcome):
+                    return found
+        raise self._course.error()
+
+    async def _ask(self, route: Route, entry: Entry) -> Outcome[T] | Step | None:
+        """Return the answer, or where to go instead."""
+        self._attempts += 1
+        self._asked = route
+        if self._deltas is not None and self._attempts > 1:
+            await self._deltas.reset()
+        attributes: dict[str, str | int] = {
+            names.ATTEMPT: self._attempts,
+            names.PROVIDER: route.provider.name,
+            names.REQUEST_MODEL: route.target.model,
+        }
+        if route.provider.address is not None:
+            attributes[names.SERVER_ADDRESS], attributes[names.SERVER_PORT] = route.provider.address
+        with self._telemetry.span(ATTEMPT, kind=SpanKind.CLIENT, attributes=attributes) as span:
             try:
-                return await self._once(Prompt(ask, target.model, ends - loop.time()), provider, deltas, attempt)
+                value = await self._limited(route)
             except Failed as failed:
-                pause = self._patience.pause(failed, attempt)
-                if pause is None or loop.time() + pause >= ends:
-                    raise failed.error(model=target.model, attempts=attempt) from failed
-                log.warning(
-                    "model attempt failed",
-                    extra={"provider": provider.name, "model": target.model, "fault": failed.name, "attempt": attempt},
-                )
-            await asyncio.sleep(pause)
-            if deltas is not None:
-                await deltas.reset()
+                entry.failed(failed)
+                step = self._course.after(route, failed, left_s=self._ends - self._loop.time())
+                _mark(span, route, failed, step)
+                return step
+            except (RateLimited, BudgetExhausted) as error:
+                entry.left()
+                if error.details.get("scope") not in PROVIDER_SCOPES:
+                    raise
+                fail(span, error)
+                return self._course.refused(route, error)
+            except BaseException:
+                entry.left()
+                raise
+        entry.answered()
+        return Outcome(value, route, self._attempts)
 
-    async def _once(self, prompt: Prompt, provider: Provider, deltas: Deltas | None, attempt: int) -> Reply:
-        with self._telemetry.span(ATTEMPT, kind=SpanKind.CLIENT, attributes=_attributes(provider, attempt)) as span:
+    async def _limited(self, route: Route) -> T:
+        """Ask; while another target could be asked instead, the first piece must not keep us waiting for too long."""
+        left_s = self._ends - self._loop.time()
+        patience_s = route.account.patience_s
+        async with route.account.held():
+            if patience_s is None or patience_s >= left_s or self._course.is_last(route):
+                return await self._once(route, left_s, self._attempts)
+            limit = asyncio.timeout(None)
             try:
-                return await provider.chat(prompt, deltas.hear if deltas is not None else None)
-            except Failed as failed:
-                _mark(span, failed, prompt.model)
-                last = failed
-        raise last
+                async with limit:
+                    alarm = self._loop.call_later(patience_s, self._expire, limit)
+                    try:
+                        return await self._once(route, left_s, self._attempts)
+                    finally:
+                        alarm.cancel()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise Failed("stall", provider=route.provider.name, key=route.account.key) from None
+
+    def _expire(self, limit: asyncio.Timeout) -> None:
+        if self._deltas is None or not self._deltas.has_begun:
+            limit.reschedule(self._loop.time())
 
 
-def _mark(span: Span, failed: Failed, model: str) -> None:
-    span.set_attribute(names.FAULT, failed.name)
+def _mark(span: Span, route: Route, failed: Failed, step: Step | None) -> None:
+    """Show what an attempt came to, and what follows."""
+    reaction = "tell" if step is None else step.how
+    span.set_attributes({names.FAULT: failed.name, names.REACTION: reaction})
     if failed.status is not None:
         span.set_attribute(names.HTTP_STATUS, failed.status)
-    fail(span, failed.error(model=model, attempts=1))
-
-
-def _attributes(provider: Provider, attempt: int) -> Attributes:
-    attributes: dict[str, str | int] = {names.ATTEMPT: attempt, names.PROVIDER: provider.name}
-    if provider.address is not None:
-        attributes[names.SERVER_ADDRESS], attributes[names.SERVER_PORT] = provider.address
-    return attributes
+    fail(span, failed.error(model=route.target.model, attempts=1))
+    told: dict[str, object] = {"target": route.target.name, "key": route.account.key, "fault": failed.name}
+    log.warning("model attempt failed", extra={**told, "then": reaction})

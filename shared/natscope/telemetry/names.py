@@ -30,6 +30,9 @@ CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens"
 CACHE_WRITE_TOKENS = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
 TOKEN_MODALITY = "gen_ai.token.modality"  # noqa: S105 - no password
+OUTPUT_TYPE = "gen_ai.output.type"
+ENCODING_FORMATS = "gen_ai.request.encoding_formats"
+DIMENSIONS = "gen_ai.embeddings.dimension.count"
 MEMORY_STORE = "gen_ai.memory.store.id"
 MEMORY_RECORDS = "gen_ai.memory.record.count"
 
@@ -59,6 +62,7 @@ ATTEMPT = "natscope.attempt"
 ATTEMPTS = "natscope.attempts"
 COST = "natscope.usage.cost_usd"
 FAULT = "natscope.fault"
+REACTION = "natscope.reaction"
 
 INFERENCE_DURATION = "gen_ai.client.inference.duration"
 INFERENCE_FIRST_CHUNK = "gen_ai.client.inference.time_to_first_chunk"
@@ -73,7 +77,7 @@ INVOKE_AGENT_DURATION = "gen_ai.invoke_agent.duration"
 INVOKE_AGENT_INFERENCE_CALLS = "gen_ai.invoke_agent.inference_calls"
 INVOKE_AGENT_TOOL_CALLS = "gen_ai.invoke_agent.tool_calls"
 EXECUTE_TOOL_DURATION = "gen_ai.execute_tool.duration"
-MEMORY_DURATION = "gen_ai.client.operation.duration"
+OPERATION_DURATION = "gen_ai.client.operation.duration"
 PROCESS_DURATION = "messaging.process.duration"
 SENT_MESSAGES = "messaging.client.sent.messages"
 CONSUMED_MESSAGES = "messaging.client.consumed.messages"
@@ -91,7 +95,7 @@ BUCKETS: dict[str, tuple[float, ...]] = {
     INFERENCE_DURATION: _SECONDS,
     INFERENCE_FIRST_CHUNK: _SECONDS,
     INFERENCE_CHUNK: _SECONDS,
-    MEMORY_DURATION: _SECONDS,
+    OPERATION_DURATION: _SECONDS,
     EXECUTE_TOOL_DURATION: _SECONDS,
     RUN_OVERHEAD: _SECONDS,
     INVOKE_AGENT_DURATION: tuple(0.1 * 2**n for n in range(13)),

@@ -13,11 +13,12 @@ from natscope.bus import Bus
 from natscope.contracts import model
 from natscope.contracts.message import Message
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.model_gateway.accounts import Providers
-from services.model_gateway.catalog.models_file import Catalog
+from services.model_gateway.accounts import KeptAccounts
+from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors
-from services.model_gateway.trying.attempts import Attempts, Patience
+from services.model_gateway.media import Shelf
+from services.model_gateway.trying.attempts import Attempts
 from tests.unit.model_gateway.fakes import FakeBlobs, FakeLedger, Heard
 
 MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"
@@ -27,16 +28,16 @@ MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"
 async def broker() -> AsyncIterator[NatsBroker]:
     """A broker in memory with the gateway's doors; no key is set, so the script answers."""
     telemetry = telemetry_for("test", TelemetrySettings.model_construct(endpoint=None, disabled=True))
-    catalog = Catalog.read(MODELS, {})
+    models = Models(MODELS, {})
     gateway = Gateway(
-        catalog,
-        Providers(catalog),
-        Attempts(telemetry, Patience(5.0)),
+        models,
+        KeptAccounts(models.catalog),
+        Attempts(telemetry),
         ledger=FakeLedger(),
-        blobs=FakeBlobs(),
+        shelf=Shelf(FakeBlobs(), 1000),
         say=Heard().say,
         telemetry=telemetry,
-        max_media_bytes=1000,
+        deadline_s=5,
     )
     broker = NatsBroker(apply_types=False)
     broker.include_router(doors(Bus(Client(), telemetry), gateway, workers=4).router)

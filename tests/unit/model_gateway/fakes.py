@@ -1,7 +1,8 @@
 """Stand-ins for what the gateway is given."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from natscope.contracts.blocks import TextBlock
 from natscope.contracts.contract import Contract
@@ -60,6 +61,38 @@ class FakeProvider:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class FakeAccount:
+    """A key of a provider that is there already."""
+
+    def __init__(self, id: str, provider: FakeProvider, *, patience_s: float | None = None) -> None:
+        self.id = id
+        self.key = id.upper()
+        self.provider = provider
+        self.patience_s = patience_s
+        self.users = 0
+
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[None]:
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+
+
+class FakeAccounts:
+    """Accounts by the names of their providers: one for each fake provider that is named."""
+
+    def __init__(self, **providers: list[FakeProvider]) -> None:
+        self.accounts = {
+            name: [FakeAccount(f"{name}-{place}", each) for place, each in enumerate(found)]
+            for name, found in providers.items()
+        }
+
+    def of(self, provider: str) -> list[FakeAccount]:
+        return self.accounts[provider]
 
 
 class FakeLedger:

@@ -13,12 +13,15 @@ from natscope.contracts.errors import ContentRefused, ModelNotFound, Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chatted
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.model_gateway.catalog.models_file import Catalog
+from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.gateway import Gateway
+from services.model_gateway.media import Shelf
 from services.model_gateway.ports import Piece
-from services.model_gateway.trying.attempts import Attempts, Patience
+from services.model_gateway.trying.attempts import Attempts
+from services.model_gateway.trying.course import Patience
 from tests.unit.model_gateway.fakes import (
     Act,
+    FakeAccounts,
     FakeBlobs,
     FakeLedger,
     FakeProvider,
@@ -35,17 +38,6 @@ aliases:
   default:
     targets: [{provider: fake, model: m-1}]
 """
-
-
-class One:
-    """A set of providers that holds one."""
-
-    def __init__(self, provider: FakeProvider) -> None:
-        self._provider = provider
-
-    def at(self, name: str) -> FakeProvider:
-        assert name == "fake"
-        return self._provider
 
 
 class House:
@@ -65,14 +57,14 @@ class House:
             processors=[SimpleSpanProcessor(self._spans)],
         )
         self.gateway = Gateway(
-            Catalog.read(path, {}),
-            One(self.provider),
-            Attempts(telemetry, Patience(5.0, first_s=0.01)),
+            Models(path, {}),
+            FakeAccounts(fake=[self.provider]),
+            Attempts(telemetry, Patience(first_s=0.01)),
             ledger=self.ledger,
-            blobs=self.blobs,
+            shelf=Shelf(self.blobs, 1000),
             say=self.heard.say,
             telemetry=telemetry,
-            max_media_bytes=1000,
+            deadline_s=5,
         )
 
     def span(self, name: str) -> ReadableSpan:
@@ -140,7 +132,7 @@ class TestChat:
             await task
 
     def test_lists_the_aliases(self, tmp_path: Path) -> None:
-        assert [info.alias for info in House(tmp_path).gateway.models()] == ["default"]
+        assert [info.alias for info in House(tmp_path).gateway.models().models] == ["default"]
 
 
 async def _cancelled(*_: object, **__: object) -> tuple[Chatted, bool]:
