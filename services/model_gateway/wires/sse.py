@@ -5,6 +5,7 @@ class Splitter:
     """Feed it bytes as they come, cut anywhere; it returns the data of each event that is whole.
 
     Lines may end in LF, CR LF or CR. Comments, names and ids of events are passed over, several data lines are joined.
+    Bare JSON in the place of an event is taken for one: that is how some servers tell in mid-stream what went wrong.
     Source: WHATWG HTML, section 9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
@@ -31,5 +32,8 @@ class Splitter:
 def _data(event: bytes) -> bytes | None:
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
+    event = event.lstrip(b"\n")
+    if event.startswith((b"{", b"[")):
+        return event
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
