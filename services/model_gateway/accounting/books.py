@@ -200,7 +200,7 @@ class Books:
                 continue
             page = self._page(account)
             ruled = grant is not None or bool(page.holding())
-            page.note(Entry(used, grant.amount if grant else None), at_once=ruled)
+            page.note(Entry(used, grant.amount if grant else None), soon=ruled)
             if not ruled:
                 self._count_late(page)
 

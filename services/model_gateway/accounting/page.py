@@ -22,6 +22,8 @@ JITTER_S = 0.004
 """After the first conflict; twice as much after each further one, up to 64 ms."""
 POLL_S = 0.05
 """How soon to look whether another process made room; twice as much each further time, up to 0.4 s."""
+SOON_S = 0.005
+"""A settled call is written together with the next one that comes this soon."""
 AWAY_S = 0.5
 """Between tries to write what was used while the store is away."""
 
@@ -79,6 +81,7 @@ class Page:
         self._unsure: _Draft | None = None
         self._worker: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -97,14 +100,19 @@ class Page:
         self.begin()
         return asking.answer
 
-    def note(self, entry: Entry, *, at_once: bool) -> None:
-        """Write something down, at once or when `begin` is called."""
+    def note(self, entry: Entry, *, soon: bool) -> None:
+        """Write something down: at once if somebody waits for room, else `soon`, or when `begin` is called."""
         self._entries.append(entry)
-        if at_once:
+        if self._asking:
             self.begin()
+        elif soon and self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(SOON_S, self.begin)
 
     def begin(self) -> None:
         """Write what there is to write."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._news.set()
         if self._worker is None and (self._asking or self._entries):
             self._worker = asyncio.create_task(self._work())
@@ -118,6 +126,8 @@ class Page:
 
     async def stop(self) -> None:
         """Give up what is not done."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)

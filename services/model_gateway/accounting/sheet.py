@@ -11,6 +11,7 @@ from services.model_gateway.accounting.rules import Period
 PERIODS: tuple[Period, ...] = get_args(Period)
 IDLE_S = 60.0
 """An instance that holds nothing is forgotten after this; no write is on its way that long."""
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Sheet:
             for by, row in self.held.items()
         }
         told = {"name": self.name, "used": used, "held": held, "taken": [self.requests, self.tokens, self.at]}
-        return json.dumps(told, separators=(",", ":")).encode()
+        return _encode(told).encode()
 
     def turn(self, now: float) -> None:
         """Begin the periods that have begun. A clock that is behind another gateway's turns nothing back."""
