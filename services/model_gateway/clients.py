@@ -3,7 +3,14 @@
 from pathlib import Path
 
 from natscope.contracts.errors import SpecInvalid
-from services.model_gateway.catalog.entries import AnyEntry, LocalEntry, OpenAIEntry, ScriptedEntry
+from services.model_gateway.catalog.entries import (
+    AnthropicEntry,
+    AnyEntry,
+    GeminiEntry,
+    LocalEntry,
+    OpenAIEntry,
+    ScriptedEntry,
+)
 from services.model_gateway.catalog.models_file import Catalog, Key
 from services.model_gateway.ports import Provider
 from services.model_gateway.providers.script import Script
@@ -20,6 +27,10 @@ def client(catalog: Catalog, entry: AnyEntry, key: Key | None) -> Provider:
         return _openai(catalog, entry, key)
     if isinstance(entry, ScriptedEntry):
         return _scripted(catalog.path.parent, entry)
+    if isinstance(entry, AnthropicEntry) and key is not None:
+        return _anthropic(catalog, entry, key)
+    if isinstance(entry, GeminiEntry) and key is not None:
+        return _gemini(catalog, entry, key)
     if isinstance(entry, LocalEntry):
         from services.model_gateway.providers.local import Local
 
@@ -47,3 +58,38 @@ def _openai(catalog: Catalog, entry: OpenAIEntry, key: Key | None) -> Provider:
     if entry.api == "responses":
         return OpenAIResponses(account)
     return OpenAIChat(account, entry.flavour)
+
+
+def _anthropic(catalog: Catalog, entry: AnthropicEntry, key: Key) -> Provider:
+    from services.model_gateway.providers.anthropic_messages import AnthropicMessages
+    from services.model_gateway.wires.messages import Dialect
+
+    return AnthropicMessages(
+        entry.name,
+        base_url=catalog.base_url(entry),
+        api_key=key.secret,
+        key_name=key.env,
+        dialect=Dialect(entry.sampling, entry.native_output, entry.cache),
+        stall_s=entry.stall_s,
+    )
+
+
+def _gemini(catalog: Catalog, entry: GeminiEntry, key: Key) -> Provider:
+    try:
+        from services.model_gateway.providers.google_gemini import GoogleGemini
+    except ModuleNotFoundError as error:
+        raise _not_installed(entry.name, "gemini", error) from None
+    return GoogleGemini(
+        entry.name,
+        base_url=catalog.base_url(entry),
+        api_key=key.secret,
+        key_name=key.env,
+        stall_s=entry.stall_s,
+    )
+
+
+def _not_installed(provider: str, extra: str, error: ModuleNotFoundError) -> SpecInvalid:
+    return SpecInvalid(
+        f"provider {provider!r} needs {error.name!r}, which is not installed",
+        remedy=f"pip install 'natscope[{extra}]'",
+    )

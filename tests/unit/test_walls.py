@@ -21,7 +21,7 @@ def _imports(path: Path) -> set[str]:
 
 
 class TestTheWalls:
-    @pytest.mark.parametrize("sdk", ["openai", "docker"])
+    @pytest.mark.parametrize("sdk", ["openai", "anthropic", "docker"])
     def test_each_sdk_is_imported_by_exactly_one_file(self, sdk: str) -> None:
         assert len([path for path in SOURCES if sdk in _imports(path)]) == 1
 

@@ -122,6 +122,12 @@ class AnthropicEntry(AccountEntry):
     kind: Literal["anthropic"]
     name: str = "anthropic"
     base_url: Value = "https://api.anthropic.com"
+    sampling: bool = False
+    """Send `temperature` and `top_p`; only models before Claude Opus 4.7, and servers that speak alike, take them."""
+    native_output: bool = True
+    """Hold structured answers by the API itself; false, for models before Claude 4.5: by a forced tool."""
+    cache: bool = True
+    """Mark talks that go on for the prompt cache."""
 
 
 class GeminiEntry(AccountEntry):
