@@ -7,12 +7,15 @@ from services.model_gateway.ports import Hear, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
 from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
-from services.model_gateway.wires.chat_reply import is_json
+from services.model_gateway.wires.json_text import is_json
 from services.model_gateway.wires.responses import body, wraps
 from services.model_gateway.wires.responses_reply import Draft
+from services.model_gateway.wires.responses_ways import is_own
 from services.model_gateway.wires.sse import Splitter
 
 PATH = "/responses"
+FETCHES = ("https://", "http://")
+"""OpenAI fetches pictures and files itself; nothing is known of others."""
 FIRST_LOOK_S = 0.5
 """After so long a response that was only promised is asked for; each further time after twice as long."""
 LONGEST_LOOK_S = 5.0
@@ -27,6 +30,7 @@ class OpenAIResponses(OpenAIMedia):
         super().__init__(account)
         self.name = account.name
         self.address = account.address
+        self.fetches = FETCHES if is_own(account.name) else ()
         self._first_look_s = first_look_s
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Generation, Output
 from natscope.contracts.tool import ToolSpec
+from services.model_gateway.wires.paired import paired
 from services.model_gateway.wires.responses_input import items
 from services.model_gateway.wires.responses_items import Json
 from services.model_gateway.wires.responses_ways import Ways, ways
@@ -24,7 +25,7 @@ def body(ask: Chat, *, model: str, provider: str, stream: bool) -> bytes:
     """Return the request's body. The same ask always gives the same bytes."""
     known = ways(model, provider)
     instructions, talk = _apart(ask.messages)
-    written = items(talk, ask, provider=provider, phases=known.phased, media_results=known.own)
+    written = items(paired(talk), ask, provider=provider, phases=known.phased, media_results=known.own)
     out: Json = {"model": model}
     if instructions:
         out["instructions"] = instructions

@@ -138,11 +138,9 @@ def _content(blocks: list[ContentBlock], ask: Chat) -> JsonValue:
 
 
 def _part(block: ContentBlock, ask: Chat) -> Json | None:
+    if (shown := _seen(block)) is not None:
+        return shown
     match block:
-        case TextBlock():
-            return _text(block.text)
-        case ImageBlock() | FileBlock() if (part := _inside(block, True)) is not None:
-            return part
         case AudioBlock(source=Base64Source(data=data, media_type=kind)) if kind in _AUDIO:
             return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO[kind]}}
         case FileBlock():
@@ -154,20 +152,29 @@ def _part(block: ContentBlock, ask: Chat) -> Json | None:
 
 
 def _inside(block: ContentBlock, media: bool) -> Json | None:
-    """Return a block as a call's output may hold it."""
+    """Return a block as a call's output may hold it, with or without media."""
+    if (media or isinstance(block, TextBlock)) and (shown := _seen(block)) is not None:
+        return shown
     match block:
-        case TextBlock():
-            return _text(block.text)
-        case ImageBlock() if media:
-            return {"type": "input_image", "detail": "auto", "image_url": _address(block.source)}
-        case FileBlock(source=URLSource(url=url, media_type=kind)) if media and kind == PDF and url.startswith("http"):
-            return {"type": "input_file", "file_url": url}
-        case FileBlock(source=Base64Source(media_type=kind)) if media and kind == PDF:
-            return {"type": "input_file", "filename": block.name, "file_data": _address(block.source)}
         case FileBlock():
             return _text(f"[file {block.name!r} ({block.source.media_type})]")
         case ImageBlock() | AudioBlock() | VideoBlock():
             return _text(f"[{block.type} ({block.source.media_type}): see the next message]")
+        case _:
+            return None
+
+
+def _seen(block: ContentBlock) -> Json | None:
+    """Return what messages and outputs hold alike: text, a picture, a PDF."""
+    match block:
+        case TextBlock():
+            return _text(block.text)
+        case ImageBlock():
+            return {"type": "input_image", "detail": "auto", "image_url": _address(block.source)}
+        case FileBlock(source=URLSource(url=url, media_type=kind)) if kind == PDF and url.startswith("http"):
+            return {"type": "input_file", "file_url": url}
+        case FileBlock(source=Base64Source(media_type=kind)) if kind == PDF:
+            return {"type": "input_file", "filename": block.name, "file_data": _address(block.source)}
         case _:
             return None
 

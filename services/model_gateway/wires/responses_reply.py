@@ -14,8 +14,8 @@ from natscope.contracts.contract import new_id
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
 from services.model_gateway.trying.faults import Failed, FaultName
-from services.model_gateway.wires.chat_reply import arguments_of
 from services.model_gateway.wires.http_faults import error_in, told
+from services.model_gateway.wires.json_text import arguments_of
 from services.model_gateway.wires.responses_items import (
     CALL,
     ID,

@@ -43,10 +43,15 @@ class Ways:
         return not self.reasons or (self.samples_at_rest and level in (None, "off"))
 
 
+def is_own(provider: str) -> bool:
+    """Return whether `provider` is one whose responses API is OpenAI's own."""
+    return _OWN.fullmatch(provider) is not None
+
+
 def ways(model: str, provider: str) -> Ways:
     """Return the ways of `model`. Of a name that is not known nothing is assumed."""
     return Ways(
-        own=_OWN.fullmatch(provider) is not None,
+        own=is_own(provider),
         reasons=_REASONS.search(model) is not None,
         phased=_PHASED.search(model) is not None,
         least="minimal" if _LEAST_MINIMAL.search(model) else "low" if _LEAST_LOW.search(model) else "none",
