@@ -1,7 +1,7 @@
 """Opens a gateway and a guest, with everything real but the model."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from services.model_gateway.app import app
 from services.model_gateway.settings import Settings
 
 KEY = "sk-loopback-0123456789abcdef"
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"
 TOOL = ToolSpec(
     name="execute_python",
@@ -62,16 +63,33 @@ def question(text: str = "Hello?", **more: object) -> model.Chat:
 
 
 @asynccontextmanager
-async def opened(nats_url: str, provider_url: str, folder: Path, *, deadline_s: float = 20.0) -> AsyncIterator[House]:
-    """Run a gateway whose `default` is the provider at `provider_url`."""
+async def opened(
+    nats_url: str,
+    provider_url: str,
+    folder: Path,
+    *,
+    deadline_s: float = 20.0,
+    models: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[House]:
+    """Run a gateway whose `default` is the provider at `provider_url`, or what the text of a models file says.
+
+    `environment` holds the keys; if it is not given, those of the known providers are all `KEY`.
+    """
     spans = InMemorySpanExporter()
     telemetry = telemetry_for(
         "model-gateway",
         TelemetrySettings.model_construct(endpoint=None, disabled=False),
         processors=[SimpleSpanProcessor(spans)],
     )
-    settings = Settings.model_validate({"models": MODELS, "deadline": deadline_s})
-    environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider_url, "OPENAI_MODEL": "loopback-1"}
+    file = MODELS
+    if models is not None:
+        file = folder / "models.yaml"
+        file.write_text(models)
+    settings = Settings.model_validate({"models": file, "deadline": deadline_s})
+    if environment is None:
+        environment = dict.fromkeys(KEYS, KEY) if models is not None else {"OPENAI_API_KEY": KEY}
+        environment |= {"OPENAI_BASE_URL": provider_url, "OPENAI_MODEL": "loopback-1"}
     bus = BusSettings.model_construct(url=nats_url)
     async with (
         app(settings, bus=bus, telemetry=telemetry, environment=environment),
