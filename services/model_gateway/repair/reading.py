@@ -71,8 +71,7 @@ class Reader:
         self._enter("}", opened=opened)
         while (sign := self._next()) not in ("}", "]", ""):
             if sign == "{" and not found:
-                wrapped += 1
-                self._take("bracket")
+                wrapped = self._wrapped(wrapped)
                 continue
             key = self._key()
             self._colon()
@@ -83,6 +82,12 @@ class Reader:
             if self._next() == "}":
                 self._at += 1
         return found
+
+    def _wrapped(self, times: int) -> int:
+        if times >= DEEPEST:
+            raise Unreadable(f"brackets go deeper than {DEEPEST}")
+        self._take("bracket")
+        return times + 1
 
     def _array(self) -> list[JsonValue]:
         found: list[JsonValue] = []

@@ -79,9 +79,9 @@ class Quoted:
             return *found, ""
         loose: tuple[int, int] | None = None
         for count, (end, after) in enumerate(self._ends(start, opener)):
-            if self._may_end(after, place):
+            if self._may_end(after, place) and not (count and past(self._text, after) == len(self._text)):
                 return meaning(self._text[start:end]), after, "quotes in a string" if count else ""
-            if loose is None and self._sign(past(self._text, after)) in ("", ",", "}", "]"):
+            if loose is None and self._sign(past(self._text, after)) in (",", "}", "]"):
                 loose = end, after
         if loose is None:
             return None

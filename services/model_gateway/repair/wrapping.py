@@ -10,6 +10,7 @@ from services.model_gateway.repair.reading import Reader
 from services.model_gateway.repair.strings import Unreadable
 
 _HEAD = re.compile(r"(?:\s|```[\w+-]*|<\|[^|\"<>]{1,40}\|>|</?[A-Za-z_][\w:=./ -]{0,60}>|\[[A-Z_]{2,30}\])+")
+_THOUGHT = re.compile(r"\s*<think(ing)?>.*?</think(ing)?>", re.DOTALL)
 _TAIL = re.compile(r"(?:\s|```|<\|[^|\"<>]{1,40}\|>|</[A-Za-z_][\w:.-]{0,60}>|;)+\Z")
 _BODY = re.compile('(?:<\\|"\\|>|["\'“”„])[^"\'“”„\n{}]{1,200}?(?:<\\|"\\|>|["\'“”])\\s*:|[\\w$.-]{1,64}["\']\\s*:')
 _PLACEHOLDER = re.compile(r"\{[\w .-]*\}")
@@ -33,6 +34,8 @@ def found(text: str, *, brackets: str = "{") -> Found:
         Unreadable: nothing, or more than one way to read it.
     """
     body, rules = _stripped(text)
+    if not body:
+        raise Unreadable("no JSON object", final=True)
     if not body.strip("}] \n"):
         return Found([{}], (*rules, "bracket"))
     reader = Reader(body)
@@ -51,6 +54,8 @@ def found(text: str, *, brackets: str = "{") -> Found:
 
 
 def _stripped(text: str) -> tuple[str, tuple[str, ...]]:
+    thought = _THOUGHT.match(text)
+    text = text[thought.end() :] if thought is not None else text
     head = _HEAD.match(text)
     body = text[head.end() :] if head is not None else text
     tail = _TAIL.search(body, max(0, len(body) - 400))
@@ -58,7 +63,7 @@ def _stripped(text: str) -> tuple[str, tuple[str, ...]]:
         body = body[: tail.start()]
     around = (head.group() if head is not None else "") + (tail.group() if tail is not None else "")
     rules: tuple[str, ...] = ("fence",) if "```" in around else ()
-    return body, (*rules, "tag") if "<" in around else rules
+    return body, (*rules, "tag") if "<" in around or thought is not None else rules
 
 
 def _first(body: str, brackets: str) -> tuple[Reader, JsonValue, int, int]:
