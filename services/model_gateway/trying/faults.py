@@ -111,8 +111,12 @@ class Failed(Exception):
         status: int | None = None,
         said: str = "",
         retry_after_s: float | None = None,
+        wrote: str | None = None,
     ) -> None:
-        """`said` is the provider's own text, free of secrets; `key` the name of the variable that holds its key."""
+        """`said` is the provider's own text, free of secrets; `key` the name of the variable that holds its key.
+
+        `wrote` is what the model wrote, where its provider could not read it.
+        """
         super().__init__(name)
         self.name: FaultName = name
         self.fault = FAULTS[name]
@@ -120,6 +124,7 @@ class Failed(Exception):
         self.status = status
         self.retry_after_s = retry_after_s
         self.said = said
+        self.wrote = wrote
         self._key = key or "the provider's settings in deploy/models.yaml"
 
     @property

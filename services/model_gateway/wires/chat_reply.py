@@ -4,43 +4,61 @@ Total over whatever a provider may send: an answer of the wrong shape is a fault
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
 
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 
-from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
-from natscope.contracts.contract import new_id
+from natscope.contracts.blocks import ContentBlock, TextBlock
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
 from services.model_gateway.trying.faults import Failed, FaultName
+from services.model_gateway.wires.chat_blocks import Blocks, named, tool_calls
+from services.model_gateway.wires.chat_media import picture_in
+from services.model_gateway.wires.chat_output import NOTHING, Plan
+from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures
+from services.model_gateway.wires.chat_usage import usage_in
+from services.model_gateway.wires.dialects import Json
 from services.model_gateway.wires.http_faults import error_in, told
+from services.model_gateway.wires.strict import unwrapped
+from services.model_gateway.wires.unread import calls_in
 
 DONE = b"[DONE]"
 _REASONS: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
+    "max_output_tokens": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_calls": "tool_call",
     "function_call": "tool_call",
+    "tool_use": "tool_call",
     "content_filter": "content_filter",
+    "content_filtered": "content_filter",
+    "safety": "content_filter",
+    "prohibited_content": "content_filter",
+    "sensitive": "content_filter",
+    "refusal": "content_filter",
 }
-
-
-@dataclass(slots=True)
-class _Block:
-    kind: Literal["text", "thinking", "tool_use"]
-    number: int
-    """Its place in the message."""
-    parts: list[str] = field(default_factory=list[str])
-    id: str = ""
-    name: str = ""
+_FAULTS: dict[str, FaultName] = {
+    "error": "server_error",
+    "network_error": "server_error",
+    "insufficient_system_resource": "overloaded",
+    "malformed_function_call": "malformed_call",
+    "abort": "truncated",
+    "aborted": "truncated",
+    "cancelled": "truncated",
+    "load": "overloaded",
+}
+"""Reasons with which an answer is none; `load` is Ollama's while it loads the model."""
 
 
 class Draft:
     """A message that is being written, chunk by chunk. One `Draft` reads one answer."""
 
-    def __init__(self, provider: str, model: str, *, key: str | None = None, secret: str = "") -> None:
+    def __init__(
+        self, provider: str, model: str, *, key: str | None = None, secret: str = "", planned: Plan = NOTHING
+    ) -> None:
+        """`planned` is what was asked for; see `chat_output`."""
         self.finished = False
         """True once the end is proven; what may still come is the usage."""
         self.done = False
@@ -48,32 +66,45 @@ class Draft:
         self._provider = provider
         self._key = key
         self._secret = secret
+        self._planned = planned
         self._model = model
         self._id: str | None = None
-        self._reason: str | None = None
+        self._reason = ""
         self._usage = Usage()
-        self._blocks: list[_Block] = []
-        self._words: dict[str, _Block] = {}
-        self._calls: dict[int, _Block] = {}
-        self._answered = False
+        self._blocks = Blocks(provider, answer_tool=planned.answer_tool)
+        self._metadata: Json = {}
+        self._choice_index: JsonValue = None
+        self._answered = self._seen = False
 
     def take(self, events: Iterable[bytes]) -> list[Piece]:
         """Read some events of a stream; what follows itself in the same block is one piece."""
-        pieces: list[Piece] = []
         for data in events:
-            if data == DONE:
+            if data == DONE or data.strip() == DONE:
                 self.done = self.finished = True
             elif data:
-                self._chunk(self._parsed(data), "delta", pieces)
-        return pieces
+                self._chunk(self._parsed(data), is_whole=False)
+        return self._said()
 
     def whole(self, body: bytes) -> list[Piece]:
         """Read an answer in one piece."""
         if not body.strip():
             raise self._failed("empty")
-        pieces: list[Piece] = []
-        self._chunk(self._parsed(body), "message", pieces)
-        return pieces
+        self._chunk(self._parsed(body), is_whole=True)
+        return self._said()
+
+    def unread(self, failed: Failed) -> list[Piece]:
+        """Read what the model wrote where the provider itself could not.
+
+        Raises:
+            Failed: nothing can be made of it, or some of it was told before.
+        """
+        calls = calls_in(failed.wrote) if failed.wrote and self._blocks.is_empty else []
+        if not calls:
+            raise failed
+        self._answered = self.finished = True
+        for place, (name, arguments) in enumerate(calls):
+            self._blocks.call(place, "", name, arguments)
+        return self._said()
 
     def end(self) -> Reply:
         """Return the answer, for there will be no more.
@@ -82,174 +113,166 @@ class Draft:
             Failed: its end was never said, or nothing was.
         """
         if not self._answered:
-            raise self._failed("no_answer" if self.finished or self._id else "empty")
+            raise self._failed("no_answer" if self._seen or self.finished else "empty")
         if not self.finished:
             raise self._failed("truncated")
-        content = [_closed(block, self._provider) for block in self._blocks]
-        reason = _REASONS.get(self._reason or "", "stop")
+        content = self._content()
+        reason = _REASONS.get(self._reason, "stop")
         if reason == "content_filter" and not content:
             raise self._failed("content_filter")
-        if reason == "stop" and self._calls:
+        if self._blocks.has_calls and reason == "stop":
             reason = "tool_call"
-        return Reply(content, reason, self._usage, self._model, self._id)
+        elif reason == "tool_call" and not self._blocks.has_calls:
+            reason = "stop"
+        return Reply(content, reason, self._usage, self._model, self._id, self._metadata)
 
-    def _parsed(self, data: bytes) -> dict[str, JsonValue]:
+    def _content(self) -> list[ContentBlock]:
+        content = self._blocks.closed()
+        if self._planned.wrapped:
+            content = [TextBlock(text=unwrapped(b.text)) if isinstance(b, TextBlock) else b for b in content]
+        return content
+
+    def _said(self) -> list[Piece]:
+        pieces, self._blocks.pieces = self._blocks.pieces, []
+        return pieces
+
+    def _parsed(self, data: bytes) -> Json:
         try:
             value: JsonValue = from_json(data)
         except ValueError:
             raise self._failed("not_json") from None
+        if isinstance(value, dict) and value.get("choices") and not value.get("error"):
+            return value
+        if (error := error_in(value)) is not None and (not isinstance(value, dict) or not value.get("choices")):
+            raise self._told(error)
         if not isinstance(value, dict):
             raise self._failed("not_json")
-        if "choices" not in value and (error := error_in(value)) is not None:
-            raise told(self._provider, error, key=self._key, secret=self._secret)
         if value.get("error"):
-            raise told(self._provider, error_in(value) or {}, key=self._key, secret=self._secret)
+            raise self._told(error_in(value) or {})
         return value
 
-    def _chunk(self, value: dict[str, JsonValue], part: str, pieces: list[Piece]) -> None:
+    def _chunk(self, value: Json, *, is_whole: bool) -> None:
+        self._seen = True
         if isinstance(found := value.get("id"), str) and found:
             self._id = found
         if isinstance(found := value.get("model"), str) and found:
             self._model = found
-        if isinstance(found := value.get("usage"), dict):
-            self._usage = usage_of(found)
+        if (usage := usage_in(value)) is not None:
+            self._usage = usage
         choices = value.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choice := choices[0], dict):
-            return
-        if isinstance(error := choice.get("error"), dict):
-            raise told(self._provider, error, key=self._key, secret=self._secret)
-        self._choice(choice, part, pieces)
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and self._is_ours(choice):
+                self._choice(choice, is_whole=is_whole)
+                break
 
-    def _choice(self, choice: dict[str, JsonValue], part: str, pieces: list[Piece]) -> None:
+    def _is_ours(self, choice: Json) -> bool:
+        """Return whether this is the answer that came first, of several."""
+        index = choice.get("index", 0)
+        if self._choice_index is None:
+            self._choice_index = index
+        return index == self._choice_index
+
+    def _choice(self, choice: Json, *, is_whole: bool) -> None:
         reason = choice.get("finish_reason")
-        if reason == "error":
-            raise self._failed("server_error")
-        if isinstance(reason, str) and (reason or part == "message"):
-            self.finished = True
-            self._reason = reason
-        message = choice.get(part)
+        reason = reason.lower() if isinstance(reason, str) else ""
+        if isinstance(error := choice.get("error"), dict):
+            raise self._told(error)
+        if reason in _FAULTS:
+            raise self._failed(_FAULTS[reason])
+        if reason:
+            self.finished, self._reason = True, reason
+        message = choice.get("message" if is_whole else "delta")
+        if not isinstance(message, dict) and not self._answered:
+            message = choice.get("delta" if is_whole else "message")
+            is_whole = True
         if isinstance(message, dict):
             self._answered = True
-            self._message(message, pieces)
-        elif reason == "content_filter":
+            has_more = self._message(message, is_whole=is_whole)
+            if is_whole and has_more and choice.get("finish_reason", "") is not None:
+                self.finished = True  # some endpoints leave the reason out, or empty
+        elif reason and _REASONS.get(reason) == "content_filter":
             raise self._failed("content_filter")
 
-    def _message(self, message: dict[str, JsonValue], pieces: list[Piece]) -> None:
+    def _message(self, message: Json, *, is_whole: bool) -> bool:
+        """Read a message or a delta, and return whether it holds anything."""
+        blocks = self._blocks
+        hung = signatures(message, ON_MESSAGE)
+        if hung is not None:
+            blocks.hang(*hung)
+        text = self._words(message)
+        found = bool(text or hung)
+        for place, call in enumerate(tool_calls(message.get("tool_calls"))):
+            if (hung := signatures(call.item, ON_CALL)) is not None:
+                blocks.hang(*hung)
+            blocks.call(place if is_whole else call.index, call.id, call.name, call.arguments)
+            found = found or bool(call.name)
+        name, arguments = named(message.get("function_call"))
+        if name or arguments:
+            blocks.call("function_call", "", name, arguments)
+            found = True
+        return self._media(message) or found
+
+    def _words(self, message: Json) -> bool:
         thought, text = _texts(message.get("content"))
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(more := message.get(name), str) and more:
-                thought += more
-                break
+        details = message.get("reasoning_details")
+        if isinstance(details, list) and details:
+            for place, each in enumerate(details):
+                if isinstance(each, dict):
+                    self._blocks.detail(each, place)
+        else:
+            thought = _first(message, "reasoning_content", "reasoning", "thinking") + thought
         if thought:
-            self._write("thinking", thought, pieces)
-        if isinstance(refusal := message.get("refusal"), str):
+            self._blocks.write("thinking", thought)
+        if isinstance(refusal := message.get("refusal"), str) and refusal:
             text += refusal
+            self._metadata["refusal"] = True
         if text:
-            self._write("text", text, pieces)
-        if isinstance(calls := message.get("tool_calls"), list):
-            for place, call in enumerate(calls):
-                if isinstance(call, dict):
-                    self._call(call, place, pieces)
+            self._blocks.write("text", text)
+        if isinstance(notes := message.get("annotations"), list) and notes:
+            kept = self._metadata.setdefault("annotations", [])
+            if isinstance(kept, list):
+                kept.extend(notes)
+        return bool(thought or text or details)
 
-    def _write(self, kind: Literal["text", "thinking"], text: str, pieces: list[Piece]) -> None:
-        block = self._words.get(kind) or self._words.setdefault(kind, self._open(kind))
-        _add(block, text, pieces)
+    def _media(self, message: Json) -> bool:
+        audio, pictures = message.get("audio"), message.get("images")
+        found = False
+        if isinstance(audio, dict):
+            if isinstance(words := audio.get("transcript"), str) and words:
+                self._blocks.write("text", words)
+            if isinstance(data := audio.get("data"), str) and data:
+                self._blocks.sound(data)
+                found = True
+        for each in pictures if isinstance(pictures, list) else ():
+            if (block := picture_in(each)) is not None:
+                self._blocks.picture(block)
+                found = True
+        return found
 
-    def _call(self, call: dict[str, JsonValue], place: int, pieces: list[Piece]) -> None:
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
-        index = call.get("index")
-        index = index if isinstance(index, int) else place
-        id, name = _text(call.get("id")), _text(function.get("name"))
-        block = self._calls.get(index)
-        if block is None or (name and id and id != block.id):
-            block = self._calls[index] = self._open("tool_use")
-            block.id, block.name = id or f"call_{new_id()[:24]}", name
-            pieces.append(Piece("tool_use", block.number, call_id=block.id, tool=block.name))
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            arguments = to_json(arguments).decode()
-        if isinstance(arguments, str) and arguments:
-            _add(block, arguments, pieces)
-
-    def _open(self, kind: Literal["text", "thinking", "tool_use"]) -> _Block:
-        block = _Block(kind, len(self._blocks))
-        self._blocks.append(block)
-        return block
+    def _told(self, error: Json) -> Failed:
+        return told(self._provider, error, key=self._key, secret=self._secret)
 
     def _failed(self, name: FaultName) -> Failed:
         return Failed(name, provider=self._provider, key=self._key)
 
 
-def _add(block: _Block, text: str, pieces: list[Piece]) -> None:
-    block.parts.append(text)
-    last = pieces[-1] if pieces else None
-    if last is not None and last.block == block.number:
-        pieces[-1] = Piece(last.kind, last.block, last.text + text, last.call_id, last.tool)
-    else:
-        pieces.append(Piece(block.kind, block.number, text))
-
-
-def _closed(block: _Block, provider: str) -> ContentBlock:
-    text = "".join(block.parts)
-    if block.kind == "text":
-        return TextBlock(text=text)
-    if block.kind == "thinking":
-        return ThinkingBlock(thinking=text, provider=provider)
-    return ToolUseBlock(id=block.id, name=block.name, input=arguments_of(text), raw_input=text)
-
-
-def arguments_of(text: str) -> dict[str, JsonValue]:
-    """Return a call's arguments; no text at all means none, and what is not a JSON object is left empty."""
-    try:
-        value: JsonValue = from_json(text) if text.strip() else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def is_json(data: bytes) -> bool:
-    """Return whether `data` is a JSON text, whole."""
-    try:
-        from_json(data)
-    except ValueError:
-        return False
-    return True
-
-
-def usage_of(value: dict[str, JsonValue]) -> Usage:
-    """Return the tokens that a `usage` object counts; cached and reasoning tokens are included in input and output."""
-    prompt, completion = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
-    prompt = prompt if isinstance(prompt, dict) else {}
-    completion = completion if isinstance(completion, dict) else {}
-    return Usage(
-        input_tokens=_count(value.get("prompt_tokens")),
-        output_tokens=_count(value.get("completion_tokens")),
-        cache_read_tokens=_count(prompt.get("cached_tokens") or value.get("prompt_cache_hit_tokens")),
-        cache_write_tokens=_count(prompt.get("cache_write_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
-    )
-
-
-def _count(value: JsonValue) -> int:
-    return int(value) if isinstance(value, int | float) else 0
-
-
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else ""
+def _first(message: Json, *names: str) -> str:
+    return next((found for name in names if isinstance(found := message.get(name), str) and found), "")
 
 
 def _texts(content: JsonValue) -> tuple[str, str]:
     """Return thinking and text of a `content`, which is a string or, at some providers, a list of parts."""
     if isinstance(content, str):
         return "", content
+    if isinstance(content, dict):
+        return ("", to_json(content).decode()) if "type" not in content else _texts([content])
     thought, text = "", ""
     for part in content if isinstance(content, list) else ():
-        if not isinstance(part, dict):
-            continue
-        if part.get("type") == "thinking":
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, dict) and part.get("type") == "thinking":
             inner = part.get("thinking")
-            thought += _texts(inner)[1] if isinstance(inner, list) else _text(inner)
-        else:
-            text += _text(part.get("text"))
+            thought += inner if isinstance(inner, str) else _texts(inner)[1]
+        elif isinstance(part, dict) and isinstance(more := part.get("text"), str):
+            text += more
     return thought, text

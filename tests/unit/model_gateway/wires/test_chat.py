@@ -19,7 +19,8 @@ from natscope.contracts.blocks import (
 from natscope.contracts.message import Message, Role
 from natscope.contracts.model import Chat, Generation
 from natscope.contracts.tool import ToolSpec
-from services.model_gateway.wires.chat import Dialect, body
+from services.model_gateway.wires.chat import body
+from services.model_gateway.wires.dialects import Dialect, dialect
 
 TOOL = ToolSpec(name="look", description="Looks.", parameters={"type": "object", "properties": {}})
 PNG = Base64Source(data="iVBORw==", media_type="image/png")
@@ -27,7 +28,7 @@ PNG = Base64Source(data="iVBORw==", media_type="image/png")
 
 def _body(
     *messages: Message,
-    dialect: Dialect | None = None,
+    speaks: Dialect | None = None,
     stream: bool = False,
     tools: tuple[ToolSpec, ...] = (),
     tool_choice: str = "auto",
@@ -42,7 +43,7 @@ def _body(
         generation=generation or Generation(),
         agent=agent,
     )
-    return json.loads(body(ask, model="m-1", provider="openai", dialect=dialect or Dialect(), stream=stream))
+    return json.loads(body(ask, model="m-1", provider="openai", dialect=speaks or Dialect(), stream=stream))
 
 
 def _said(role: Role, *content: ContentBlock | str, name: str | None = None) -> Message:
@@ -173,12 +174,12 @@ class TestThinking:
         assert _turns(self.MESSAGE) == [{"role": "assistant", "content": "Yes."}]
 
     def test_goes_back_to_its_writer_where_the_dialect_has_a_field_for_it(self) -> None:
-        turn = _turns(self.MESSAGE, dialect=Dialect(thinking_field="reasoning_content"))[0]
+        turn = _turns(self.MESSAGE, speaks=dialect("deepseek"))[0]
         assert turn["reasoning_content"] == "hm"
 
     def test_does_not_go_to_anybody_else(self) -> None:
         foreign = _said("assistant", ThinkingBlock(thinking="hm", provider="other"), "Yes.")
-        assert "reasoning_content" not in _turns(foreign, dialect=Dialect(thinking_field="reasoning_content"))[0]
+        assert "reasoning_content" not in _turns(foreign, speaks=dialect("deepseek"))[0]
 
 
 class TestOptions:
@@ -208,9 +209,9 @@ class TestOptions:
             "seed": 1,
             "stop": ["\n"],
         }
-        older = _body(_said("user", "Hi."), generation=wanted, dialect=Dialect(max_tokens_field="max_tokens"))
+        older = _body(_said("user", "Hi."), generation=wanted, speaks=Dialect(max_tokens_field="max_tokens"))
         assert older["max_tokens"] == 9
 
     def test_a_stream_ends_with_its_usage_where_that_may_be_asked(self) -> None:
         assert _body(_said("user", "Hi."), stream=True)["stream_options"] == {"include_usage": True}
-        assert "stream_options" not in _body(_said("user", "Hi."), stream=True, dialect=Dialect(stream_usage=False))
+        assert "stream_options" not in _body(_said("user", "Hi."), stream=True, speaks=Dialect(stream_usage=False))

@@ -1,0 +1,63 @@
+"""Reads the tokens that a chat completions answer counts, wherever an endpoint writes them."""
+
+from collections.abc import Iterator
+from math import isfinite
+
+from pydantic import JsonValue
+
+from natscope.contracts.model import Usage
+from services.model_gateway.wires.dialects import Json
+
+
+def usage_in(value: Json) -> Usage | None:
+    """Return the usage of a chunk or of a whole answer, None if it says none.
+
+    Groq's streams say it under `x_groq`, Moonshot's in the last choice.
+    """
+    for found in _places(value):
+        if found:
+            return usage_of(found)
+    return None
+
+
+def usage_of(value: Json) -> Usage:
+    """Return the tokens that a `usage` object counts; cached and reasoning tokens are included in input and output."""
+    prompt, completion = _inner(value, "prompt_tokens_details"), _inner(value, "completion_tokens_details")
+    given = _count(value, "prompt_tokens", "input_tokens")
+    written = _count(value, "completion_tokens", "output_tokens")
+    thought = _count(completion, "reasoning_tokens") or _count(value, "reasoning_tokens")
+    if thought and given + written + thought == _count(value, "total_tokens"):
+        written += thought  # xAI counts them apart
+    return Usage(
+        input_tokens=given,
+        output_tokens=written,
+        cache_read_tokens=_count(prompt, "cached_tokens")
+        or _count(value, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"),
+        cache_write_tokens=_count(prompt, "cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+        or _count(value, "cache_creation_input_tokens"),
+        reasoning_tokens=thought,
+    )
+
+
+def _places(value: Json) -> Iterator[Json]:
+    yield _inner(value, "usage")
+    yield _inner(_inner(value, "x_groq"), "usage")
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    yield _inner(first, "usage") if isinstance(first, dict) else {}
+
+
+def _inner(value: Json, name: str) -> Json:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _count(value: Json, *names: str) -> int:
+    """Return the first of some numbers that is one and is not 0."""
+    return next((found for name in names if (found := _number(value.get(name)))), 0)
+
+
+def _number(value: JsonValue) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return 0
+    return max(0, int(value))
