@@ -40,6 +40,8 @@ class FakeProvider:
         self.prompts: list[Prompt] = []
         self.cancelled = 0
         self.closed = False
+        self.busy = asyncio.Event()
+        """Set when it takes its time."""
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
         self.prompts.append(prompt)
@@ -53,6 +55,7 @@ class FakeProvider:
                 assert hear is not None
                 await hear(act)
                 continue
+            self.busy.set()
             try:
                 await asyncio.sleep(act)
             except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
+from natscope.contracts.model import Price
 from services.model_gateway.catalog.entries import OpenAIEntry
 from services.model_gateway.catalog.models_file import Catalog, Target
 
@@ -87,11 +88,97 @@ class TestTarget:
         assert "Evil" not in str(caught.value)
 
 
+CHAIN = """\
+providers:
+  far: {kind: openai, api_keys: [{env: FAR_1}, {env: FAR_2}]}
+  deep: {kind: openai, dialect: deepseek}
+  house: {kind: openai, dialect: ollama}
+  script: {kind: scripted}
+aliases:
+  best:
+    on_content_filter: next
+    targets:
+      - {provider: far, model: big, context_size: 1000, max_output_tokens: 100, modalities: [text, image], weight: 3}
+      - {provider: deep, model: wide, price: {input: 1.5, output: 2}}
+      - {provider: script, model: offline, stand_in: true}
+"""
+
+
+class TestChain:
+    def test_lists_the_targets_whose_key_is_set_in_order(self, tmp_path: Path) -> None:
+        targets = _read(tmp_path, CHAIN, FAR_2="k", DEEPSEEK_API_KEY="k").targets("best")
+        assert [target.name for target in targets] == ["far/big", "deep/wide"]
+        assert targets[0] == Target("far", "big", 1000, 100, ("text", "image"), weight=3)
+        assert targets[1].price == Price(input=1.5, output=2)
+
+    def test_passes_over_a_target_without_a_key(self, tmp_path: Path) -> None:
+        targets = _read(tmp_path, CHAIN, DEEPSEEK_API_KEY="k").targets("best")
+        assert [target.name for target in targets] == ["deep/wide"]
+
+    def test_a_stand_in_is_asked_only_without_any_key(self, tmp_path: Path) -> None:
+        assert [target.name for target in _read(tmp_path, CHAIN).targets("best")] == ["script/offline"]
+
+    def test_is_told_with_its_fallbacks(self, tmp_path: Path) -> None:
+        (info,) = _read(tmp_path, CHAIN, FAR_1="k", DEEPSEEK_API_KEY="k").infos()
+        assert (info.provider, info.model, info.fallbacks) == ("openai", "big", ["deep/wide"])
+        assert (info.context_size, info.max_output_tokens, info.modalities) == (1000, 100, ["text", "image"])
+
+    def test_holds_the_policy_of_its_alias(self, tmp_path: Path) -> None:
+        assert _read(tmp_path, CHAIN).alias("best").on_content_filter == "next"
+
+
+class TestProviders:
+    def test_has_the_keys_that_are_set_in_order(self, tmp_path: Path) -> None:
+        catalog = _read(tmp_path, CHAIN, FAR_2="b", FAR_1="a")
+        assert [key.env for key in catalog.keys("far")] == ["FAR_1", "FAR_2"]
+        assert [key.env for key in _read(tmp_path, CHAIN, FAR_2="b").keys("far")] == ["FAR_2"]
+
+    def test_is_as_its_dialect_where_nothing_is_said(self, tmp_path: Path) -> None:
+        entry = _read(tmp_path, CHAIN).providers["deep"]
+        assert isinstance(entry, OpenAIEntry)
+        assert (entry.name, entry.base_url, entry.keys) == (
+            "deepseek",
+            "https://api.deepseek.com",
+            ["DEEPSEEK_API_KEY"],
+        )
+
+    def test_needs_no_key_if_its_dialect_needs_none(self, tmp_path: Path) -> None:
+        catalog = _read(tmp_path, CHAIN.replace("provider: deep", "provider: house"))
+        assert [target.name for target in catalog.targets("best")] == ["house/wide"]
+
+    def test_may_differ_from_its_dialect(self, tmp_path: Path) -> None:
+        text = CHAIN.replace("dialect: deepseek", "dialect: deepseek, overrides: {stream_usage: false}")
+        entry = _read(tmp_path, text).providers["deep"]
+        assert isinstance(entry, OpenAIEntry)
+        assert not entry.flavour.stream_usage
+
+
+class TestRules:
+    def test_are_read_with_the_file(self, tmp_path: Path) -> None:
+        text = CHAIN + "budgets: [{scope: tenant, usd: 5, per: day}]\nlimits: [{scope: provider, concurrency: 4}]\n"
+        rules = _read(tmp_path, text).rules
+        assert rules.of("tenant", "anybody").budgets[0].usd == 5
+        assert rules.of("provider", "far").limits[0].concurrency == 4
+
+
 class TestMistakes:
+    def test_a_native_provider_without_a_key_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecInvalid, match=r"models.yaml:2: .*say `api_key: {env: NAME}`"):
+            _read(
+                tmp_path, "providers:\n  far: {kind: anthropic}\naliases: {a: {targets: [{provider: far, model: m}]}}"
+            )
+
     @pytest.mark.parametrize(
         ("old", "new", "told"),
         [
             ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', .*'scripted'"),
+            ("kind: openai", "kind: openai\n    dialect: dutch", r"models.yaml:2: providers.far.openai: .*'dutch'.*deepseek"),
+            ("kind: openai", "kind: openai\n    overrides: {no_such: 1}", r"models.yaml:2: providers.far.openai: .*no_such"),
+            ("  far:", "  far away:", r"models.yaml:2: providers.far away"),
+            ("model: big", "model: big, price: {inputs: 1}", r"models.yaml:9: .*price.input"),
+            ("model: big", "model: big, weight: 0", r"models.yaml:9: aliases.best.targets.0.weight: "),
+            ("aliases:", "budgets: [{scope: tenant}]\naliases:", r"models.yaml:6: budgets.0: a budget needs"),
+            ("api_key:", "api_keys: [{env: A}]\n    api_key:", r"models.yaml:2: .*either `api_key` or `api_keys`"),
             ("{env: FAR_KEY}", "sk-in-the-file", r"models.yaml:4: providers.far.openai.api_key: "),
             ("base_url:", "base_uri:", r"models.yaml:5: providers.far.openai.base_uri: Extra inputs"),
             ("provider: far", "provider: near", r"models.yaml:9: aliases.best.targets.0.provider: .*'near'"),
