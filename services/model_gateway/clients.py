@@ -56,7 +56,8 @@ def _openai(catalog: Catalog, entry: OpenAIEntry, key: Key | None) -> Provider:
         stall_s=entry.stall_s,
     )
     if entry.api == "responses":
-        return OpenAIResponses(account)
+        more = entry.overrides.get("body")
+        return OpenAIResponses(account, more=more if isinstance(more, dict) else None)
     return OpenAIChat(account, entry.flavour)
 
 

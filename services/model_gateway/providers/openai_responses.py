@@ -1,7 +1,10 @@
 """Speaks the responses API over an account at an endpoint of OpenAI's make."""
 
 import asyncio
+from collections.abc import Mapping
 from urllib.parse import quote
+
+from pydantic import JsonValue
 
 from services.model_gateway.ports import Hear, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
@@ -26,16 +29,24 @@ AFTER_END_S = 0.1
 class OpenAIResponses(OpenAIMedia):
     """One account, asked by responses. Nothing below this file retries."""
 
-    def __init__(self, account: OpenAIAccount, *, first_look_s: float = FIRST_LOOK_S) -> None:
+    def __init__(
+        self,
+        account: OpenAIAccount,
+        *,
+        more: Mapping[str, JsonValue] | None = None,
+        first_look_s: float = FIRST_LOOK_S,
+    ) -> None:
+        """`more` is laid over every request, such as `{"reasoning": {"summary": "auto"}}`."""
         super().__init__(account)
         self.name = account.name
         self.address = account.address
         self.fetches = FETCHES if is_own(account.name) else ()
+        self._more = more
         self._first_look_s = first_look_s
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
         """Ask once; see `ports.Provider`. An answer that the provider only promises is waited for."""
-        content = body(prompt.ask, model=prompt.model, provider=self.name, stream=hear is not None)
+        content = body(prompt.ask, model=prompt.model, provider=self.name, stream=hear is not None, more=self._more)
         draft = Draft(
             self.name,
             prompt.model,

@@ -3,7 +3,7 @@
 Nothing is left with the provider (`store: false`): each request says all. The API knows neither seed nor stop words.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 from pydantic_core import to_json
@@ -21,8 +21,8 @@ LEAST_OUTPUT_TOKENS = 16
 """The API refuses a smaller limit."""
 
 
-def body(ask: Chat, *, model: str, provider: str, stream: bool) -> bytes:
-    """Return the request's body. The same ask always gives the same bytes."""
+def body(ask: Chat, *, model: str, provider: str, stream: bool, more: Mapping[str, JsonValue] | None = None) -> bytes:
+    """Return the request's body with `more` laid over it. The same ask always gives the same bytes."""
     known = ways(model, provider)
     instructions, talk = _apart(ask.messages)
     written = items(paired(talk), ask, provider=provider, phases=known.phased, media_results=known.own)
@@ -42,7 +42,15 @@ def body(ask: Chat, *, model: str, provider: str, stream: bool) -> bytes:
     out.update(_generation(ask.generation, known))
     if stream:
         out["stream"] = True
-    return to_json(out)
+    return to_json(_laid_over(out, more) if more else out)
+
+
+def _laid_over(below: Json, above: Mapping[str, JsonValue]) -> Json:
+    out = dict(below)
+    for name, value in above.items():
+        under = out.get(name)
+        out[name] = _laid_over(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+    return out
 
 
 def wraps(ask: Chat) -> bool:
