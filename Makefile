@@ -58,6 +58,10 @@ docs: $(READY) ## Write docs/reference/ again from the code.
 bench: $(READY) ## Measure a run beside two raw model calls; figures for docs/performance.md.
 	$(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: $(READY) ## Measure model calls through the gateway beside the same calls made by hand; repair figures.
+	$(BIN)/python -m tests.bench.gateway $(ARGS)
+
 # --- containers -----------------------------------------------------------------------------------------------------
 
 .PHONY: up

@@ -1,0 +1,1 @@
+"""Side-by-side figures of the model gateway: a model call through it beside the same call made by hand."""
