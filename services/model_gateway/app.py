@@ -9,17 +9,27 @@ from natscope.bus import BusSettings, Ledger, Room, open_room
 from natscope.bus.streams import REPLIES
 from natscope.contracts import model
 from natscope.telemetry import Telemetry
+from services.model_gateway.accounting.books import Books
+from services.model_gateway.accounting.office import Office
+from services.model_gateway.accounting.prices import Prices
+from services.model_gateway.accounting.store import KvStore
 from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.entries import Environment
 from services.model_gateway.catalog.reloading import Models
+from services.model_gateway.charging import Charging
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors, listen_for_cancels
+from services.model_gateway.keeping import Keeper, kept_in
+from services.model_gateway.making import Maker
 from services.model_gateway.media import Shelf
+from services.model_gateway.paying import Till
 from services.model_gateway.settings import Settings
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.trying.breaker import Breakers, Rules
 from services.model_gateway.trying.course import Patience
 from services.model_gateway.trying.outs import KeptOuts
+from services.model_gateway.ways import Ways
+from services.model_gateway.web import LateWeb
 
 NAME = model.CHAT.room
 DESCRIPTION = "Every model provider behind one door."
@@ -51,24 +61,40 @@ async def app(
             outs = KeptOuts(room.bus)
             breakers = Breakers(outs, _rules(settings))
             await outs.watch(breakers.board.heard)
-            gateway = _gateway(room, models, accounts, breakers, settings)
+            attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
+            books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives))
+            web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
+            shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
+            gateway = _gateway(room, models, accounts, attempts, shelf, settings)
+            maker = Maker(
+                Ways(models, accounts),
+                Till(attempts, Charging(books, Prices()), deadline_s=settings.deadline.total_seconds()),
+                shelf=shelf,
+                store=room.bus.blobs,
+                telemetry=room.bus.telemetry,
+            )
+            keeper = Keeper(maker, kept_in(room.bus, room.instance))
             async with models.followed(accounts.follow, every_s=settings.models_every.total_seconds()):
-                await listen_for_cancels(room.bus, gateway)
-                await room.serve(doors(room.bus, gateway, workers=settings.workers))
+                await listen_for_cancels(room.bus, gateway, keeper)
+                await room.serve(doors(room.bus, gateway, keeper, workers=settings.workers))
                 yield
                 await room.finish()
                 await breakers.board.close()
+                await books.close()
+                await web.close()
     finally:
         await accounts.close()
 
 
-def _gateway(room: Room, models: Models, accounts: KeptAccounts, breakers: Breakers, settings: Settings) -> Gateway:
+def _gateway(
+    room: Room, models: Models, accounts: KeptAccounts, attempts: Attempts, shelf: Shelf, settings: Settings
+) -> Gateway:
     return Gateway(
         models,
         accounts,
-        Attempts(room.bus.telemetry, _patience(settings), breakers),
+        attempts,
         ledger=Ledger(room.bus, room.instance, bucket=REPLIES, answer=model.Chatted),
-        shelf=Shelf(room.bus.blobs, settings.max_media_bytes),
+        shelf=shelf,
         say=room.bus.say,
         telemetry=room.bus.telemetry,
         deadline_s=settings.deadline.total_seconds(),

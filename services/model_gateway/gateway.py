@@ -12,12 +12,15 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Chatted, Listed
 from natscope.telemetry import Telemetry, names
 from services.model_gateway.catalog.reloading import Models
+from services.model_gateway.checks import check_ask
+from services.model_gateway.choosing import rough, sight, those_that_fit
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Shelf, inlined
 from services.model_gateway.observed import answered, chat_span
 from services.model_gateway.ports import Accounts, Prompt, Reply
 from services.model_gateway.trying.attempts import Attempts, Outcome
-from services.model_gateway.trying.routes import Route, routes
+from services.model_gateway.trying.routes import Route
+from services.model_gateway.ways import Ways
 
 IGNORED = {"deltas_to"}
 """What may differ when a request is asked again."""
@@ -60,7 +63,7 @@ class Gateway:
     ) -> None:
         """`deadline_s` is for one call with all its attempts."""
         self._models = models
-        self._accounts = accounts
+        self._ways = Ways(models, accounts)
         self._attempts = attempts
         self._ledger = ledger
         self._shelf = shelf
@@ -97,11 +100,12 @@ class Gateway:
         return Listed(models=self._models.catalog.infos(), fault=self._models.fault)
 
     async def _ask(self, ask: Chat) -> Chatted:
+        check_ask(ask)
         catalog = self._models.catalog
-        ways = routes(catalog.targets(ask.model), self._accounts)
+        ways = those_that_fit(ask, self._ways(ask.model, "chat"), rough)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with chat_span(self._telemetry, ask, ways[0].target, ways[0].provider) as span:
-            inline = await inlined(ask, self._shelf)
+            inline = await inlined(ask, self._shelf, sight(ask, ways))
 
             async def once(route: Route, timeout_s: float, attempt: int) -> Reply:
                 prompt = Prompt(inline, route.target.model, timeout_s, route.target.max_output_tokens)

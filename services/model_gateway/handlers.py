@@ -5,10 +5,11 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus, Doors
 from natscope.contracts import model
 from services.model_gateway.gateway import Gateway
+from services.model_gateway.keeping import Keeper
 
 
-def doors(bus: Bus, gateway: Gateway, *, workers: int) -> Doors:
-    """Return `model.chat` and `model.list`, answered by `gateway`."""
+def doors(bus: Bus, gateway: Gateway, keeper: Keeper, *, workers: int) -> Doors:
+    """Return `model.chat` and `model.list`, answered by `gateway`, and what is made, answered by `keeper`."""
     doors = Doors(bus)
 
     @doors.answers(model.CHAT, workers=workers)
@@ -19,13 +20,31 @@ def doors(bus: Bus, gateway: Gateway, *, workers: int) -> Doors:
     async def models(_: model.List) -> model.Listed:
         return gateway.models()
 
+    @doors.answers(model.EMBED, workers=workers)
+    async def embed(ask: model.Embed) -> model.Embedded:
+        return await keeper.embed(ask)
+
+    @doors.answers(model.SPEAK, workers=workers)
+    async def speak(ask: model.Speak) -> model.Spoken:
+        return await keeper.speak(ask)
+
+    @doors.answers(model.TRANSCRIBE, workers=workers)
+    async def transcribe(ask: model.Transcribe) -> model.Transcribed:
+        return await keeper.transcribe(ask)
+
+    @doors.answers(model.DRAW, workers=workers)
+    async def draw(ask: model.Draw) -> model.Drawn:
+        return await keeper.draw(ask)
+
     return doors
 
 
-async def listen_for_cancels(bus: Bus, gateway: Gateway) -> None:
+async def listen_for_cancels(bus: Bus, gateway: Gateway, keeper: Keeper) -> None:
     """Hear from now on which answers are no longer wanted; every replica does, and whoever has the request stops."""
 
     async def cancelled(message: Msg) -> None:
-        gateway.cancel(*model.CANCELLED.keys_in(message.subject))
+        (request,) = model.CANCELLED.keys_in(message.subject)
+        gateway.cancel(request)
+        keeper.cancel(request)
 
     await bus.nc.subscribe(model.CANCELLED.wildcard, cb=cancelled)

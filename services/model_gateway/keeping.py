@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from opentelemetry import trace
 
+from natscope.bus import Bus
+from natscope.bus import Ledger as BusLedger
+from natscope.bus.instance import Instance
+from natscope.bus.streams import REPLIES
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import Refused
 from natscope.contracts.model import Draw, Drawn, Embed, Embedded, Speak, Spoken, Transcribe, Transcribed
@@ -35,28 +40,24 @@ class Ledger(Protocol[AnswerT]):
         ...
 
 
-class Ledgers(Protocol):
+@dataclass(frozen=True, slots=True)
+class Ledgers:
     """One ledger for each kind of answer."""
 
-    @property
-    def embedded(self) -> Ledger[Embedded]:
-        """Vectors."""
-        ...
+    embedded: Ledger[Embedded]
+    spoken: Ledger[Spoken]
+    transcribed: Ledger[Transcribed]
+    drawn: Ledger[Drawn]
 
-    @property
-    def spoken(self) -> Ledger[Spoken]:
-        """Sound."""
-        ...
 
-    @property
-    def transcribed(self) -> Ledger[Transcribed]:
-        """Text."""
-        ...
-
-    @property
-    def drawn(self) -> Ledger[Drawn]:
-        """Pictures."""
-        ...
+def kept_in(bus: Bus, instance: Instance) -> Ledgers:
+    """Return the ledgers in the bucket of replies."""
+    return Ledgers(
+        embedded=BusLedger(bus, instance, bucket=REPLIES, answer=Embedded),
+        spoken=BusLedger(bus, instance, bucket=REPLIES, answer=Spoken),
+        transcribed=BusLedger(bus, instance, bucket=REPLIES, answer=Transcribed),
+        drawn=BusLedger(bus, instance, bucket=REPLIES, answer=Drawn),
+    )
 
 
 class Keeper:

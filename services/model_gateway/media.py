@@ -162,6 +162,11 @@ async def inlined(ask: Chat, shelf: Shelf, sight: Sight = EVERYTHING) -> Chat:
     return ask.model_copy(update={"messages": messages})
 
 
+def holds_media(ask: Chat) -> bool:
+    """Return whether there is any media in a conversation."""
+    return any(True for message in ask.messages for _ in _media(message.content))
+
+
 def text_file(block: FileBlock) -> str | None:
     """Return the text of a small text file that is inline, else None."""
     if not isinstance(block.source, Base64Source) or not is_text(block.source.media_type):

@@ -35,3 +35,7 @@ class Settings(BaseSettings):
     """After this one call tries whether it works again; each time it does not, twice as long."""
     max_media_bytes: int = Field(default=20 << 20, ge=0)
     """Media shown to a model in one call, before base64 (20 MiB)."""
+    media_timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(0))
+    """For fetching one file from the web."""
+    private_media: bool = False
+    """Fetch also from addresses that are not public. Whoever may ask a model could look into the network by it."""

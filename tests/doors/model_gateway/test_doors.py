@@ -1,4 +1,4 @@
-"""The doors `model.chat` and `model.list`, against FastStream's broker in memory."""
+"""The doors `model.*`, against FastStream's broker in memory."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,15 +11,21 @@ from nats.aio.client import Client
 
 from natscope.bus import Bus
 from natscope.contracts import model
+from natscope.contracts.blocks import AudioBlock
 from natscope.contracts.message import Message
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.handlers import doors
+from services.model_gateway.keeping import Keeper
+from services.model_gateway.making import Maker
 from services.model_gateway.media import Shelf
+from services.model_gateway.paying import Till
 from services.model_gateway.trying.attempts import Attempts
-from tests.unit.model_gateway.fakes import FakeBlobs, FakeLedger, Heard
+from services.model_gateway.ways import Ways
+from tests.unit.model_gateway.fakes import FakeLedger, Heard
+from tests.unit.model_gateway.making_fakes import FakeCharges, FakeStore, fake_ledgers, packed
 
 MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"
 
@@ -29,18 +35,21 @@ async def broker() -> AsyncIterator[NatsBroker]:
     """A broker in memory with the gateway's doors; no key is set, so the script answers."""
     telemetry = telemetry_for("test", TelemetrySettings.model_construct(endpoint=None, disabled=True))
     models = Models(MODELS, {})
+    accounts, attempts, store = KeptAccounts(models.catalog), Attempts(telemetry), FakeStore()
     gateway = Gateway(
         models,
-        KeptAccounts(models.catalog),
-        Attempts(telemetry),
-        ledger=FakeLedger(),
-        shelf=Shelf(FakeBlobs(), 1000),
+        accounts,
+        attempts,
+        ledger=FakeLedger[model.Chatted](),
+        shelf=Shelf(store, 1000),
         say=Heard().say,
         telemetry=telemetry,
         deadline_s=5,
     )
+    till = Till(attempts, FakeCharges(), deadline_s=5)
+    maker = Maker(Ways(models, accounts), till, shelf=Shelf(store, 1000), store=store, telemetry=telemetry)
     broker = NatsBroker(apply_types=False)
-    broker.include_router(doors(Bus(Client(), telemetry), gateway, workers=4).router)
+    broker.include_router(doors(Bus(Client(), telemetry), gateway, Keeper(maker, fake_ledgers()), workers=4).router)
     async with TestNatsBroker(broker) as tested:
         yield tested
 
@@ -77,4 +86,56 @@ class TestList:
         assert [(info.alias, info.provider) for info in listed.models] == [
             ("default", "scripted"),
             ("offline", "scripted"),
+            ("embedding", "scripted"),
+            ("speech", "scripted"),
+            ("transcription", "scripted"),
+            ("image", "scripted"),
         ]
+
+    async def test_says_what_each_is_for(self, broker: NatsBroker) -> None:
+        listed = model.Listed.model_validate(await _asked(broker, "model.list", b"{}"))
+        purposes = ["chat", "chat", "embedding", "speech", "transcription", "image"]
+        assert [info.purpose for info in listed.models] == purposes
+
+
+class TestMaking:
+    async def test_embeds(self, broker: NatsBroker) -> None:
+        body = await _asked(broker, "model.embed", b'{"model": "embedding", "texts": ["a", "b"], "dimensions": 3}')
+        answer = model.Embedded.model_validate(body)
+        assert [len(vector) for vector in answer.vectors] == [3, 3]
+        assert answer.provider == "scripted"
+
+    async def test_speaks(self, broker: NatsBroker) -> None:
+        body = await _asked(broker, "model.speak", b'{"model": "speech", "text": "Hello."}')
+        assert model.Spoken.model_validate(body).audio.source.media_type == "audio/wav"
+
+    async def test_transcribes(self, broker: NatsBroker) -> None:
+        audio = AudioBlock(source=packed(b"RIFF....WAVE", "audio/wav"))
+        ask = model.Transcribe(model="transcription", audio=audio).model_dump_json().encode()
+        answer = model.Transcribed.model_validate(await _asked(broker, "model.transcribe", ask))
+        assert answer.text.text.startswith("A recording of 12 bytes")
+
+    async def test_draws(self, broker: NatsBroker) -> None:
+        body = await _asked(broker, "model.draw", b'{"model": "image", "prompt": "A hut.", "count": 2}')
+        assert [image.source.media_type for image in model.Drawn.model_validate(body).images] == ["image/png"] * 2
+
+    @pytest.mark.parametrize(
+        ("subject", "body", "purpose"),
+        [
+            ("model.embed", b'{"model": "default", "texts": ["a"]}', "embedding"),
+            ("model.speak", b'{"model": "default", "text": "a"}', "speech"),
+            ("model.draw", b'{"model": "default", "prompt": "a"}', "image"),
+            ("model.chat", None, "chat"),
+        ],
+    )
+    async def test_answers_an_alias_of_another_purpose_with_those_that_fit(
+        self, broker: NatsBroker, subject: str, body: bytes | None, purpose: str
+    ) -> None:
+        failure = await _asked(broker, subject, body or _chat(model="embedding"))
+        assert failure["code"] == "model_not_found"
+        assert f"not for {purpose}" in failure["message"]
+        assert ("'default'" if purpose == "chat" else f"'{purpose}'") in failure["remedy"]
+
+    @pytest.mark.parametrize("subject", ["model.embed", "model.speak", "model.transcribe", "model.draw"])
+    async def test_answers_what_is_no_ask_with_body_invalid(self, broker: NatsBroker, subject: str) -> None:
+        assert (await _asked(broker, subject, b"{}"))["code"] == "body_invalid"

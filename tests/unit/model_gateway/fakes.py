@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
 
 from natscope.contracts.blocks import TextBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import BlobNotFound
 from natscope.contracts.message import Message
-from natscope.contracts.model import Chat, Chatted, Delta, Usage
+from natscope.contracts.model import Chat, Delta, Usage
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
 from services.model_gateway.trying.faults import Failed, FaultName
+
+AnswerT = TypeVar("AnswerT", bound=Contract)
 
 Act = Reply | Failed | Piece | float
 """What a provider does next: answers, fails, says a piece, or takes so many seconds."""
@@ -98,22 +101,22 @@ class FakeAccounts:
         return self.accounts[provider]
 
 
-class FakeLedger:
+class FakeLedger(Generic[AnswerT]):
     """Keeps answers in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Chatted] = {}
+        self.kept: dict[str, AnswerT] = {}
         self.cancelled: list[str] = []
 
     async def once(
         self,
         id: str,
         ask: Contract,
-        work: Callable[[], Awaitable[Chatted]],
+        work: Callable[[], Awaitable[AnswerT]],
         *,
-        lost: Callable[[], Awaitable[Chatted]] | None = None,
+        lost: Callable[[], Awaitable[AnswerT]] | None = None,
         ignoring: set[str] | None = None,
-    ) -> tuple[Chatted, bool]:
+    ) -> tuple[AnswerT, bool]:
         if id in self.kept:
             return self.kept[id], True
         self.kept[id] = await work()

@@ -1,0 +1,58 @@
+"""Chooses among the ways of an alias those that can take an ask, and says what they see of it."""
+
+from collections.abc import Callable, Sequence
+
+from natscope.contracts.errors import ContextTooLong, ModalityUnsupported
+from natscope.contracts.model import Chat, Modality
+from services.model_gateway.checks import check_modalities, check_size
+from services.model_gateway.media import EVERYTHING, Sight, holds_media
+from services.model_gateway.ports import Fetcher
+from services.model_gateway.trying.routes import Route
+
+Estimate = Callable[[Chat, Route], int]
+"""About how many tokens a prompt is for a model."""
+
+
+def rough(ask: Chat, _: Route) -> int:
+    """Return about how many tokens the text of a prompt is: one for four letters."""
+    letters = sum(len(message.text) for message in ask.messages)
+    return (letters + sum(len(tool.description) for tool in ask.tools)) // 4
+
+
+def those_that_fit(ask: Chat, ways: Sequence[Route], estimate: Estimate) -> list[Route]:
+    """Return the ways whose model takes the media of `ask` and has room for it, in their order; at least one.
+
+    Raises:
+        ModalityUnsupported, ContextTooLong: there is none; this is why the first is none.
+    """
+    found: list[Route] = []
+    refusal: Exception | None = None
+    for way in ways:
+        try:
+            _check(ask, way, estimate)
+        except (ModalityUnsupported, ContextTooLong) as error:
+            refusal = refusal or error
+        else:
+            found.append(way)
+    if not found and refusal is not None:
+        raise refusal
+    return found
+
+
+def sight(ask: Chat, ways: Sequence[Route]) -> Sight:
+    """Return what the models see: what one of them takes is shown, what all providers fetch is left to them."""
+    if not holds_media(ask):
+        return EVERYTHING
+    taken = frozenset[Modality]().union(*(way.target.modalities or () for way in ways))
+    is_known = all(way.target.modalities is not None for way in ways)
+    providers = [way.provider for way in ways]
+    first, *others = [provider.fetches if isinstance(provider, Fetcher) else () for provider in providers]
+    fetched = (start for start in first if all(start in other for other in others))
+    return Sight(taken if is_known else None, tuple(fetched))
+
+
+def _check(ask: Chat, way: Route, estimate: Estimate) -> None:
+    target = way.target
+    check_modalities(ask, model=target.model, takes=target.modalities)
+    if target.context_size is not None:
+        check_size(estimate(ask, way), model=target.model, context_size=target.context_size)
