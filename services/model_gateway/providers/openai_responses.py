@@ -1,6 +1,7 @@
 """Speaks the responses API over an account at an endpoint of OpenAI's make."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ from services.model_gateway.wires.sse import Splitter
 PATH = "/responses"
 FETCHES = ("https://", "http://")
 """OpenAI fetches pictures and files itself; nothing is known of others."""
+BAD_REQUEST = 400
+_ABOUT_THOUGHTS = re.compile(r"encrypted.content|reasoning (input )?items?|\brs_\w", re.I)
 FIRST_LOOK_S = 0.5
 """After so long a response that was only promised is asked for; each further time after twice as long."""
 LONGEST_LOOK_S = 5.0
@@ -45,8 +48,27 @@ class OpenAIResponses(OpenAIMedia):
         self._first_look_s = first_look_s
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
-        """Ask once; see `ports.Provider`. An answer that the provider only promises is waited for."""
-        content = body(prompt.ask, model=prompt.model, provider=self.name, stream=hear is not None, more=self._more)
+        """Ask once; see `ports.Provider`. An answer that the provider only promises is waited for.
+
+        Thoughts that it cannot read (they were sealed for another organisation, or with a key that is gone) are left
+        out, and it is asked again: else no conversation could go on after its account has changed.
+        """
+        try:
+            return await self._ask(prompt, hear, thoughts=True)
+        except Failed as failed:
+            if failed.status != BAD_REQUEST or not _ABOUT_THOUGHTS.search(failed.said):
+                raise
+        return await self._ask(prompt, hear, thoughts=False)
+
+    async def _ask(self, prompt: Prompt, hear: Hear | None, *, thoughts: bool) -> Reply:
+        content = body(
+            prompt.ask,
+            model=prompt.model,
+            provider=self.name,
+            stream=hear is not None,
+            thoughts=thoughts,
+            more=self._more,
+        )
         draft = Draft(
             self.name,
             prompt.model,

@@ -21,11 +21,28 @@ LEAST_OUTPUT_TOKENS = 16
 """The API refuses a smaller limit."""
 
 
-def body(ask: Chat, *, model: str, provider: str, stream: bool, more: Mapping[str, JsonValue] | None = None) -> bytes:
-    """Return the request's body with `more` laid over it. The same ask always gives the same bytes."""
+def body(
+    ask: Chat,
+    *,
+    model: str,
+    provider: str,
+    stream: bool,
+    thoughts: bool = True,
+    more: Mapping[str, JsonValue] | None = None,
+) -> bytes:
+    """Return the request's body with `more` laid over it. The same ask always gives the same bytes.
+
+    Without `thoughts` the model is not reminded of what it thought before.
+    """
     known = ways(model, provider)
     instructions, talk = _apart(ask.messages)
-    written = items(paired(talk), ask, provider=provider, phases=known.phased, media_results=known.own)
+    written = items(
+        paired(talk),
+        ask,
+        thinker=provider if thoughts and known.remembers else None,
+        phases=known.phased,
+        media_results=known.own,
+    )
     out: Json = {"model": model}
     if instructions:
         out["instructions"] = instructions

@@ -30,9 +30,9 @@ _LONGEST_ID = 64
 
 
 def items(
-    messages: Sequence[Message], ask: Chat, *, provider: str, phases: bool, media_results: bool
+    messages: Sequence[Message], ask: Chat, *, thinker: str | None, phases: bool, media_results: bool
 ) -> Iterator[Json]:
-    """Yield the conversation item by item.
+    """Yield the conversation item by item, of all thoughts only those of `thinker`.
 
     `phases`: the model tells what it says on the way from its last word; it wants that told again, even if guessed.
     `media_results`: a call's output may hold pictures and files. What it cannot hold is shown in a user's turn after
@@ -49,7 +49,7 @@ def items(
             yield {"type": "function_call_output", "call_id": call_id(result.id), "output": _output(result, inside)}
             shown.extend(_promoted(result, ask, media_results=media_results))
         if message.role == "assistant":
-            yield from _assistant(message, provider, phases=phases)
+            yield from _assistant(message, thinker, phases=phases)
             shown.extend(_drawn(message, ask))
         elif content := _content(message.content, ask):
             yield {"role": "system" if message.role == "system" else "user", "content": content}
@@ -62,12 +62,12 @@ def call_id(id: str) -> str:
     return id if len(id) <= _LONGEST_ID else f"call_{hashlib.sha256(id.encode()).hexdigest()[:32]}"
 
 
-def _assistant(message: Message, provider: str, *, phases: bool) -> Iterator[Json]:
+def _assistant(message: Message, thinker: str | None, *, phases: bool) -> Iterator[Json]:
     phase = _phases(message, guess=phases)
     open_item: Json | None = None
     for block in message.content:
         if isinstance(block, ThinkingBlock):
-            more = _reasoning(block, open_item) if block.provider == provider else None
+            more = _reasoning(block, open_item) if thinker and block.provider == thinker else None
             if more is not None and more is not open_item:
                 if open_item is not None:
                     yield open_item

@@ -32,9 +32,14 @@ class Ways:
     samples_at_rest: bool
     """It reasons only if it is told to."""
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it may be reminded of thoughts; OpenAI's models that do not reason refuse them."""
+        return self.reasons or not self.own
+
     def effort(self, level: Level) -> str | None:
         """Return how much reasoning to ask for; None: nothing is said of it."""
-        if level is None or (self.own and not self.reasons):
+        if level is None or not self.remembers:
             return None
         return self.least if level == "off" else level
 

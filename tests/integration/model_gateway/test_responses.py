@@ -15,7 +15,7 @@ from tests.loopback import chat_wire, responses_wire
 from tests.loopback.faults import NAMES
 from tests.loopback.provider import Provider
 from tests.loopback.replies import JSON, Call, Reply
-from tests.loopback.responses_wire import SEALED, faulty, response, turns
+from tests.loopback.responses_wire import SEALED, failure, faulty, response, turns
 
 MODELS = """
 providers:
@@ -137,6 +137,24 @@ class TestReasoning:
             "user", "reasoning", "function_call", "function_call_output", "assistant", "user",
         ]  # fmt: skip
         assert (told[1]["id"], told[1]["encrypted_content"]) == (responses_wire.REASONING, SEALED)
+
+    async def test_that_the_provider_cannot_read_is_left_out_and_nobody_notices(
+        self, house: House, provider: Provider
+    ) -> None:
+        ask = question("What is six times seven?", tools=[TOOL])
+        called = await house.guest.ask(model.CHAT, ask)
+        use = called.message.tool_uses[0]
+        result = ToolResultBlock(id=use.id, name=use.name, output=[TextBlock(text="42")])
+        talk = [*ask.messages, called.message, Message(name=use.name, role="tool", content=[result])]
+        refused = failure(400, "The encrypted content could not be verified.", code="invalid_encrypted_content")
+        provider.queue(refused)
+        chatted = await house.guest.ask(model.CHAT, model.Chat(model="default", messages=talk))
+        assert (chatted.message.text, chatted.attempts) == ("The answer is 42.", 1)
+        kinds = [[item.get("type", "user") for item in request["input"]] for request in list(provider.requests)[1:]]
+        assert kinds == [
+            ["user", "reasoning", "function_call", "function_call_output"],
+            ["user", "function_call", "function_call_output"],
+        ]
 
 
 class TestFaults:

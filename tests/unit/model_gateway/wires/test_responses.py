@@ -55,6 +55,10 @@ def _items(*messages: Message, **more: Any) -> list[dict[str, Any]]:
     return _body(*messages, **more)["input"]
 
 
+def _remembered(*messages: Message) -> list[dict[str, Any]]:
+    return _items(*messages, model="gpt-5")
+
+
 def _thought(id: str, text: str = "", sealed: str | None = None, told: str = "summary") -> ThinkingBlock:
     return ThinkingBlock(thinking=text, provider="openai", redacted=sealed, metadata={"id": id, "told": told})
 
@@ -266,7 +270,7 @@ class TestContent:
 class TestReasoning:
     def test_is_given_back_as_the_item_that_it_was(self) -> None:
         blocks = [_thought("rs_1", "First.", "opaque=="), _thought("rs_1", "Then."), USE]
-        assert _items(HELLO, _said("assistant", *blocks))[1:] == [
+        assert _remembered(HELLO, _said("assistant", *blocks))[1:] == [
             {
                 "type": "reasoning",
                 "id": "rs_1",
@@ -278,10 +282,14 @@ class TestReasoning:
 
     def test_each_item_is_one_of_its_own(self) -> None:
         blocks = [_thought("rs_1", sealed="a=="), _thought("rs_2", sealed="b=="), TextBlock(text="Yes.")]
-        assert [item.get("id") for item in _items(HELLO, _said("assistant", *blocks))[1:]] == ["rs_1", "rs_2", None]
+        assert [item.get("id") for item in _remembered(HELLO, _said("assistant", *blocks))[1:]] == [
+            "rs_1",
+            "rs_2",
+            None,
+        ]
 
     def test_told_in_full_it_is_given_back_in_full(self) -> None:
-        assert _items(HELLO, _said("assistant", _thought("rs_1", "Hm.", told="content"), "Yes."))[1] == {
+        assert _remembered(HELLO, _said("assistant", _thought("rs_1", "Hm.", told="content"), "Yes."))[1] == {
             "type": "reasoning",
             "id": "rs_1",
             "summary": [],
@@ -289,14 +297,21 @@ class TestReasoning:
         }
 
     def test_a_summary_without_what_was_sealed_is_left_out(self) -> None:
-        assert _items(HELLO, _said("assistant", _thought("rs_1", "Hm."), "Yes."))[1:] == [
+        assert _remembered(HELLO, _said("assistant", _thought("rs_1", "Hm."), "Yes."))[1:] == [
             {"role": "assistant", "content": "Yes."}
         ]
 
     @pytest.mark.parametrize("provider", ["anthropic", None])
     def test_of_others_is_left_out(self, provider: str | None) -> None:
         block = ThinkingBlock(thinking="Hm.", signature="theirs", redacted="theirs", provider=provider)
-        assert _items(HELLO, _said("assistant", block, "Yes."))[1:] == [{"role": "assistant", "content": "Yes."}]
+        assert _remembered(HELLO, _said("assistant", block, "Yes."))[1:] == [{"role": "assistant", "content": "Yes."}]
+
+    def test_is_not_shown_to_models_that_do_not_reason_nor_where_it_is_not_wanted(self) -> None:
+        talk = (HELLO, _said("assistant", _thought("rs_1", sealed="opaque=="), "Yes."))
+        assert [item.get("type") for item in _items(*talk, model="gpt-4o")] == [None, None]
+        ask = Chat(model="default", messages=list(talk))
+        assert b"rs_1" in body(ask, model="gpt-5", provider="openai", stream=False)
+        assert b"rs_1" not in body(ask, model="gpt-5", provider="openai", stream=False, thoughts=False)
 
     def test_phases_are_told_again_as_they_were_told(self) -> None:
         said = _said("assistant", "I look.", "Found.", metadata={"phases": ["commentary", "final_answer"]})
@@ -327,6 +342,15 @@ class TestReasoning:
             _said("user", "Sure?"),
         ]
         assert _items(*talk, model="gpt-5")[1:3] == [item, call]
+
+
+class TestOverrides:
+    def test_what_is_laid_over_a_request_keeps_what_it_does_not_name(self) -> None:
+        ask = Chat(model="default", messages=[HELLO], generation=Generation(thinking="high"))
+        more = {"reasoning": {"summary": "auto"}, "store": True}
+        said = json.loads(body(ask, model="gpt-5", provider="openai", stream=False, more=more))
+        assert said["reasoning"] == {"effort": "high", "summary": "auto"}
+        assert said["store"] is True
 
 
 class TestOutput:
