@@ -27,7 +27,8 @@ from services.model_gateway.wires import gemini_making as making
 from services.model_gateway.wires.gemini import FETCHES, body, forced, path, resource
 from services.model_gateway.wires.gemini_faults import failed
 from services.model_gateway.wires.gemini_parts import decoded
-from services.model_gateway.wires.gemini_reply import Draft, is_json
+from services.model_gateway.wires.gemini_reply import Draft
+from services.model_gateway.wires.json_text import is_json
 from services.model_gateway.wires.sse import Splitter
 
 VERSION = "v1beta"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from natscope.contracts.blocks import (
     AudioBlock,
@@ -28,6 +28,7 @@ from services.model_gateway.ports import Piece
 from services.model_gateway.trying.faults import FaultName
 from services.model_gateway.wires.gemini import Forced
 from services.model_gateway.wires.gemini_turns import HUNG_ON, KEPT
+from services.model_gateway.wires.json_text import arguments_of
 
 Json = dict[str, JsonValue]
 Kind = Literal["text", "thinking", "tool_use", "mark", "media", "whole"]
@@ -176,15 +177,6 @@ class Parts:
             return ToolUseBlock(id=block.id, name=block.name, input=arguments_of(text), raw_input=text)
         place: Json = {HUNG_ON: block.hung_on} if block.hung_on and not text else {}
         return ThinkingBlock(thinking=text, provider=self._provider, signature=block.signature, metadata=place)
-
-
-def arguments_of(text: str) -> Json:
-    """Return a call's arguments; what is not a JSON object is left empty."""
-    try:
-        value: JsonValue = from_json(text) if text else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _add(block: _Block, text: str, pieces: list[Piece]) -> None:

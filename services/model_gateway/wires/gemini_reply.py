@@ -184,15 +184,6 @@ def _first(candidates: JsonValue) -> Json | None:
     return None
 
 
-def is_json(data: bytes) -> bool:
-    """Return whether `data` is a JSON text, whole."""
-    try:
-        from_json(data)
-    except ValueError:
-        return False
-    return True
-
-
 def usage_of(value: Mapping[str, JsonValue]) -> Usage:
     """Return the tokens that a `usageMetadata` counts. Google counts cached input within the prompt, thoughts apart."""
     thoughts = _count(value.get("thoughtsTokenCount"))

@@ -13,7 +13,7 @@ _KEPT = frozenset({
     "type", "description", "enum", "minItems", "maxItems", "minimum", "maximum", "required", "$ref", "$anchor", "$id",
     "propertyOrdering", "nullable",
 })  # fmt: skip
-_FORMATS = frozenset({"date-time", "date", "time", "int32", "int64", "float", "double"})
+_FORMATS = ("date-time", "date", "time", "int32", "int64", "float", "double")
 
 
 def lowered(schema: Mapping[str, JsonValue]) -> Json:
