@@ -2,9 +2,9 @@
 
 import asyncio
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -71,7 +71,7 @@ class Web:
 
     def _check(self, url: URL) -> None:
         if url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("its address is neither http nor https")
+            raise ValueError("neither http nor https")
         if not self._private:
             _must_be_public(url.host)
 
@@ -152,7 +152,7 @@ def _reason(error: Exception) -> str:
         return "its host is not known"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "its host cannot be reached"
-    return str(error) if type(error) is ValueError else type(error).__name__
+    return "its address is none of the web" if isinstance(error, ValueError) else type(error).__name__
 
 
 def _unavailable(
@@ -163,6 +163,5 @@ def _unavailable(
 
 def _shown(url: str) -> str:
     """Return an address without what may be secret in it: user, password, query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"[:200]
+    plain = re.split(r"[?#]", url, maxsplit=1)[0]
+    return re.sub(r"//[^/]*@", "//", plain)[:200]

@@ -1,0 +1,143 @@
+"""Fetching media from the web: real HTTP, and nothing that is not public."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+from services.model_gateway.fetching import Web
+from tests.integration.model_gateway.site import PNG, File, site
+
+LIMIT = 100_000
+
+
+@asynccontextmanager
+async def web(*, private: bool = True, timeout_s: float = 5) -> AsyncIterator[Web]:
+    found = Web(timeout_s=timeout_s, private=private)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+class TestFetch:
+    async def test_returns_the_bytes_and_what_the_server_calls_them(self) -> None:
+        async with site(a=File()) as there, web() as here:
+            found = await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+        assert (found.data, found.media_type) == (PNG, "image/png")
+
+    @pytest.mark.parametrize("media_type", [None, "application/octet-stream"])
+    async def test_a_server_that_does_not_know_says_nothing(self, media_type: str | None) -> None:
+        async with site(a=File(media_type=media_type)) as there, web() as here:
+            assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).media_type is None
+
+    async def test_follows_a_few_redirects(self) -> None:
+        files = {"a": File(status=302, location="/b"), "b": File(status=301, location="c"), "c": File()}
+        async with site(**files) as there, web() as here:
+            assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG
+        assert there.asked == ["/a", "/b", "/c"]
+
+    async def test_gives_up_on_redirects_without_an_end(self) -> None:
+        async with site(a=File(status=302, location="/a")) as there, web() as here:
+            with pytest.raises(MediaUnavailable, match="more than 3 redirects"):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+        assert len(there.asked) == 4
+
+    async def test_stops_reading_what_is_too_large(self) -> None:
+        async with site(a=File(data=b"x" * (LIMIT * 100))) as there, web() as here:
+            with pytest.raises(BodyTooLarge, match=f"over {LIMIT} bytes"):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+        assert there.sent < LIMIT * 100
+
+    async def test_waits_no_longer_than_it_may(self) -> None:
+        async with site(a=File(delay_s=30)) as there, web(timeout_s=0.1) as here:
+            with pytest.raises(MediaUnavailable, match=r"no answer within 0\.1 s"):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+
+    @pytest.mark.parametrize(
+        ("file", "reason"),
+        [(File(status=404), "HTTP 404"), (File(status=500), "HTTP 500"), (File(data=b""), "it is empty")],
+    )
+    async def test_says_why_there_is_nothing(self, file: File, reason: str) -> None:
+        async with site(a=file) as there, web() as here:
+            with pytest.raises(MediaUnavailable, match=reason):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+
+    @pytest.mark.parametrize(
+        ("url", "reason"),
+        [
+            ("http://127.0.0.1:9/a", "cannot be reached"),
+            ("http://nowhere.invalid/a", "host is not known"),
+            ("ftp://127.0.0.1/a", "is none of the web"),
+            ("file:///etc/hostname", "is none of the web"),
+            ("gs://bucket/a", "is none of the web"),
+            ("http://", "is none of the web"),
+            ("http://[::1", "is none of the web"),
+            ("", "is none of the web"),
+        ],
+    )
+    async def test_says_what_is_wrong_with_an_address(self, url: str, reason: str) -> None:
+        async with web() as here:
+            with pytest.raises(MediaUnavailable, match=reason):
+                await here.fetch(url, max_bytes=LIMIT)
+
+    async def test_tells_nobody_what_may_be_secret_in_an_address(self) -> None:
+        async with web() as here:
+            with pytest.raises(MediaUnavailable) as caught:
+                await here.fetch("http://bob:word@127.0.0.1:9/a?signature=hidden", max_bytes=LIMIT)
+        assert "127.0.0.1:9/a" in caught.value.message
+        assert not any(word in str(caught.value) for word in ("bob", "word", "hidden"))
+
+
+class TestTheWall:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "127.0.0.1",
+            "localhost",
+            "0.0.0.0",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "224.0.0.1",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[fd00::1]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+        ],
+    )
+    async def test_no_address_within_the_network_is_reached(self, host: str) -> None:
+        async with web(private=False, timeout_s=2) as here:
+            with pytest.raises(MediaUnavailable, match="is not public"):
+                await here.fetch(f"http://{host}:9/a", max_bytes=LIMIT)
+
+    @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1"])
+    async def test_nor_one_that_is_written_in_another_way(self, host: str) -> None:
+        async with site(a=File()) as there, web(private=False) as here:
+            with pytest.raises(MediaUnavailable):
+                await here.fetch(f"http://{host}:{there.url.rpartition(':')[2]}/a", max_bytes=LIMIT)
+        assert there.asked == []
+
+    async def test_a_name_that_leads_there_is_none_better(self) -> None:
+        async with site(a=File()) as there:
+            url = there.url.replace("127.0.0.1", "localhost")
+            async with web(private=False) as here:
+                with pytest.raises(MediaUnavailable, match="is not public"):
+                    await here.fetch(f"{url}/a", max_bytes=LIMIT)
+            assert there.asked == []
+            async with web(private=True) as here:
+                assert (await here.fetch(f"{url}/a", max_bytes=LIMIT)).data == PNG
+
+    async def test_it_stands_unless_it_is_taken_down(self) -> None:
+        async with site(a=File()) as there:
+            async with web(private=False) as here:
+                with pytest.raises(MediaUnavailable):
+                    await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+            assert there.asked == []
+            async with web(private=True) as here:
+                assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG
