@@ -10,7 +10,7 @@ from tests.loopback.replies import EVENTS, JSON, Call, Reply, cut
 Value = dict[str, Any]
 
 PATHS = (":generateContent", ":streamGenerateContent")
-SIGNATURE = "EpAECo0EAXLI2nxafy/f5aSBk+sign=="
+SIGNATURE = "EpAECo0EAXLI2nxafy/f5aSBk/v/LWxvb3BiYWNrIQ=="
 """Hangs on the first call of every answer that thinks, else on its text."""
 RESPONSE = "loopback-response"
 _REASONS: Mapping[str | None, str] = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS"}
