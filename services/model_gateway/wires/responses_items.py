@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from natscope.contracts.blocks import Base64Source, ImageBlock, URLSource
 from natscope.contracts.model import Usage
 
 Json = dict[str, JsonValue]
@@ -46,7 +47,7 @@ class Part:
 def parts_of(item: Json) -> list[Part]:
     """Return what an item adds, in order.
 
-    Work that the provider did with its own tools (searches, code, MCP) leaves nothing: its fruit is in the text.
+    Work that the provider did with its own tools (searches, code, MCP) leaves its pictures; the rest is in the text.
     """
     match item.get("type"):
         case "message":
@@ -56,7 +57,11 @@ def parts_of(item: Json) -> list[Part]:
         case "function_call":
             return [call_of(item)]
         case "image_generation_call":
-            return _image(item)
+            return _pictures([item.get("result")], f"image/{text_in(item.get('output_format')) or 'png'}")
+        case "code_interpreter_call":
+            outputs = item.get("outputs")
+            made = outputs if isinstance(outputs, list) else []
+            return _pictures([each.get("url") for each in made if isinstance(each, dict)], "image/png")
         case _:
             return []
 
@@ -114,12 +119,22 @@ def _reasoning(item: Json) -> list[Part]:
     ]
 
 
-def _image(item: Json) -> list[Part]:
-    data = text_in(item.get("result"))
-    kind = f"image/{text_in(item.get('output_format')) or 'png'}"
+def _pictures(made: list[JsonValue], media_type: str) -> list[Part]:
+    return [
+        Part("image", ("image", i), text, media_type=media_type)
+        for i, each in enumerate(made)
+        if (text := text_in(each))
+    ]
+
+
+def picture_of(part: Part) -> ImageBlock:
+    """Return a picture, whether it came as base64, as a `data:` address or as one in the web."""
+    kind, data = part.media_type, part.text
+    if data.startswith(("https://", "http://")):
+        return ImageBlock(source=URLSource(url=data, media_type=kind))
     if data.startswith("data:") and ";base64," in data:
         kind, data = data.removeprefix("data:").split(";base64,", 1)
-    return [Part("image", ("image", 0), data, media_type=kind)] if data else []
+    return ImageBlock(source=Base64Source(data=data, media_type=kind))
 
 
 def usage_of(value: Json) -> Usage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from natscope.contracts.blocks import Base64Source, ContentBlock, ImageBlock, TextBlock, ThinkingBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from natscope.contracts.contract import new_id
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
@@ -27,6 +27,7 @@ from services.model_gateway.wires.responses_items import (
     Spot,
     call_of,
     parts_of,
+    picture_of,
     text_in,
     usage_of,
 )
@@ -265,7 +266,7 @@ class Draft:
                 where: Json = {ID: part.id, TOLD: part.spot[0]} if part.id else {}
                 return ThinkingBlock(thinking=text, provider=self._provider, redacted=part.sealed, metadata=where)
             case "image":
-                return ImageBlock(source=Base64Source(data=text, media_type=part.media_type))
+                return picture_of(part)
             case "tool_use":
                 return ToolUseBlock(id=part.call_id, name=part.tool, input=arguments_of(text), raw_input=text)
 

@@ -115,6 +115,21 @@ class TestAnswers:
         assert chatted.message.text == "At last."
         assert (chatted.attempts, provider.total) == (1, 2)
 
+    async def test_a_promise_that_is_not_kept_anywhere_is_no_answer(self, house: House, provider: Provider) -> None:
+        later = json.dumps(response(Reply(), status="queued", output=[])).encode()
+        provider.queue(*[Reply(raw=later, content_type=JSON), failure(404, "no such response")] * 2)
+        with pytest.raises(errors.ReplyInvalid):
+            await house.chat()
+        assert provider.total == 4
+
+    async def test_nothing_is_waited_for_after_the_end(self, house: House, provider: Provider) -> None:
+        whole = b"".join(responses_wire.events(Reply(text="The answer is 42.")))
+        provider.queue(Reply(raw=whole + b":" * 50 * len(whole), rechunk=len(whole), pace_s=0.2))
+        chatted = await house.chat(deltas_to=await house.listen())
+        assert chatted.message.text == "The answer is 42."
+        async with asyncio.timeout(5):
+            await provider.was_abandoned.wait()
+
 
 class TestReasoning:
     async def test_goes_back_byte_for_byte_even_after_a_detour(

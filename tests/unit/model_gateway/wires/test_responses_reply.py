@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from natscope.contracts.blocks import Base64Source, ImageBlock, TextBlock, ThinkingBlock, ToolUseBlock
+from natscope.contracts.blocks import Base64Source, ImageBlock, TextBlock, ThinkingBlock, ToolUseBlock, URLSource
 from natscope.contracts.model import Usage
 from services.model_gateway.ports import Piece, Reply
 from services.model_gateway.trying.faults import Failed
@@ -167,6 +167,18 @@ class TestToolsOfTheProvider:
     def test_a_picture_is_kept(self) -> None:
         item = {"type": "image_generation_call", "id": "ig", "result": "aGk=", "output_format": "webp"}
         assert _answer(item).content == [ImageBlock(source=Base64Source(data="aGk=", media_type="image/webp"))]
+
+    @pytest.mark.parametrize(
+        ("url", "source"),
+        [
+            ("data:image/jpeg;base64,aGk=", Base64Source(data="aGk=", media_type="image/jpeg")),
+            ("https://example.com/a", URLSource(url="https://example.com/a", media_type="image/png")),
+        ],
+    )
+    def test_a_picture_that_code_drew_is_kept(self, url: str, source: Base64Source | URLSource) -> None:
+        outputs = [{"type": "logs", "logs": "42"}, {"type": "image", "url": url}]
+        item = {"type": "code_interpreter_call", "id": "ci", "code": "plot()", "outputs": outputs}
+        assert _answer(item, _message(_says("Here."))).content == [ImageBlock(source=source), TextBlock(text="Here.")]
 
     def test_their_events_are_passed_over_in_a_stream(self) -> None:
         first = event("response.web_search_call.searching", output_index=0, item_id="ws")
