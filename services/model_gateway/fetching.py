@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -11,6 +12,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+MayReach = Callable[[Address], bool]
 
 HOPS = 3
 CHUNK = 64 << 10
@@ -30,10 +34,13 @@ class Fetched:
 class Web:
     """One HTTP client without cookies, keys, or a proxy."""
 
-    def __init__(self, *, timeout_s: float, private: bool = False) -> None:
-        """`timeout_s` is for one file with all its redirects. `private` lets it reach hosts that are not public."""
+    def __init__(self, *, timeout_s: float, may_reach: MayReach | None = None) -> None:
+        """`timeout_s` is for one file with all its redirects. `may_reach` decides of every address on the way to it.
+
+        Without it, only public addresses are reached.
+        """
         self._timeout_s = timeout_s
-        self._private = private
+        self._may_reach = may_reach or is_public
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str, *, max_bytes: int) -> Fetched:
@@ -72,13 +79,12 @@ class Web:
     def _check(self, url: URL) -> None:
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("neither http nor https")
-        if not self._private:
-            _must_be_public(url.host)
+        _check(url.host, self._may_reach)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_Resolver(private=self._private)),
+                connector=aiohttp.TCPConnector(resolver=_Resolver(self._may_reach)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"accept-encoding": "identity", "user-agent": "natscope"},
             )
@@ -90,19 +96,18 @@ class _NotPublic(Exception):
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names to public addresses alone: the address that was checked is the one that is connected to."""
+    """Resolves names; the address that is checked is the one that is connected to."""
 
-    def __init__(self, *, private: bool) -> None:
-        self._private = private
+    def __init__(self, may_reach: MayReach) -> None:
+        self._may_reach = may_reach
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        if not self._private:
-            for *_, address in found:
-                _must_be_public(str(address[0]))
+        for *_, address in found:
+            _check(str(address[0]), self._may_reach)
         return [
             ResolveResult(hostname=host, host=str(to[0]), port=port, family=kind, proto=proto, flags=0)
             for kind, _, proto, _, to in found
@@ -129,22 +134,24 @@ async def _body(url: str, response: aiohttp.ClientResponse, max_bytes: int) -> F
     return Fetched(bytes(data), None if kind == "application/octet-stream" else kind)
 
 
-def _must_be_public(host: str) -> None:
-    """Return if `host` is a public address, or a name that is yet to be resolved.
-
-    An IPv4 address counts as itself also where it is written within an IPv6 address.
-    """
+def _check(host: str, may_reach: MayReach) -> None:
+    """Return if `host` is an address that may be reached, or a name that is yet to be resolved."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return
+    if not may_reach(address):
+        raise _NotPublic(host)
+
+
+def is_public(address: Address) -> bool:
+    """Return whether an address is one of the Internet; one of IPv4 within one of IPv6 counts as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
             inner = ipaddress.IPv4Address(address.packed[-4:])
         address = inner or address
-    if not address.is_global or address.is_multicast:
-        raise _NotPublic(str(address))
+    return address.is_global and not address.is_multicast
 
 
 def _reason(error: Exception) -> str:

@@ -2,19 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
 import pytest
 
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
-from services.model_gateway.fetching import Web
+from services.model_gateway.fetching import MayReach, Web, is_public
 from tests.integration.model_gateway.site import PNG, File, site
 
 LIMIT = 100_000
 
 
 @asynccontextmanager
-async def web(*, private: bool = True, timeout_s: float = 5) -> AsyncIterator[Web]:
-    found = Web(timeout_s=timeout_s, private=private)
+async def web(may_reach: MayReach | None = lambda _: True, *, timeout_s: float = 5) -> AsyncIterator[Web]:
+    found = Web(timeout_s=timeout_s, may_reach=may_reach)
     try:
         yield found
     finally:
@@ -112,13 +113,13 @@ class TestTheWall:
         ],
     )
     async def test_no_address_within_the_network_is_reached(self, host: str) -> None:
-        async with web(private=False, timeout_s=2) as here:
+        async with web(None, timeout_s=2) as here:
             with pytest.raises(MediaUnavailable, match="is not public"):
                 await here.fetch(f"http://{host}:9/a", max_bytes=LIMIT)
 
     @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "0177.0.0.1"])
     async def test_nor_one_that_is_written_in_another_way(self, host: str) -> None:
-        async with site(a=File()) as there, web(private=False) as here:
+        async with site(a=File()) as there, web(None) as here:
             with pytest.raises(MediaUnavailable):
                 await here.fetch(f"http://{host}:{there.url.rpartition(':')[2]}/a", max_bytes=LIMIT)
         assert there.asked == []
@@ -126,18 +127,32 @@ class TestTheWall:
     async def test_a_name_that_leads_there_is_none_better(self) -> None:
         async with site(a=File()) as there:
             url = there.url.replace("127.0.0.1", "localhost")
-            async with web(private=False) as here:
+            async with web(None) as here:
                 with pytest.raises(MediaUnavailable, match="is not public"):
                     await here.fetch(f"{url}/a", max_bytes=LIMIT)
             assert there.asked == []
-            async with web(private=True) as here:
+            async with web() as here:
                 assert (await here.fetch(f"{url}/a", max_bytes=LIMIT)).data == PNG
 
     async def test_it_stands_unless_it_is_taken_down(self) -> None:
         async with site(a=File()) as there:
-            async with web(private=False) as here:
+            async with web(None) as here:
                 with pytest.raises(MediaUnavailable):
                     await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
             assert there.asked == []
-            async with web(private=True) as here:
+            async with web() as here:
                 assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG
+
+    @pytest.mark.parametrize("location", ["http://127.0.0.2:{port}/b", "//127.0.0.2:{port}/b"])
+    async def test_no_redirect_leads_around_it(self, location: str) -> None:
+        async with site(b=File()) as there:
+            port = there.url.rpartition(":")[2]
+            there.files["/a"] = File(status=302, location=location.format(port=port))
+            async with web(lambda address: str(address) == "127.0.0.1") as here:
+                with pytest.raises(MediaUnavailable, match=r"127\.0\.0\.2 is not public"):
+                    await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+            assert there.asked == ["/a"]
+
+    @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+    def test_the_internet_is_in_front_of_it(self, address: str) -> None:
+        assert is_public(ip_address(address))
