@@ -6,7 +6,7 @@ Total over whatever a provider may send: an answer of the wrong shape is a fault
 from collections.abc import Iterable
 
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from natscope.contracts.blocks import ContentBlock, TextBlock
 from natscope.contracts.model import FinishReason, Usage
@@ -15,6 +15,7 @@ from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires.chat_blocks import Blocks, named, tool_calls
 from services.model_gateway.wires.chat_media import picture_in
 from services.model_gateway.wires.chat_output import NOTHING, Plan
+from services.model_gateway.wires.chat_text import only_text, texts
 from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures
 from services.model_gateway.wires.chat_usage import usage_in
 from services.model_gateway.wires.dialects import Json
@@ -78,12 +79,26 @@ class Draft:
 
     def take(self, events: Iterable[bytes]) -> list[Piece]:
         """Read some events of a stream; what follows itself in the same block is one piece."""
+        said: list[str] = []
         for data in events:
             if data == DONE or data.strip() == DONE:
                 self.done = self.finished = True
             elif data:
-                self._chunk(self._parsed(data), is_whole=False)
+                value = self._parsed(data)
+                text = only_text(value, self._choice_index) if self._answered else None
+                if text is None:
+                    self._write(said)
+                    self._chunk(value, is_whole=False)
+                else:
+                    said.append(text)
+        self._write(said)
         return self._said()
+
+    def _write(self, said: list[str]) -> None:
+        """Write what was gathered, as one piece."""
+        if text := "".join(said):
+            self._blocks.write("text", text)
+        said.clear()
 
     def whole(self, body: bytes) -> list[Piece]:
         """Read an answer in one piece."""
@@ -213,7 +228,7 @@ class Draft:
         return self._media(message) or found
 
     def _words(self, message: Json) -> bool:
-        thought, text = _texts(message.get("content"))
+        thought, text = texts(message.get("content"))
         details = message.get("reasoning_details")
         if isinstance(details, list) and details:
             for place, each in enumerate(details):
@@ -258,21 +273,3 @@ class Draft:
 
 def _first(message: Json, *names: str) -> str:
     return next((found for name in names if isinstance(found := message.get(name), str) and found), "")
-
-
-def _texts(content: JsonValue) -> tuple[str, str]:
-    """Return thinking and text of a `content`, which is a string or, at some providers, a list of parts."""
-    if isinstance(content, str):
-        return "", content
-    if isinstance(content, dict):
-        return ("", to_json(content).decode()) if "type" not in content else _texts([content])
-    thought, text = "", ""
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, str):
-            text += part
-        elif isinstance(part, dict) and part.get("type") == "thinking":
-            inner = part.get("thinking")
-            thought += inner if isinstance(inner, str) else _texts(inner)[1]
-        elif isinstance(part, dict) and isinstance(more := part.get("text"), str):
-            text += more
-    return thought, text
