@@ -168,6 +168,7 @@ class TestWhole:
             (b"<html>down</html>", "not_json"),
             (b"[]", "empty"),
             (b"[1]", "not_json"),
+            (unary(FULL)[:-9], "truncated"),
             (b"{}", "no_answer"),
             (b'{"choices": [{"message": {"content": "Yes."}}]}', "no_answer"),
             (b'{"candidates": []}', "no_answer"),
@@ -260,7 +261,7 @@ class TestStream:
         assert _streamed(stream)[0].content == [TextBlock(text="Yes.")]
 
     def test_with_garbled_json_is_a_fault(self) -> None:
-        assert _fault(lambda: _streamed(b'data: {"candidates": \r\n\r\n')) == "not_json"
+        assert _fault(lambda: _streamed(b'data: {"candidates" 1}\r\n\r\n')) == "not_json"
 
     def test_usage_may_come_after_the_end(self) -> None:
         last = {"usageMetadata": {"promptTokenCount": 99}}
