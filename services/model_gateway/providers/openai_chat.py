@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
+from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.chat import body
 from services.model_gateway.wires.chat_output import plan
@@ -21,13 +22,13 @@ _ONE_PIECE = (b"{", b"[", b"<")
 """How a body begins that is no stream of events, whatever its content type says."""
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIMedia):
     """One account, asked by chat completions. Nothing below this file retries."""
 
     def __init__(self, account: OpenAIAccount, dialect: Dialect | None = None) -> None:
+        super().__init__(account)
         self.name = account.name
         self.address = account.address
-        self._account = account
         self._dialect = dialect or Dialect()
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
