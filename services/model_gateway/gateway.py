@@ -13,13 +13,14 @@ from natscope.contracts.model import Chat, Chatted, Listed
 from natscope.telemetry import Telemetry, names
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.checks import check_ask
-from services.model_gateway.choosing import rough, sight, those_that_fit
+from services.model_gateway.choosing import sight, those_that_fit
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Shelf, inlined
-from services.model_gateway.observed import answered, chat_span
-from services.model_gateway.ports import Accounts, Prompt, Reply
+from services.model_gateway.observed import observed
+from services.model_gateway.ports import Accounts
+from services.model_gateway.repair.finishing import Finished, finished
+from services.model_gateway.talking import Said, Talker
 from services.model_gateway.trying.attempts import Attempts, Outcome
-from services.model_gateway.trying.routes import Route
 from services.model_gateway.ways import Ways
 
 IGNORED = {"deltas_to"}
@@ -54,6 +55,7 @@ class Gateway:
         models: Models,
         accounts: Accounts,
         attempts: Attempts,
+        talker: Talker,
         *,
         ledger: Ledger,
         shelf: Shelf,
@@ -65,6 +67,7 @@ class Gateway:
         self._models = models
         self._ways = Ways(models, accounts)
         self._attempts = attempts
+        self._talker = talker
         self._ledger = ledger
         self._shelf = shelf
         self._say = say
@@ -76,6 +79,8 @@ class Gateway:
 
         Raises:
             ModelNotFound, CredentialMissing: the alias leads nowhere.
+            Refused: it cannot be asked as it is, or a budget has no room for it; nothing was paid.
+            OutputInvalid: the answer is not what `ask.output` demands, and no rule makes it so.
             NatscopeError: the provider gave no answer; nothing is recorded, asking again asks it again.
             Refused: the request was cancelled meanwhile.
         """
@@ -102,39 +107,33 @@ class Gateway:
     async def _ask(self, ask: Chat) -> Chatted:
         check_ask(ask)
         catalog = self._models.catalog
-        ways = those_that_fit(ask, self._ways(ask.model, "chat"), rough)
+        ways = those_that_fit(ask, self._ways(ask.model, "chat"), self._talker.estimate)
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
-        with chat_span(self._telemetry, ask, ways[0].target, ways[0].provider) as span:
-            inline = await inlined(ask, self._shelf, sight(ask, ways))
-
-            async def once(route: Route, timeout_s: float, attempt: int) -> Reply:
-                prompt = Prompt(inline, route.target.model, timeout_s, route.target.max_output_tokens)
-                return await route.provider.chat(prompt, deltas.hear if deltas else None)
-
+        with observed(self._telemetry, ask, ways[0]) as seen:
+            shown = await inlined(ask, self._shelf, sight(ask, ways))
             outcome = await self._attempts.run(
                 ways,
-                once,
+                self._talker.asking(ask, shown, deltas),
                 deltas=deltas,
                 deadline_s=self._deadline_s,
                 filtered_goes_on=catalog.alias(ask.model).on_content_filter == "next",
             )
-            answered(
-                self._telemetry,
-                span,
-                outcome.value,
-                target=outcome.route.target,
-                provider=outcome.route.provider,
-                first_s=deltas.first_s if deltas else None,
-            )
-        return _chatted(ask, outcome)
+            seen.answered(outcome, first_s=deltas.first_s if deltas else None)
+            done = finished(outcome.value.reply, ask)
+            seen.repaired(done.rules)
+        if deltas is not None:
+            await deltas.end(done.reply)
+        return _chatted(ask, outcome, done)
 
 
-def _chatted(ask: Chat, outcome: Outcome[Reply]) -> Chatted:
-    reply = outcome.value
+def _chatted(ask: Chat, outcome: Outcome[Said], done: Finished) -> Chatted:
+    reply = done.reply
     return Chatted(
         message=Message(name=ask.agent or "assistant", role="assistant", content=reply.content),
         finish_reason=reply.finish_reason,
+        output=done.output,
         usage=reply.usage,
+        cost_usd=outcome.value.cost_usd,
         provider=outcome.route.provider.name,
         model=reply.model,
         response_id=reply.response_id,

@@ -108,6 +108,16 @@ class TestAnswers:
         assert json.loads(chatted.message.text) == [4, 2]
         assert provider.requests[0]["text"]["format"]["strict"] is True
 
+    async def test_what_it_says_of_its_texts_is_kept_and_told_again(self, house: House, provider: Provider) -> None:
+        (item,) = responses_wire.items(Reply(text="Found."))
+        whole = response(Reply(), output=[{**item, "phase": "final_answer"}])
+        provider.queue(Reply(raw=json.dumps(whole).encode(), content_type=JSON))
+        ask = question()
+        said = (await house.guest.ask(model.CHAT, ask)).message
+        assert said.metadata == {"phases": ["final_answer"]}
+        await house.guest.ask(model.CHAT, model.Chat(model="default", messages=[*ask.messages, said, *ask.messages]))
+        assert provider.requests[1]["input"][1] == {"role": "assistant", "content": "Found.", "phase": "final_answer"}
+
     async def test_a_promise_is_waited_for(self, house: House, provider: Provider) -> None:
         later = json.dumps(response(Reply(), status="queued", output=[])).encode()
         provider.queue(Reply(raw=later, content_type=JSON), Reply(text="At last."))
