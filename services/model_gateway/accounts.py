@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from natscope.contracts.errors import NatscopeError
 from services.model_gateway.catalog.entries import AccountEntry, AnyEntry
 from services.model_gateway.catalog.models_file import Catalog, Key
-from services.model_gateway.clients import client
+from services.model_gateway.clients import client, load
 from services.model_gateway.ports import Provider
 
 Make = Callable[[Catalog, AnyEntry, Key | None], Provider]
@@ -76,12 +77,25 @@ class KeptAccounts:
             found = self._accounts[provider] = [self._account(provider, entry, key) for key in keys]
         return found
 
+    async def prepare(self) -> None:
+        """Make the clients that will be asked: done at the first ask, it would hold up all others for a second.
+
+        What cannot be made is told when it is asked.
+        """
+        names = self._catalog.in_use()
+        await asyncio.to_thread(load, {self._catalog.providers[name].kind for name in names})
+        for account in [account for name in names for account in self.of(name)]:
+            with suppress(NatscopeError):
+                _ = account.provider
+            await asyncio.sleep(0)
+
     async def follow(self, catalog: Catalog) -> None:
         """Take over another catalog. What it does not change keeps its client, the rest closes after its calls."""
         before, self._catalog = self._catalog.providers, catalog
         gone = [name for name in self._accounts if before[name] != catalog.providers.get(name)]
         retired = [account for name in gone for account in self._accounts.pop(name)]
         await asyncio.gather(*(account.retire() for account in retired))
+        await self.prepare()
 
     async def close(self) -> None:
         """Close all clients."""

@@ -52,6 +52,7 @@ async def app(
     settings = settings or Settings()
     models = Models(settings.models, os.environ if environment is None else environment)
     accounts = KeptAccounts(models.catalog)
+    await accounts.prepare()
     for info in models.catalog.infos():
         log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
     try:

@@ -1,5 +1,8 @@
 """Makes the client of an account, by what the models file says of its provider."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from natscope.contracts.errors import SpecInvalid
@@ -15,6 +18,21 @@ from services.model_gateway.catalog.models_file import Catalog, Key
 from services.model_gateway.ports import Provider
 from services.model_gateway.providers.script import Script
 from services.model_gateway.providers.scripted import OFFLINE, Scripted
+
+_ROOM = "services.model_gateway.providers"
+_MODULES: dict[str, tuple[str, ...]] = {
+    "openai": ("openai_account", "openai_chat", "openai_responses"),
+    "anthropic": ("anthropic_messages",),
+    "gemini": ("google_gemini",),
+}
+
+
+def load(kinds: Iterable[str]) -> None:
+    """Import what providers of these kinds need; a package that is not there is told when it is asked. Blocks."""
+    for kind in kinds:
+        for name in _MODULES.get(kind, ()):
+            with suppress(ModuleNotFoundError):
+                import_module(f"{_ROOM}.{name}")
 
 
 def client(catalog: Catalog, entry: AnyEntry, key: Key | None) -> Provider:

@@ -110,6 +110,11 @@ class Catalog:
             raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
         return [self._resolved(alias, target) for target in found]
 
+    def in_use(self) -> list[str]:
+        """Return the providers that any alias asks."""
+        ready = (target for entry in self._aliases.values() for target in self._ready(entry))
+        return list(dict.fromkeys(target.provider for target in ready))
+
     def keys(self, provider: str) -> list[Key]:
         """Return the keys of a provider that are set, in order.
 

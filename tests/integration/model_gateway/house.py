@@ -71,6 +71,7 @@ async def opened(
     deadline_s: float = 20.0,
     models: str | None = None,
     environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[House]:
     """Run a gateway whose `default` is the provider at `provider_url`, or what the text of a models file says.
 
@@ -86,13 +87,13 @@ async def opened(
     if models is not None:
         file = folder / "models.yaml"
         file.write_text(models)
-    settings = Settings.model_validate({"models": file, "deadline": deadline_s})
+    chosen = Settings.model_validate({"models": file, "deadline": deadline_s, **(settings or {})})
     if environment is None:
         environment = dict.fromkeys(KEYS, KEY) if models is not None else {"OPENAI_API_KEY": KEY}
         environment |= {"OPENAI_BASE_URL": provider_url, "OPENAI_MODEL": "loopback-1"}
     bus = BusSettings.model_construct(url=nats_url)
     async with (
-        app(settings, bus=bus, telemetry=telemetry, environment=environment),
+        app(chosen, bus=bus, telemetry=telemetry, environment=environment),
         connect("guest", bus) as guest,
     ):
         yield House(guest, spans)

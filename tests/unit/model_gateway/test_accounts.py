@@ -99,7 +99,9 @@ class TestFollowing:
         account = house.accounts.of("far")[0]
         await house.accounts.follow(house.catalog(MODELS.replace("openai,", "openai, stall_s: 7,")))
         async with account.held():
-            assert not house.made[-1].closed if account.provider else False
+            late = account.provider
+            assert late is house.made[-1]
+            assert not house.made[-1].closed
         assert house.made[-1].closed
 
     async def test_close_closes_all_that_were_made(self, tmp_path: Path) -> None:
@@ -108,6 +110,30 @@ class TestFollowing:
             _ = account.provider
         await house.accounts.close()
         assert [provider.closed for provider in house.made] == [True, True]
+
+
+class TestPreparing:
+    async def test_makes_what_any_alias_asks_and_nothing_else(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+        await house.accounts.prepare()
+        assert house.keys == list(KEYS.values())
+
+    async def test_makes_nothing_without_a_key(self, tmp_path: Path) -> None:
+        house = House(tmp_path, OTHER="k")
+        await house.accounts.prepare()
+        assert house.made == []
+
+    async def test_leaves_what_cannot_be_made_to_whoever_asks_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "models.yaml"
+        path.write_text(
+            MODELS.replace("kind: scripted", "kind: scripted, script: nowhere.yaml").replace(
+                "provider: far", "provider: near"
+            )
+        )
+        accounts = KeptAccounts(Catalog.read(path, KEYS))
+        await accounts.prepare()
+        with pytest.raises(SpecInvalid):
+            _ = accounts.of("near")[0].provider
 
 
 class TestClients:

@@ -51,10 +51,16 @@ class TestShippedFile:
 
     def test_lists_its_aliases_in_order(self) -> None:
         infos = Catalog.read(SHIPPED, {}).infos()
-        assert [(info.alias, info.provider, info.ready) for info in infos] == [
-            ("default", "scripted", True),
-            ("offline", "scripted", True),
-        ]
+        assert [info.alias for info in infos if info.purpose == "chat"] == ["default", "offline"]
+        assert {(info.provider, info.ready) for info in infos} == {("scripted", True)}
+
+    def test_is_still_right_with_all_that_is_commented_out(self, tmp_path: Path) -> None:
+        lines = SHIPPED.read_text().split("providers:", 1)[1].splitlines()
+        shown = [line.replace("# ", "", 1) if line.lstrip().startswith("# ") else line for line in lines]
+        catalog = _read(tmp_path, "\n".join(["providers:", *shown]), ANTHROPIC_API_KEY="k", GEMINI_API_KEY_2="k")
+        assert {"anthropic", "gemini", "deepseek", "local"} <= set(catalog.providers)
+        assert [target.provider for target in catalog.targets("careful")] == ["anthropic", "gemini"]
+        assert catalog.rules.of("session", "any").budgets[0].tokens == 200_000
 
 
 class TestTarget:
@@ -172,8 +178,16 @@ class TestMistakes:
         ("old", "new", "told"),
         [
             ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', .*'scripted'"),
-            ("kind: openai", "kind: openai\n    dialect: dutch", r"models.yaml:2: providers.far.openai: .*'dutch'.*deepseek"),
-            ("kind: openai", "kind: openai\n    overrides: {no_such: 1}", r"models.yaml:2: providers.far.openai: .*no_such"),
+            (
+                "kind: openai",
+                "kind: openai\n    dialect: dutch",
+                r"models.yaml:2: providers.far.openai: .*'dutch'.*deepseek",
+            ),
+            (
+                "kind: openai",
+                "kind: openai\n    overrides: {no_such: 1}",
+                r"models.yaml:2: providers.far.openai: .*no_such",
+            ),
             ("  far:", "  far away:", r"models.yaml:2: providers.far away"),
             ("model: big", "model: big, price: {inputs: 1}", r"models.yaml:9: .*price.input"),
             ("model: big", "model: big, weight: 0", r"models.yaml:9: aliases.best.targets.0.weight: "),
