@@ -35,10 +35,13 @@ class Lowered:
 
 
 def lowered(schema: Json) -> Lowered:
-    """Return the schema that is sent for an answer that must fit `schema`."""
+    """Return the schema that is sent for an answer that must fit `schema`.
+
+    What may be left out may be null instead: strict mode leaves nothing out. Repair takes such nulls away again.
+    """
     wrapped = schema.get("type") != "object" or any(name in schema for name in ("anyOf", "oneOf", "$ref"))
     root = _wrap(schema) if wrapped else schema
-    narrow = strict(root)
+    narrow = strict(root, nulls=True)
     return Lowered(root if narrow is None else narrow, narrow is not None, wrapped)
 
 
@@ -53,13 +56,15 @@ def unwrapped(text: str) -> str:
     return text
 
 
-def strict(schema: Json) -> Json | None:
+def strict(schema: Json, *, nulls: bool = False) -> Json | None:
     """Return `schema` for strict mode, None if strict mode could not give every answer that fits it.
+
+    With `nulls` null may stand for what is left out; else a schema by which anything may be left out is not for it.
 
     Keywords that only narrow it further and are not understood are left out; the answer is held to them afterwards.
     """
     try:
-        return _node(schema)
+        return _node(schema, nulls)
     except _Inexpressible:
         return None
 
@@ -80,11 +85,11 @@ def _wrap(schema: Json) -> Json:
     }
 
 
-def _node(schema: JsonValue) -> Json:
+def _node(schema: JsonValue, nulls: bool) -> Json:
     if not isinstance(schema, dict):
         raise _Inexpressible
     if isinstance(target := schema.get("$ref"), str):
-        return {"$ref": target, **_definitions(schema)}
+        return {"$ref": target, **_definitions(schema, nulls)}
     kind = schema.get("type")
     out: Json = {name: value for name, value in schema.items() if name in _KEPT}
     if schema.get("format") in _FORMATS:
@@ -94,31 +99,44 @@ def _node(schema: JsonValue) -> Json:
     if any(name in schema for name in ("allOf", "prefixItems", "patternProperties")):
         raise _Inexpressible
     if isinstance(choices := schema.get("anyOf", schema.get("oneOf")), list):
-        out["anyOf"] = [_node(each) for each in choices]
+        out["anyOf"] = [_node(each, nulls) for each in choices]
     elif kind is None and "enum" not in schema and "const" not in schema:
         raise _Inexpressible
     if _is(kind, "object"):
-        out.update(_object(schema))
+        out.update(_object(schema, nulls))
     if _is(kind, "array"):
-        out["items"] = _node(schema.get("items"))
-    return {**out, **_definitions(schema)}
+        out["items"] = _node(schema.get("items"), nulls)
+    return {**out, **_definitions(schema, nulls)}
 
 
-def _object(schema: Json) -> Json:
+def _object(schema: Json, nulls: bool) -> Json:
     fields, required = schema.get("properties"), schema.get("required")
     names = set(map(str, required)) if isinstance(required, list) else set[str]()
-    if not isinstance(fields, dict) or set(fields) != names or schema.get("additionalProperties", False) is not False:
+    if not isinstance(fields, dict) or schema.get("additionalProperties", False) is not False:
         raise _Inexpressible
+    if not names <= set(fields) or not (nulls or set(fields) <= names):
+        raise _Inexpressible
+    nodes = {name: _node(value, nulls) for name, value in fields.items()}
     return {
-        "properties": {name: _node(value) for name, value in fields.items()},
+        "properties": {name: node if name in names else _or_null(node) for name, node in nodes.items()},
         "required": list[JsonValue](fields),
         "additionalProperties": False,
     }
 
 
-def _definitions(schema: Json) -> Json:
+def _or_null(node: Json) -> Json:
+    null: Json = {"type": "null"}
+    if _is(node.get("type"), "null"):
+        return node
+    choices = node.get("anyOf")
+    if isinstance(choices, list):
+        return node if null in choices else {**node, "anyOf": [*choices, null]}
+    return {"anyOf": [node, null]}
+
+
+def _definitions(schema: Json, nulls: bool) -> Json:
     found = {name: value for name in _DEFINITIONS if isinstance(value := schema.get(name), dict)}
-    return {name: {key: _node(each) for key, each in value.items()} for name, value in found.items()}
+    return {name: {key: _node(each, nulls) for key, each in value.items()} for name, value in found.items()}
 
 
 def _is(kind: JsonValue, name: str) -> bool:

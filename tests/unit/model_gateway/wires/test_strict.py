@@ -71,6 +71,22 @@ class TestLowered:
         assert found.schema["$defs"] == {"A": TEXT}
 
     @pytest.mark.parametrize(
+        ("optional", "told"),
+        [
+            (TEXT, {"anyOf": [TEXT, {"type": "null"}]}),
+            ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+            ({"anyOf": [TEXT, {"type": "integer"}]}, {"anyOf": [TEXT, {"type": "integer"}, {"type": "null"}]}),
+            ({"$ref": "#/$defs/A"}, {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]}),
+        ],
+    )
+    def test_what_may_be_left_out_may_be_null_instead(self, optional: dict[str, Any], told: dict[str, Any]) -> None:
+        schema = {"type": "object", "properties": {"a": TEXT, "b": optional}, "required": ["a"], "$defs": {"A": TEXT}}
+        found = lowered(schema)
+        assert found.strict
+        assert found.schema["required"] == ["a", "b"]
+        assert found.schema["properties"] == {"a": TEXT, "b": told}
+
+    @pytest.mark.parametrize(
         ("text", "value"),
         [('{"value": {"a": 1}}', '{"a":1}'), ('{"value": "x"}', '"x"'), ('{"other": 1}', '{"other": 1}'), ("no", "no")],
     )
