@@ -24,15 +24,19 @@ class Board:
         self._outs = outs
         self._patience_s = patience_s
         self._known: dict[str, Found] = {}
+        self._looking: dict[str, asyncio.Task[bool]] = {}
         self._unshared: dict[str, Out] = {}
         self._sharing: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
     async def first_look(self, id: str) -> Out | None:
-        """Return what is known under `id`; asks for it if nothing was ever known."""
+        """Return what is known under `id`; whoever is first to ask looks what the other replicas know."""
         if id not in self._known:
-            self._known[id] = _NEVER
-            await self._look(id)
+            looking = self._looking.get(id)
+            if looking is None:
+                looking = self._looking[id] = asyncio.create_task(self._look(id))
+                looking.add_done_callback(lambda _: self._looking.pop(id, None))
+            await asyncio.shield(looking)
         return self.at(id)
 
     def at(self, id: str) -> Out | None:
@@ -93,14 +97,16 @@ class Board:
     async def _look(self, id: str) -> bool:
         """Take over what is kept if it is newer than what is known; return False if there may be more to come."""
         if self._outs is None:
+            self._known.setdefault(id, _NEVER)
             return True
         try:
             async with asyncio.timeout(self._patience_s):
                 found = await self._outs.read(id)
         except (ConnectionError, TimeoutError) as error:
             log.warning("what is out is not shared now", extra={"reason": repr(error)})
+            self._known.setdefault(id, _NEVER)
             return True
-        if found[1] <= self._known[id][1]:
+        if id in self._known and found[1] <= self._known[id][1]:
             return False
         self._take(id, found)
         return True
