@@ -33,8 +33,8 @@ from services.model_gateway.wires.sse import Splitter
 
 VERSION = "v1beta"
 """Of the API, unless the base URL names one; `v1` has neither thoughts nor schemas for answers."""
-AFTER_END_S = 5.0
-"""The longest silence after the end of an answer was proven; what may still come is its usage."""
+AFTER_END_S = 2.0
+"""The longest wait for one more event after the end of an answer was proven; what may still come is its usage."""
 _HAS_VERSION = re.compile(r"/v\d[^/]*(/|$)")
 
 
@@ -136,9 +136,10 @@ class GoogleGemini:
         try:
             async with asyncio.timeout(None) as limit:
                 async for data in self._read(response):
-                    for piece in draft.take(splitter.feed(data)):
+                    events = splitter.feed(data)
+                    for piece in draft.take(events):
                         await hear(piece)
-                    if draft.finished:
+                    if draft.finished and events:
                         limit.reschedule(asyncio.get_running_loop().time() + AFTER_END_S)
             last = splitter.end()
             if not all(map(is_json, last)):
