@@ -79,9 +79,10 @@ class Hold:
         self._accounts = accounts
         self._grants = grants
         self._open = True
-        granted = min((grant.output_tokens for grant in grants.values()), default=need.output_tokens)
-        self.max_output_tokens = granted if granted < need.output_tokens else None
-        """How long the answer may become where the budget has no room for a longer one; None: as was asked."""
+        self.max_output_tokens = min(
+            (grant.output_tokens for account, grant in grants.items() if books.has_budget(account)), default=None
+        )
+        """How long the answer may become: a longer one might pass a budget. None: there is none."""
 
     async def settle(self, usage: Usage, cost_usd: float | None) -> None:
         """Give the reservation back and write down what was used; None: the price is not known.
@@ -192,6 +193,10 @@ class Books:
             log.error("not everything that was used could be written down")
         await asyncio.gather(*(page.stop() for page in self._pages.values()))
 
+    def has_budget(self, account: tuple[Scope, str]) -> bool:
+        """Return whether a budget holds for an account, and not only a limit."""
+        return bool(self._rules.of(*account).budgets)
+
     def close_hold(self, accounts: Accounts, grants: "dict[tuple[Scope, str], Grant]", used: Used | None) -> None:
         """Give grants back and count what was used; a hold calls this once."""
         for account in dict.fromkeys((*grants, *accounts)):
@@ -200,7 +205,7 @@ class Books:
                 continue
             page = self._page(account)
             ruled = grant is not None or bool(page.holding())
-            page.note(Entry(used, grant.amount if grant else None), soon=ruled)
+            page.note(Entry(used, grant), soon=ruled)
             if not ruled:
                 self._count_late(page)
 

@@ -23,6 +23,8 @@ class Need:
     input_nanos: int | None = None
     """None: the price is not known."""
     nanos_per_output_token: float = 0.0
+    is_bounded: bool = True
+    """False if neither the ask nor the model limits the answer: then it must be told how long it may become."""
 
     def costing(self, output_tokens: int) -> Amount:
         """Return what it costs with an answer of that length."""
@@ -37,6 +39,8 @@ class Grant:
     amount: Amount
     output_tokens: int
     """How long its answer may become."""
+    paced_tokens: int = 0
+    """What it takes of a limit of tokens a minute; an answer whose length nobody asked for counts when it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +70,26 @@ def fit(sheet: Sheet, holding: Holding, need: Need) -> Grant | Wall:
     output = need.output_tokens
     if room < inf:
         output = min(output, max(need.least_output_tokens, floor(room / SHARE)))
-    grant = Grant(need.costing(output), output)
+    paced = need.input_tokens + need.least_output_tokens
     for limit in holding.limits:
-        wall = _limited(sheet, limit, grant.amount, reserved)
+        wall = _limited(sheet, limit, paced, reserved)
         if wall is not None:
             return wall
-    return grant
+    return Grant(need.costing(output), output, paced)
 
 
-def take(sheet: Sheet, holding: Holding, amount: Amount) -> None:
+def take(sheet: Sheet, holding: Holding, grant: Grant) -> None:
     """Take a grant's part of the limits; what is reserved is noted elsewhere, as a sum."""
     if holding.limits:
-        sheet.requests += amount.calls
-        sheet.tokens += amount.tokens
+        sheet.requests += 1
+        sheet.tokens += grant.paced_tokens
 
 
-def put_back(sheet: Sheet, holding: Holding, amount: Amount, used: Used | None) -> None:
+def put_back(sheet: Sheet, holding: Holding, grant: Grant, used: Used | None) -> None:
     """Give back of the limits what a call took and did not use; without `used` it was not made at all."""
     if holding.limits:
-        sheet.requests = max(0.0, sheet.requests - (amount.calls if used is None else 0))
-        sheet.tokens = max(0.0, sheet.tokens - amount.tokens + (0 if used is None else used.tokens))
+        sheet.requests = max(0.0, sheet.requests - (1 if used is None else 0))
+        sheet.tokens = max(0.0, sheet.tokens - grant.paced_tokens + (0 if used is None else used.tokens))
 
 
 def grow(sheet: Sheet, holding: Holding, now: float) -> None:
@@ -125,7 +129,7 @@ def _affordable(nanos: int, each: float) -> float:
     return inf if each <= 0 else nanos // each
 
 
-def _limited(sheet: Sheet, limit: LimitEntry, amount: Amount, reserved: Amount) -> Wall | None:
+def _limited(sheet: Sheet, limit: LimitEntry, paced_tokens: int, reserved: Amount) -> Wall | None:
     spent = Amount(round(sheet.tokens), 0, round(sheet.requests))
     if limit.concurrency is not None and reserved.calls >= limit.concurrency:
         return Wall(limit, "concurrency", spent, reserved, hopeless=False)
@@ -134,7 +138,7 @@ def _limited(sheet: Sheet, limit: LimitEntry, amount: Amount, reserved: Amount) 
         wait = (sheet.requests + 1 - requests) * 60 / requests
         return Wall(limit, "requests", spent, reserved, retry_after_s=wait)
     if tokens is not None:
-        over = sheet.tokens + min(amount.tokens, tokens) - tokens
+        over = sheet.tokens + min(paced_tokens, tokens) - tokens
         if over > 1e-6:
             return Wall(limit, "tokens", spent, reserved, retry_after_s=over * 60 / tokens)
     return None

@@ -51,7 +51,7 @@ class Entry:
     """Something that has happened and is to be written down."""
 
     used: Used | None = None
-    returned: Amount | None = None
+    returned: Grant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Page:
             if entry.used is not None:
                 sheet.count(entry.used)
             if entry.returned is not None:
-                held -= entry.returned
+                held -= entry.returned.amount
                 put_back(sheet, holding, entry.returned, entry.used)
         sheet.held[self._office.me] = Held(self._writes + 1, now, held)
         return sheet
@@ -230,7 +230,7 @@ class Page:
                 walls.append((asking, found))
                 continue
             mine.amount += found.amount
-            take(sheet, holding, found.amount)
+            take(sheet, holding, found)
             draft.granted.append((asking, found))
         return _Draft(draft.number, draft.entries, draft.granted, mine.amount), walls
 
@@ -251,7 +251,7 @@ class Page:
         del self._entries[: len(draft.entries)]
         for asking, grant in draft.granted:
             if asking.answer.done():
-                self._entries.append(Entry(returned=grant.amount))
+                self._entries.append(Entry(returned=grant))
             else:
                 asking.answer.set_result(grant)
         self._asking = [asking for asking in self._asking if not asking.answer.done()]

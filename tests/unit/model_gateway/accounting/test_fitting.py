@@ -14,6 +14,7 @@ NOON = datetime(2026, 11, 20, 12, 30, tzinfo=UTC).timestamp()
 TEN = Need(input_tokens=7, output_tokens=3, least_output_tokens=3)
 FREE = Need(input_tokens=10, output_tokens=1000, least_output_tokens=16)
 """Nobody asked for a length."""
+TAKEN = Grant(Amount(10, 0, 1), 3, 10)
 
 
 def sheet(*, used: int = 0, reserved: int = 0, period_began: float = NOON) -> Sheet:
@@ -60,8 +61,8 @@ class TestABudget:
         assert isinstance(fit(sheet(), holding(usd=1, unpriced="pass"), TEN), Grant)
 
     def test_lets_an_answer_be_long_as_far_as_others_find_room_too(self) -> None:
-        assert fit(sheet(), holding(tokens=410), FREE) == Grant(Amount(110, 0, 1), 100)
-        assert fit(sheet(used=380), holding(tokens=410), FREE) == Grant(Amount(26, 0, 1), 16)
+        assert fit(sheet(), holding(tokens=410), FREE) == Grant(Amount(110, 0, 1), 100, 26)
+        assert fit(sheet(used=380), holding(tokens=410), FREE) == Grant(Amount(26, 0, 1), 16, 26)
         assert isinstance(fit(sheet(used=390), holding(tokens=410), FREE), Wall)
 
     @given(
@@ -91,7 +92,7 @@ class TestALimit:
         grow(found, sixty, NOON)
         for _ in range(60):
             assert isinstance(fit(found, sixty, TEN), Grant)
-            take(found, sixty, Amount(10, 0, 1))
+            take(found, sixty, TAKEN)
         wall = fit(found, sixty, TEN)
         assert isinstance(wall, Wall)
         assert wall.retry_after_s == pytest.approx(1)
@@ -102,7 +103,7 @@ class TestALimit:
         found, five = sheet(), limit(tokens_per_minute=5)
         grow(found, five, NOON)
         assert isinstance(fit(found, five, TEN), Grant)
-        take(found, five, Amount(10, 0, 1))
+        take(found, five, TAKEN)
         assert isinstance(fit(found, five, TEN), Wall)
         grow(found, five, NOON + 120)
         assert isinstance(fit(found, five, TEN), Grant)
@@ -110,11 +111,11 @@ class TestALimit:
     def test_is_given_back_what_was_not_used(self) -> None:
         found, slow = sheet(), limit(requests_per_minute=1, tokens_per_minute=10)
         grow(found, slow, NOON)
-        take(found, slow, Amount(10, 0, 1))
-        put_back(found, slow, Amount(10, 0, 1), None)
+        take(found, slow, TAKEN)
+        put_back(found, slow, TAKEN, None)
         assert isinstance(fit(found, slow, TEN), Grant)
-        take(found, slow, Amount(10, 0, 1))
-        put_back(found, slow, Amount(10, 0, 1), Used(0, 1, 3, 1))
+        take(found, slow, TAKEN)
+        put_back(found, slow, TAKEN, Used(0, 1, 3, 1))
         assert (found.requests, found.tokens) == (1, 4)
 
     def test_of_calls_at_a_time_counts_those_of_every_gateway(self) -> None:
@@ -127,7 +128,7 @@ class TestASheet:
     def test_is_read_as_it_was_written(self) -> None:
         found = sheet(used=5, reserved=7)
         grow(found, limit(requests_per_minute=5), NOON)
-        take(found, limit(requests_per_minute=5), Amount(1, 0, 1))
+        take(found, limit(requests_per_minute=5), TAKEN)
         assert Sheet.read(found.write(), name="") == found
 
     def test_turns_nothing_back_for_a_clock_that_is_behind(self) -> None:
