@@ -62,6 +62,7 @@ class Catalog:
         self.rules = Rules(file.budgets, file.limits)
         self._aliases = file.aliases
         self._environment = environment
+        self._targets: dict[str, list[Target]] = {}
 
     @classmethod
     def read(cls, path: Path, environment: Environment) -> "Catalog":
@@ -104,11 +105,15 @@ class Catalog:
             ModelNotFound: there is no such alias; the known ones are named.
             CredentialMissing: none of its providers has its key.
         """
+        known = self._targets.get(alias)
+        if known is not None:
+            return known
         entry = self.alias(alias)
         found = self._ready(entry)
         if not found:
             raise CredentialMissing(f"model {alias!r} has no key", remedy=self._remedy(entry))
-        return [self._resolved(alias, target) for target in found]
+        known = self._targets[alias] = [self._resolved(alias, target) for target in found]
+        return known
 
     def in_use(self) -> list[str]:
         """Return the providers that any alias asks."""

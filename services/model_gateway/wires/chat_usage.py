@@ -54,7 +54,13 @@ def _inner(value: Json, name: str) -> Json:
 
 def _count(value: Json, *names: str) -> int:
     """Return the first of some numbers that is one and is not 0."""
-    return next((found for name in names if (found := _number(value.get(name)))), 0)
+    for name in names:
+        found = value.get(name)
+        if type(found) is int and found > 0:
+            return found
+        if number := _number(found):
+            return number
+    return 0
 
 
 def _number(value: JsonValue) -> int:
