@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from natscope.contracts.errors import SpecInvalid
-from services.model_gateway.ports import Hear, Prompt, Reply
+from services.model_gateway.ports import Hear, Piece, Prompt, Reply
 from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.json_text import is_json
@@ -85,10 +85,11 @@ class AnthropicMessages:
         draft = Draft(self.name, prompt.model, answer=asked.answer, key=self._key_name, secret=self._secret)
         silence_s = prompt.timeout_s if hear is None else min(prompt.timeout_s, self._stall_s)
         async with self._sent(asked.content, asked.headers, silence_s) as response:
-            if hear is None:
-                draft.whole(await self._all(response))
+            if _is_stream(response, wanted=hear is not None):
+                await self._listen(response, draft, hear or _nobody)
             else:
-                await self._listen(response, draft, hear)
+                for piece in draft.whole(await self._all(response)):
+                    await (hear or _nobody)(piece)
         return draft.end()
 
     async def close(self) -> None:
@@ -98,11 +99,6 @@ class AnthropicMessages:
             await self._client.close()
 
     async def _listen(self, response: aiohttp.ClientResponse, draft: Draft, hear: Hear) -> None:
-        kind = response.headers.get("content-type", "").lower()
-        if "json" in kind or "html" in kind:
-            for piece in draft.whole(await self._all(response)):
-                await hear(piece)
-            return
         splitter = Splitter()
         try:
             async with asyncio.timeout(None) as limit:
@@ -163,6 +159,16 @@ class AnthropicMessages:
     def _broken(self, error: Exception) -> Failed:
         """Return what `error` means. It must not be chained: its text may repeat the key, and traces keep the chain."""
         return Failed(fault_of(error), provider=self.name, key=self._key_name, said=type(error).__name__)
+
+
+def _is_stream(response: aiohttp.ClientResponse, *, wanted: bool) -> bool:
+    """Return whether the answer is a stream; some servers do not do as they are asked."""
+    kind = response.headers.get("content-type", "").lower()
+    return "event-stream" in kind or (wanted and "json" not in kind and "html" not in kind)
+
+
+async def _nobody(piece: Piece) -> None:
+    """Hear a piece that nobody waits for."""
 
 
 def _client(base_url: str, key: str) -> "AsyncAnthropic":

@@ -71,6 +71,11 @@ class Block:
         return text_in(self.begun.get("data")) or None
 
     @property
+    def heir(self) -> str:
+        """The model that writes on from here, if it says that another one declined."""
+        return text_in(in_it(self.begun.get("to")).get("model")) if self.begun.get("type") == "fallback" else ""
+
+    @property
     def said_at_once(self) -> str:
         """The words that came with its beginning."""
         return text_in(self.begun.get(self.kind))

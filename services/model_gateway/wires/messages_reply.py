@@ -158,6 +158,7 @@ class Draft:
             pieces.append(Piece("tool_use", block.number, call_id=block.id, tool=block.name))
         elif block.opaque:
             self._place(block)
+            self._model = block.heir or self._model
         self._add(block, block.said_at_once, pieces)
         return block
 
@@ -170,7 +171,9 @@ class Draft:
                 raise self._failed("no_answer")
             begun: Json = {"type": kind.removesuffix("_delta")}
             block = self._begin({"index": _index(event), "content_block": begun}, pieces)
-        if kind in _WORDS:
+        if block.kind == "other" and kind != "input_json_delta":
+            block.begun = {**block.begun, **{name: value for name, value in delta.items() if name != "type"}}
+        elif kind in _WORDS:
             self._add(block, text_in(delta.get(_WORDS[kind])), pieces)
         elif kind == "signature_delta" and block.kind == "thinking":
             block.signature = text_in(delta.get("signature")) or block.signature

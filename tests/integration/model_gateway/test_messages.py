@@ -123,6 +123,11 @@ class TestAnswers:
         assert chatted.message.text == "The answer is 42."
         assert [delta.text for delta in house.deltas if delta.kind == "text"] == ["The answer is 42."]
 
+    async def test_a_stream_that_was_not_asked_for_is_read_all_the_same(self, house: House, provider: Provider) -> None:
+        stream = b"".join(messages_wire.events(WELL))
+        provider.queue(Reply(raw=stream, content_type="text/event-stream; charset=utf-8"))
+        assert (await house.chat()).message.text == "It is forty-two, I think."
+
     async def test_a_tool_call_and_then_with_its_result(self, house: House, provider: Provider) -> None:
         ask = question("What is six times seven?", tools=[TOOL])
         called = await house.guest.ask(model.CHAT, ask)

@@ -215,6 +215,18 @@ class TestStream:
         assert reply.content[0].unknown_fields["input"] == {"query": "x"}
         assert pieces == []
 
+    def test_what_is_told_of_a_block_in_deltas_is_part_of_it(self) -> None:
+        begun = _begin(0, type="compaction", content=None)
+        more = _more(0, "compaction_delta", content="They met.", encrypted_content="c2Vh")
+        (block,) = _streamed(_stream(begun, more))[0].content
+        told = {"type": "compaction", "content": "They met.", "encrypted_content": "c2Vh", "provider": "anthropic"}
+        assert block.model_dump() == told
+
+    def test_a_model_that_declines_hands_over_to_another(self) -> None:
+        hop = {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}
+        reply = _whole(_said(hop, {"type": "text", "text": "Yes."}))
+        assert (reply.model, [block.type for block in reply.content]) == ("b", ["fallback", "text"])
+
     def test_kinds_of_tomorrow_are_passed_over(self) -> None:
         text = (
             _begin(0, type="text", text=""),
