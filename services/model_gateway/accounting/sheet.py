@@ -1,17 +1,19 @@
 """The sheet of one account: what was used, who holds what, and whether something more fits; pure, one JSON document."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, get_args
+
+from pydantic_core import from_json, to_json
 
 from services.model_gateway.accounting.rules import Period
 
 PERIODS: tuple[Period, ...] = get_args(Period)
 IDLE_S = 60.0
 """An instance that holds nothing is forgotten after this; no write is on its way that long."""
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Sheet:
         """Return the sheet in `data`, or an empty one."""
         if not data:
             return cls(name)
-        told: dict[str, Any] = json.loads(data)
+        told: dict[str, Any] = from_json(data)
         return cls(
             told["name"],
             {period: Used(*row) for period, row in told["used"].items() if period in PERIODS},
@@ -106,7 +108,7 @@ class Sheet:
             for by, row in self.held.items()
         }
         told = {"name": self.name, "used": used, "held": held, "taken": [self.requests, self.tokens, self.at]}
-        return _encode(told).encode()
+        return to_json(told)
 
     def turn(self, now: float) -> None:
         """Begin the periods that have begun. A clock that is behind another gateway's turns nothing back."""
@@ -154,9 +156,15 @@ def began(period: Period, now: float) -> int:
     if period == "ever":
         return 0
     if period == "month":
-        return int(datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0).timestamp())
-    length = 3600 if period == "hour" else 86_400
+        return _month(int(now // _DAY_S))
+    length = 3600 if period == "hour" else _DAY_S
     return int(now // length) * length
+
+
+@lru_cache(maxsize=4)
+def _month(day: int) -> int:
+    """Return when the month of a day of the epoch began."""
+    return int(datetime.fromtimestamp(day * _DAY_S, UTC).replace(day=1).timestamp())
 
 
 def ends(period: Period, since: int) -> datetime | None:
