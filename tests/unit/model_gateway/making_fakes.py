@@ -7,7 +7,20 @@ from typing import TypeVar
 
 from natscope.contracts.blocks import Base64Source, URLSource
 from natscope.contracts.errors import BlobNotFound
-from natscope.contracts.model import Draw, Drawn, Embed, Embedded, Speak, Spoken, Transcribe, Transcribed, Usage
+from natscope.contracts.model import (
+    Account,
+    AskUsage,
+    Draw,
+    Drawn,
+    Embed,
+    Embedded,
+    Speak,
+    Spoken,
+    Transcribe,
+    Transcribed,
+    Usage,
+    UsageTold,
+)
 from services.model_gateway.keeping import Ledgers
 from services.model_gateway.paying import Ask, Tokens
 from services.model_gateway.ports import Made, Media, Transcript, Vectors
@@ -63,6 +76,7 @@ class FakeCharge:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
+        self.max_output_tokens: int | None = None
         self.state = "held"
         self.usage: Usage | None = None
 
@@ -87,6 +101,13 @@ class FakeCharges:
             raise self.refusal
         self.held.append(FakeCharge(tokens))
         return self.held[-1]
+
+
+class FakeBooks:
+    """One account, whatever is asked."""
+
+    async def told(self, ask: AskUsage) -> UsageTold:
+        return UsageTold(accounts=[Account(scope=ask.scope, name=ask.name or "default", calls=1)])
 
 
 class FakeStore:
