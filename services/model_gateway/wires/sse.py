@@ -30,8 +30,9 @@ class Splitter:
 
 
 def _data(event: bytes) -> bytes | None:
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return event[6:]
+    name, _, data = event.rpartition(b"\n")
+    if data.startswith(b"data: ") and (not name or (name.startswith(b"event:") and b"\n" not in name)):
+        return data[6:]
     event = event.lstrip(b"\n")
     if event.startswith((b"{", b"[")):
         return event
