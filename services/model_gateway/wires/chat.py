@@ -23,7 +23,6 @@ def body(ask: Chat, *, model: str, provider: str, dialect: Dialect, stream: bool
         out["stream"] = True
         if dialect.stream_usage:
             out["stream_options"] = {"include_usage": True}
-        out.update(dialect.stream_body)
     return to_json(out)
 
 

@@ -91,8 +91,6 @@ class Dialect(_Data):
     """What may be given by an address in the web."""
     body: Json = Field(default_factory=dict)
     """Added to every request."""
-    stream_body: Json = Field(default_factory=dict)
-    """Added to every request for a stream."""
     sources: Annotated[tuple[str, ...], Field(min_length=1)] = ("https://platform.openai.com/docs/api-reference/chat",)
 
     @property

@@ -7,7 +7,7 @@ from pydantic_core import from_json
 def arguments_of(text: str) -> dict[str, JsonValue]:
     """Return a call's arguments; no text at all means none, and what is not a JSON object is left empty."""
     try:
-        value: JsonValue = from_json(text) if text.strip() else {}
+        value: JsonValue = from_json(text, allow_inf_nan=False) if text.strip() else {}
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
