@@ -161,7 +161,7 @@ class GoogleGemini:
                 "POST", URL(f"{self._base}/{where}"), headers=self._headers, content=content, silence_s=silence_s
             )
         except BROKEN as error:
-            raise self._broken(error, answered=False) from None
+            raise self._broken(error) from None
         try:
             if 200 <= response.status < 300:
                 yield response
@@ -181,10 +181,9 @@ class GoogleGemini:
         except BROKEN as error:
             raise self._broken(error) from None
 
-    def _broken(self, error: Exception, *, answered: bool = True) -> Failed:
+    def _broken(self, error: Exception) -> Failed:
         """Return what `error` means. It must not be chained: its text may repeat the key, and traces keep the chain."""
-        name = fault_of(error)
-        return self._failed(name if answered or name != "cut" else "connection", type(error).__name__)
+        return self._failed(fault_of(error), type(error).__name__)
 
     def _failed(self, name: FaultName, said: str = "") -> Failed:
         return Failed(name, provider=self.name, key=self._key_name, said=said)

@@ -122,8 +122,8 @@ class Draft:
     def _read(self, data: bytes, pieces: list[Piece]) -> None:
         try:
             value: JsonValue = from_json(data)
-        except ValueError as error:
-            raise self._failed("truncated" if str(error).startswith("EOF") else "not_json") from None
+        except ValueError:
+            raise self._failed("not_json") from None
         chunks = value if isinstance(value, list) else [value]
         self._began = self._began or bool(chunks)
         for chunk in chunks:
