@@ -27,6 +27,7 @@ from natscope.contracts.blocks import (
 from services.model_gateway.ports import Piece
 from services.model_gateway.trying.faults import FaultName
 from services.model_gateway.wires.gemini import Forced
+from services.model_gateway.wires.gemini_growing import Growing
 from services.model_gateway.wires.gemini_turns import HUNG_ON, KEPT
 from services.model_gateway.wires.json_text import arguments_of
 
@@ -52,6 +53,13 @@ class _Block:
     whole: ContentBlock | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    name: str
+    id: JsonValue
+    growing: Growing | None
+
+
 class Parts:
     """The blocks of one answer.
 
@@ -65,6 +73,7 @@ class Parts:
         self._forced = forced
         self._blocks: list[_Block] = []
         self._calls = 0
+        self._called: _Call | None = None
 
     def take(self, part: Json, response: str | None, pieces: list[Piece]) -> FaultName | None:
         """Read a part of the answer `response`; return what is wrong with it, if anything is."""
@@ -87,6 +96,11 @@ class Parts:
             write = self._thought if part.get("thought") is True else self._text
             write(text, signature, pieces)
         return None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the arguments of a call are not all there yet."""
+        return self._called is not None
 
     def closed(self) -> list[ContentBlock]:
         """Return the blocks."""
@@ -113,23 +127,36 @@ class Parts:
             _add(self._open("text"), text, pieces)
 
     def _call(self, call: Json, response: str | None, signature: str | None, pieces: list[Piece]) -> FaultName | None:
-        name, arguments = call.get("name"), call.get("args")
-        if not isinstance(name, str) or not name:
+        name = call.get("name")
+        if isinstance(name, str) and name:
+            if self.is_open:
+                return "malformed_call"
+            self._mark(signature)
+            self._called = _Call(name, call.get("id"), Growing() if _is_begun(call) else None)
+        if self._called is None:
             return "malformed_call"
+        growing = self._called.growing
+        if growing is None:
+            return self._close(call.get("args"), response, pieces)
+        if not growing.take(call.get("partialArgs")):
+            return "malformed_call"
+        return None if call.get("willContinue") else self._close(growing.value, response, pieces)
+
+    def _close(self, arguments: JsonValue, response: str | None, pieces: list[Piece]) -> None:
+        called, self._called = self._called, None
+        if called is None:
+            return
         raw = arguments if isinstance(arguments, str) else _json(arguments)
-        if self._forced is not None and name == self._forced.name:
-            self._text(_json(self._forced.answer(arguments_of(raw))), signature, pieces)
-            return None
-        self._mark(signature)
+        if self._forced is not None and called.name == self._forced.name:
+            self._text(_json(self._forced.answer(arguments_of(raw))), None, pieces)
+            return
         self.has_calls = True
         block = self._open("tool_use")
-        id = call.get("id")
-        block.name = name
-        block.id = id if isinstance(id, str) and id else self._stable(response, name, raw)
+        block.name = called.name
+        block.id = called.id if isinstance(called.id, str) and called.id else self._stable(response, called.name, raw)
         block.texts.append(raw)
-        pieces.append(Piece("tool_use", block.number, raw, block.id, name))
+        pieces.append(Piece("tool_use", block.number, raw, block.id, block.name))
         self._calls += 1
-        return None
 
     def _stable(self, response: str | None, name: str, raw: str) -> str:
         """Return an id for a call without one: always the same in the same answer, in another answer another."""
@@ -213,6 +240,10 @@ def decoded(data: JsonValue) -> bytes | None:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         return None
+
+
+def _is_begun(call: Json) -> bool:
+    return bool(call.get("willContinue")) or "partialArgs" in call
 
 
 def _json(value: JsonValue) -> str:

@@ -106,6 +106,8 @@ class Draft:
             raise self._failed("truncated")
         if self._reason in _FAULTS:
             raise self._failed(_FAULTS[self._reason], self._said)
+        if self._parts.is_open:
+            raise self._failed("malformed_call")
         content = self._parts.closed()
         reason = _REASONS.get(self._reason)
         if reason is None:

@@ -268,6 +268,38 @@ class TestStream:
         assert _streamed(b"".join(events(Sent(text="Yes."))) + event(last))[0].usage.input_tokens == 99
 
 
+class TestCallsInPieces:
+    def test_are_put_together(self) -> None:
+        def more(path: str, going_on: bool = True, **value: Any) -> Part:
+            return {"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": going_on}}
+
+        reply, pieces = _stream(
+            {"functionCall": {"name": "look", "willContinue": True}, "thoughtSignature": "s"},
+            more("$.at.place", stringValue="New ", willContinue=True),
+            more("$.at.place", stringValue="Delhi"),
+            more("$.at.rooms[0]", numberValue=1),
+            more("$.at.rooms[1]", boolValue=True),
+            more("$['no']", nullValue="NULL_VALUE"),
+            {"functionCall": {}},
+            {"functionCall": {"name": "listen", "args": {}}},
+        )
+        uses = [block for block in reply.content if isinstance(block, ToolUseBlock)]
+        arguments = {"at": {"place": "New Delhi", "rooms": [1, True]}, "no": None}
+        assert [(use.name, use.input) for use in uses] == [("look", arguments), ("listen", {})]
+        assert [json.loads(piece.text) for piece in pieces] == [arguments, {}]
+
+    @pytest.mark.parametrize("path", ["", "$", "$.a[7]", "$..", "$.a[0]", "$.a.b", "$" + ".b" * 99])
+    def test_that_do_not_fit_are_a_fault(self, path: str) -> None:
+        put = [{"jsonPath": "$.a", "stringValue": "x"}, {"jsonPath": path, "stringValue": "y"}]
+        call = {"functionCall": {"name": "look", "partialArgs": put}}
+        assert _fault(lambda: _whole(_answer(call))) == "malformed_call"
+
+    def test_that_do_not_end_are_a_fault(self) -> None:
+        call = {"functionCall": {"name": "look", "willContinue": True}}
+        assert _fault(lambda: _whole(_answer(call))) == "malformed_call"
+        assert _fault(lambda: _whole(_answer(call, call))) == "malformed_call"
+
+
 class TestSignatures:
     PARTS = (
         {"text": "Hm.", "thought": True},

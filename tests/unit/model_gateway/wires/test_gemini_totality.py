@@ -24,9 +24,12 @@ FIELDS = st.sampled_from(
         "inlineData", "fileData", "fileUri", "mimeType", "data", "finishReason", "finishMessage", "index", "error",
         "code", "message", "status", "details", "promptFeedback", "blockReason", "usageMetadata", "promptTokenCount",
         "thoughtsTokenCount", "responseId", "modelVersion", "executableCode", "groundingMetadata",
+        "partialArgs", "jsonPath", "willContinue", "stringValue", "numberValue",
     ]
 )  # fmt: skip
-WORDS = st.sampled_from(["STOP", "MAX_TOKENS", "SAFETY", "OTHER", "answer", "AAAA", "audio/L16", "image/png", "503"])
+WORDS = st.sampled_from(
+    ["STOP", "MAX_TOKENS", "SAFETY", "OTHER", "answer", "AAAA", "audio/L16", "image/png", "503", "$.a[0].b", "$.a"]
+)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | WORDS
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(FIELDS, inner, max_size=6), max_leaves=24
