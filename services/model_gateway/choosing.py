@@ -13,12 +13,6 @@ Estimate = Callable[[Chat, Route], int]
 """About how many tokens a prompt is for a model."""
 
 
-def rough(ask: Chat, _: Route) -> int:
-    """Return about how many tokens the text of a prompt is: one for four letters."""
-    letters = sum(len(message.text) for message in ask.messages)
-    return (letters + sum(len(tool.description) for tool in ask.tools)) // 4
-
-
 def those_that_fit(ask: Chat, ways: Sequence[Route], estimate: Estimate) -> list[Route]:
     """Return the ways whose model takes the media of `ask` and has room for it, in their order; at least one.
 

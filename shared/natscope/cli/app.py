@@ -3,7 +3,7 @@
 import os
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
+Scope = Literal["tenant", "agent", "session", "provider", "model"]
 Session = Annotated[
     str | None, typer.Option("--session", "-s", help="The conversation it belongs to.", callback=checks.name)
 ]
@@ -120,10 +121,37 @@ def tools(as_json: Json = False) -> None:
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the models and whether they can be used."""
-    from natscope.cli import listing
+    """List the models: what each is for, who runs it, what it costs, and whether it can be used."""
+    from natscope.cli import spending
 
-    _exit(listing.models(as_json=as_json), as_json=as_json)
+    _exit(spending.models(as_json=as_json), as_json=as_json)
+
+
+@app.command()
+def usage(
+    by: Annotated[Scope, typer.Option(help="List all of this kind.")] = "tenant",
+    tenant: Annotated[str | None, typer.Option(help="One tenant; `default` has what names none.")] = None,
+    agent: Annotated[str | None, typer.Option(help="One agent.")] = None,
+    session: Session = None,
+    provider: Annotated[str | None, typer.Option(help="One provider, by its name in the models file.")] = None,
+    model: Annotated[str | None, typer.Option(help="One model: `provider/model`.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what models were used for, what it cost, and what of the budgets is left."""
+    from natscope.cli import spending
+
+    named: dict[Scope, str | None] = {
+        "tenant": tenant,
+        "agent": agent,
+        "session": session,
+        "provider": provider,
+        "model": model,
+    }
+    given: list[tuple[Scope, str | None]] = [(scope, name) for scope, name in named.items() if name is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"either --{given[0][0]} or --{given[1][0]}")
+    scope, name = given[0] if given else (by, None)
+    _exit(spending.usage(scope, name, as_json=as_json), as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`natscope agents`, `tools`, `models`, `runs` and `apply`: what there is, in tables or as JSON lines."""
+"""`natscope agents`, `tools`, `runs` and `apply`: what there is, in tables or as JSON lines."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -14,11 +14,11 @@ from natscope.cli.asking import NAME, print_json
 from natscope.cli.telling import printable, wide_console
 from natscope.client.agent_files import read_all
 from natscope.client.waiting import Unfinished
-from natscope.contracts import model, tool
+from natscope.contracts import tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.task import Finished
 
-NUMBERS = ("steps", "seconds", "tokens in", "out")
+NUMBERS = ("steps", "seconds", "tokens in", "out", "calls", "window", "$/M in", "$ used", "$ left", "left")
 RUNS = ("task", "agent", "state", "finished", "seconds", "tokens in", "out", "answer")
 SPARED = ("out", "tokens in", "finished", "seconds", "agent", "state", "answer")
 """What a narrow screen leaves out of a list of runs, in this order; a task's id is never shortened."""
@@ -31,21 +31,14 @@ async def agents(*, as_json: bool) -> None:
     """List the agents that are applied."""
     async with client.open(name=NAME) as house:
         found = await house.agents()
-    _listed(found, as_json, _agents(found), "no agents; `natscope apply deploy/agents`")
+    listed(found, as_json, _agents(found), "no agents; `natscope apply deploy/agents`")
 
 
 async def tools(*, as_json: bool) -> None:
     """List the tools of every host that answers."""
     async with client.open(name=NAME) as house:
         found = await house.tools()
-    _listed(found, as_json, _tools(found), "nobody serves a tool; is the tool-executor running?")
-
-
-async def models(*, as_json: bool) -> None:
-    """List the models that agents may name."""
-    async with client.open(name=NAME) as house:
-        found = await house.models()
-    _listed(found, as_json, _models(found), "no models; see deploy/models.yaml")
+    listed(found, as_json, _tools(found), "nobody serves a tool; is the tool-executor running?")
 
 
 async def runs(*, limit: int, as_json: bool) -> None:
@@ -58,13 +51,13 @@ async def runs(*, limit: int, as_json: bool) -> None:
             print_json({"task_id": task.task_id, "agent": task.agent, "state": "unfinished", "session": task.session})
     rows = [_row(task) for task in unfinished] + [_run(outcome) for outcome in finished]
     table = runs_table(rows, width=wide_console().width)
-    _listed(finished, as_json, table, "no tasks yet" if not unfinished else None)
+    listed(finished, as_json, table, "no tasks yet" if not unfinished else None)
 
 
 async def apply(place: Path, *, as_json: bool) -> None:
     """Apply the agents of a file or folder: all of them, or none if one is wrong."""
     specs = await asyncio.to_thread(read_all, place)
-    table = _table("agent", "what happened")
+    table = table_of("agent", "what happened")
     async with client.open(name=NAME) as house:
         for spec in specs:
             change = await house.apply(spec)
@@ -72,20 +65,21 @@ async def apply(place: Path, *, as_json: bool) -> None:
             if as_json:
                 print_json({"agent": spec.name, "change": change})
     if not as_json:
-        _show(table)
+        show(table)
 
 
-def _listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str | None) -> None:
+def listed(found: Sequence[BaseModel], as_json: bool, table: Table, none: str | None) -> None:
+    """Print what was found: as JSON lines, as a table, or that there is `none`."""
     if as_json:
         for each in found:
             print_json(each.model_dump(mode="json"))
     elif none and not found:
         Console(stderr=True).print(none)
     else:
-        _show(table)
+        show(table)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     """Return an empty table; on a narrow screen its last column is cut, on a pipe nothing is."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
@@ -96,12 +90,13 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _show(table: Table) -> None:
+def show(table: Table) -> None:
+    """Print a table."""
     wide_console().print(table, crop=False)
 
 
 def _agents(found: Iterable[AgentSpec]) -> Table:
-    table = _table("agent", "model", "tools", "steps", "description")
+    table = table_of("agent", "model", "tools", "steps", "description")
     for spec in found:
         table.add_row(
             spec.name, spec.model, ", ".join(spec.tools), str(spec.limits.max_steps), printable(spec.description)
@@ -110,18 +105,11 @@ def _agents(found: Iterable[AgentSpec]) -> Table:
 
 
 def _tools(found: Iterable[tool.Listed]) -> Table:
-    table = _table("tool", "host", "runs code in", "description")
+    table = table_of("tool", "host", "runs code in", "description")
     for host in found:
         for spec in host.tools:
             first = printable(spec.description).strip().partition("\n")[0]
             table.add_row(spec.name, host.host, host.backend or "", first)
-    return table
-
-
-def _models(found: Iterable[model.ModelInfo]) -> Table:
-    table = _table("model", "provider", "runs", "ready")
-    for info in found:
-        table.add_row(info.alias, info.provider, info.model, "yes" if info.ready else f"no: {info.remedy or '?'}")
     return table
 
 
@@ -133,7 +121,7 @@ def runs_table(rows: Sequence[Sequence[str | Text]], *, width: int) -> Table:
     for name in SPARED:
         if sum(needed[each] + GAP for each in shown) > width:
             shown.remove(name)
-    table = _table(*shown)
+    table = table_of(*shown)
     table.columns[0].min_width = widest["task"]
     if "answer" in shown:
         table.columns[-1].max_width = width - sum(widest[each] + GAP for each in shown[:-1])

@@ -113,7 +113,15 @@ class House:
 
     async def models(self) -> list[model.ModelInfo]:
         """Return the models that agents may name, in the order of `deploy/models.yaml`."""
-        return (await self.bus.ask(model.LIST, model.List())).models
+        return (await self.models_file()).models
+
+    async def models_file(self) -> model.Listed:
+        """Return the models, and what is wrong with `deploy/models.yaml` if it is not in force."""
+        return await self.bus.ask(model.LIST, model.List())
+
+    async def usage(self, scope: model.Scope = "tenant", name: str | None = None) -> list[model.Account]:
+        """Return what was used and what is left, of one of a scope or of all that are known."""
+        return (await self.bus.ask(model.USAGE, model.AskUsage(scope=scope, name=name))).accounts
 
     async def runs(self, *, limit: int = 20) -> list[task.Finished]:
         """Return the outcomes of the tasks finished last, the newest first."""

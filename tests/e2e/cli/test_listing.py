@@ -1,4 +1,4 @@
-"""`natscope apply`, `agents`, `tools`, `models`, `runs` and `trace`."""
+"""`natscope apply`, `agents`, `tools`, `models`, `usage`, `runs` and `trace`."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class TestApply:
 
 
 class TestTables:
-    async def test_tools_and_models_are_what_the_services_say(self, nats_url: str, natscope: Start) -> None:
+    async def test_tools_models_and_usage_are_what_the_services_say(self, nats_url: str, natscope: Start) -> None:
         silent = telemetry_for("x", TelemetrySettings.model_construct(endpoint=None, disabled=True))
         async with open_room("model-gateway", settings=BusSettings(url=nats_url), telemetry=silent) as room:
             doors = Doors(room.bus)
@@ -41,18 +41,29 @@ class TestTables:
             @doors.answers(model.LIST)
             async def models(body: model.List) -> model.Listed:
                 ready = model.ModelInfo(alias="default", provider="openai", model="gpt-5", ready=False, remedy="set it")
-                return model.Listed(models=[ready])
+                return model.Listed(models=[ready], fault="models.yaml:3: aliases: must not be empty")
+
+            @doors.answers(model.USAGE)
+            async def usage(body: model.AskUsage) -> model.UsageTold:
+                return model.UsageTold(accounts=[model.Account(scope=body.scope, name=body.name or "all", calls=7)])
 
             await room.serve(doors)
             listed = await (await natscope("tools", url=nats_url)).done()
             known = await (await natscope("models", url=nats_url)).done()
+            one = await (await natscope("usage", "--session", "s-1", "--json", url=nats_url)).done()
+            every = await (await natscope("usage", "--by", "agent", url=nats_url)).done()
+            both = await (await natscope("usage", "--agent", "ann", "--model", "x/y", url=nats_url)).done()
         assert listed.out.splitlines()[1].split(maxsplit=3) == [
             "execute_python",
             "tool-executor",
             "docker",
             "Runs Python.",
         ]
-        assert known.out.splitlines()[1].split(maxsplit=3) == ["default", "openai", "gpt-5", "no: set it"]
+        assert known.out.splitlines()[1].split(maxsplit=6) == ["default", "chat", "openai/gpt-5", *"???", "no: set it"]
+        assert "models.yaml:3: aliases: must not be empty" in known.err
+        assert [(line["scope"], line["name"], line["calls"]) for line in one.lines] == [("session", "s-1", 7)]
+        assert [line.split()[:2] for line in every.out.splitlines()] == [["agent", "calls"], ["all", "7"]]
+        assert (both.code, "either --agent or --model" in both.err) == (2, True)
 
 
 class TestRuns:
