@@ -75,6 +75,8 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "task.finished.t1"),
     (None, "task.event.t1"),
     (None, "model.chat"),
+    (None, "model.embed"),
+    (None, "$KV.usage.tenant.default"),
     (None, "tool.call.execute_python"),
     (None, "session.log.s1"),
     (None, "session.ended.s1"),
@@ -126,6 +128,8 @@ ALLOWED_TO_PUBLISH = [
     ("agent", "task.event.t1"),
     ("agent", "task.finished.t1"),
     ("model-gateway", "$KV.replies.x"),
+    ("model-gateway", "$KV.replies.embed=x"),
+    ("model-gateway", "$KV.usage.tenant.default"),
     ("tool-executor", "$KV.calls.c1"),
     ("memory", "session.log.s1"),
     ("memory", "$O.said.M.x"),
@@ -171,6 +175,14 @@ class TestHearing:
             assert (await agent.request("memory.recall", b"", timeout=2)).data == b"secret"
             await agent.publish("_INBOX.open", b"control")
             assert (await overheard.next_msg(timeout=2)).data == b"control"
+
+    @pytest.mark.parametrize("subject", ["model.list", "model.usage"])
+    async def test_a_guest_may_ask_what_models_there_are_and_what_was_used(
+        self, guarded: NatsServer, subject: str
+    ) -> None:
+        async with connected(guarded, None) as (guest, _), connected(guarded, "model-gateway") as (gateway, _):
+            await answers(gateway, "model.*", b"told")
+            assert (await guest.request(subject, b"", timeout=2)).data == b"told"
 
     async def test_a_guest_serves_tools_of_its_own_but_none_of_the_houses(self, guarded: NatsServer) -> None:
         async with connected(guarded, None) as (guest, _), connected(guarded, "agent") as (agent, _):
