@@ -77,7 +77,7 @@ def _named(block: MediaBlock) -> str:
 def _medium(block: MediaBlock, *, read: bool) -> Json | None:
     """Return the part that shows `block`; None if there is none."""
     kind = _kind(block.source)
-    if isinstance(block, ImageBlock | FileBlock) and kind in _IMAGES:
+    if _is_picture(block, kind):
         return _shown("image", _source(block.source, kind))
     if not isinstance(block, FileBlock):
         return None
@@ -87,6 +87,13 @@ def _medium(block: MediaBlock, *, read: bool) -> Json | None:
     if text and text.strip():
         return _shown("document", {"type": "text", "media_type": "text/plain", "data": text}, title=block.name)
     return None
+
+
+def _is_picture(block: MediaBlock, kind: str) -> bool:
+    """What a picture far away is, only the provider finds out, unless it is said."""
+    vague = kind == "image/*" or not kind.startswith("image/")
+    far = isinstance(block, ImageBlock) and isinstance(block.source, URLSource)
+    return (far and vague) or (isinstance(block, ImageBlock | FileBlock) and kind in _IMAGES)
 
 
 def _shown(type: str, source: Json | None, **more: JsonValue) -> Json | None:

@@ -168,6 +168,11 @@ class TestMedia:
         parts = _parts("See:", ImageBlock(source=PNG), ImageBlock(source=far))
         assert parts[1:] == [SHOWN, {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}]
 
+    @pytest.mark.parametrize(("kind", "shown"), [("image/*", "image"), ("", "image"), ("image/svg+xml", "text")])
+    def test_a_picture_far_away_is_shown_unless_it_is_said_to_be_of_another_kind(self, kind: str, shown: str) -> None:
+        far = URLSource(url="https://example.org/a", media_type=kind)
+        assert _parts(ImageBlock(source=far))[0]["type"] == shown
+
     def test_a_jpeg_by_another_name_is_a_jpeg(self) -> None:
         picture = ImageBlock(source=Base64Source(data="/9j/", media_type="image/JPG; q=1"))
         assert _parts(picture)[0]["source"]["media_type"] == "image/jpeg"
