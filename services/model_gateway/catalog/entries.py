@@ -150,7 +150,7 @@ class ScriptedEntry(Entry):
 
 
 class LocalEntry(Entry):
-    """Models that run in this process: embeddings, without a network and without a key. Needs the extra `local`."""
+    """Embeddings in this process, without a network and without a key. Needs the extra `local-embeddings`."""
 
     kind: Literal["local"]
     name: str = "local"
