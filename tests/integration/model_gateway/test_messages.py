@@ -213,7 +213,7 @@ class TestFaults:
 
 class TestCancel:
     @pytest.mark.parametrize("streamed", [False, True])
-    async def test_a_request_that_is_no_longer_wanted_is_broken_off_within_100_ms(
+    async def test_a_request_that_is_no_longer_wanted_is_broken_off_at_the_provider(
         self, house: House, provider: Provider, streamed: bool
     ) -> None:
         await house.chat()
