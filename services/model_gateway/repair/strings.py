@@ -9,7 +9,8 @@ from typing import Literal
 Place = Literal["object", "array"]
 """Where the string is a value."""
 
-GAP = re.compile(r"(?:[\s\ufeff\u200b]+|(?<![\"'”])(?://[^\n]*|#[^\n]*|/\*.*?\*/)|\\[nrt])*+", re.DOTALL)
+_COMMENT = r"//[^\n]{0,1000}|#[^\n]{0,1000}|/\*.{0,1000}?\*/"
+GAP = re.compile(rf"(?:[\s\ufeff\u200b]+|(?<![\"'”])(?:{_COMMENT})|\\[nrt])*+", re.DOTALL)
 """What may stand between two pieces: white space, comments (not right after a quote), and a line break as an escape."""
 
 _QUOTE = '(?:<\\|"\\|>|["\'`“”„‘’])'
