@@ -47,6 +47,8 @@ class Reply:
     response_id: str | None = None
     metadata: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     """What else was said about the message, such as `annotations` (web pages it quotes) or `refusal`."""
+    billed_usd: float | None = None
+    """What the provider says it charges; None: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

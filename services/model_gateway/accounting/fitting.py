@@ -23,8 +23,6 @@ class Need:
     input_nanos: int | None = None
     """None: the price is not known."""
     nanos_per_output_token: float = 0.0
-    is_bounded: bool = True
-    """False if neither the ask nor the model limits the answer: then it must be told how long it may become."""
 
     def costing(self, output_tokens: int) -> Amount:
         """Return what it costs with an answer of that length."""

@@ -10,6 +10,7 @@ from natscope.contracts.errors import CredentialMissing, CredentialRefused, Mode
 from natscope.contracts.model import Modality, ModelInfo, Price
 from services.model_gateway.accounting.rules import Rules
 from services.model_gateway.catalog import located
+from services.model_gateway.catalog.cards import card
 from services.model_gateway.catalog.entries import (
     AccountEntry,
     AliasEntry,
@@ -175,12 +176,14 @@ class Catalog:
         return not isinstance(entry, AccountEntry) or not entry.needs_key or bool(self.keys(provider))
 
     def _resolved(self, alias: str, target: TargetEntry) -> Target:
+        model = self._text(target.model, f"model of {alias!r}")
+        known = card(model)
         return Target(
             provider=target.provider,
-            model=self._text(target.model, f"model of {alias!r}"),
-            context_size=target.context_size,
-            max_output_tokens=target.max_output_tokens,
-            modalities=tuple(target.modalities) if target.modalities else None,
+            model=model,
+            context_size=target.context_size or known.context_size,
+            max_output_tokens=target.max_output_tokens or known.max_output_tokens,
+            modalities=tuple(target.modalities) if target.modalities else known.modalities,
             price=target.price,
             weight=target.weight,
         )

@@ -17,7 +17,7 @@ from services.model_gateway.wires.chat_media import picture_in
 from services.model_gateway.wires.chat_output import NOTHING, Plan
 from services.model_gateway.wires.chat_text import only_text, texts
 from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures
-from services.model_gateway.wires.chat_usage import usage_in
+from services.model_gateway.wires.chat_usage import billed_in, usage_in
 from services.model_gateway.wires.dialects import Json
 from services.model_gateway.wires.http_faults import error_in, told
 from services.model_gateway.wires.strict import unwrapped
@@ -72,6 +72,7 @@ class Draft:
         self._id: str | None = None
         self._reason = ""
         self._usage = Usage()
+        self._billed_usd: float | None = None
         self._blocks = Blocks(provider, answer_tool=planned.answer_tool)
         self._metadata: Json = {}
         self._choice_index: JsonValue = None
@@ -139,7 +140,7 @@ class Draft:
             reason = "tool_call"
         elif reason == "tool_call" and not self._blocks.has_calls:
             reason = "stop"
-        return Reply(content, reason, self._usage, self._model, self._id, self._metadata)
+        return Reply(content, reason, self._usage, self._model, self._id, self._metadata, self._billed_usd)
 
     def _content(self) -> list[ContentBlock]:
         content = self._blocks.closed()
@@ -174,6 +175,7 @@ class Draft:
             self._model = found
         if (usage := usage_in(value)) is not None:
             self._usage = usage
+            self._billed_usd = billed_in(value)
         choices = value.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and self._is_ours(choice):

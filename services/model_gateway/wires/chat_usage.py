@@ -39,6 +39,28 @@ def usage_of(value: Json) -> Usage:
     )
 
 
+def billed_in(value: Json) -> float | None:
+    """Return the US dollars that an answer says it costs, None if it says nothing.
+
+    Sources: https://openrouter.ai/docs/use-cases/usage-accounting (with a key of one's own, `cost` is the fee alone),
+    https://docs.perplexity.ai/api-reference/chat-completions-post
+    """
+    usage = _inner(value, "usage")
+    cost = _amount(usage.get("cost"))
+    if cost is None:
+        return _amount(_inner(usage, "cost").get("total_cost"))
+    if usage.get("is_byok") is True:
+        return cost + (_amount(_inner(usage, "cost_details").get("upstream_inference_cost")) or 0.0)
+    return cost
+
+
+def _amount(value: JsonValue) -> float | None:
+    """Return a number that may be an amount of money."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if isfinite(value) and value >= 0 else None
+
+
 def _places(value: Json) -> Iterator[Json]:
     yield _inner(value, "usage")
     yield _inner(_inner(value, "x_groq"), "usage")
