@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from natscope.bus import BusSettings, Ledger, Room, open_room
 from natscope.bus.streams import REPLIES
@@ -12,18 +13,22 @@ from natscope.telemetry import Telemetry
 from services.model_gateway.accounting.books import Books
 from services.model_gateway.accounting.office import Office
 from services.model_gateway.accounting.prices import Prices
+from services.model_gateway.accounting.reuse import Reused
 from services.model_gateway.accounting.store import KvStore
+from services.model_gateway.accounting.tokens import Estimator
 from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.entries import Environment
+from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.charging import Charging
-from services.model_gateway.gateway import Gateway
+from services.model_gateway.gateway import Gateway, Kept
 from services.model_gateway.handlers import doors, listen_for_cancels
 from services.model_gateway.keeping import Keeper, kept_in
 from services.model_gateway.making import Maker
 from services.model_gateway.media import Shelf
 from services.model_gateway.paying import Till
 from services.model_gateway.settings import Settings
+from services.model_gateway.talking import Talker
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.trying.breaker import Breakers, Rules
 from services.model_gateway.trying.course import Patience
@@ -56,28 +61,23 @@ async def app(
     for info in models.catalog.infos():
         log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
     try:
-        async with open_room(
-            NAME, description="Every model provider behind one door.", settings=bus, telemetry=telemetry
-        ) as room:
+        async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
             outs = KeptOuts(room.bus)
             breakers = Breakers(outs, _rules(settings))
             await outs.watch(breakers.board.heard)
-            attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
-            books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives))
+            books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
             web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
-            shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
-            gateway = _gateway(room, models, accounts, attempts, shelf, settings)
-            maker = Maker(
-                Ways(models, accounts),
-                Till(attempts, Charging(books, Prices()), deadline_s=settings.deadline.total_seconds()),
-                shelf=shelf,
-                store=room.bus.blobs,
-                telemetry=room.bus.telemetry,
-            )
-            keeper = Keeper(maker, kept_in(room.bus, room.instance))
-            async with models.followed(accounts.follow, every_s=settings.models_every.total_seconds()):
+            house = _House(room, models, accounts, books, Shelf(room.bus.blobs, settings.max_media_bytes, web))
+            attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
+            gateway, keeper = house.open(attempts, deadline_s=settings.deadline.total_seconds())
+
+            async def follow(catalog: Catalog) -> None:
+                await accounts.follow(catalog)
+                books.use(catalog.rules)
+
+            async with models.followed(follow, every_s=settings.models_every.total_seconds()):
                 await listen_for_cancels(room.bus, gateway, keeper)
-                await room.serve(doors(room.bus, gateway, keeper, workers=settings.workers))
+                await room.serve(doors(room.bus, gateway, keeper, books, workers=settings.workers))
                 yield
                 await room.finish()
                 await breakers.board.close()
@@ -87,19 +87,33 @@ async def app(
         await accounts.close()
 
 
-def _gateway(
-    room: Room, models: Models, accounts: KeptAccounts, attempts: Attempts, shelf: Shelf, settings: Settings
-) -> Gateway:
-    return Gateway(
-        models,
-        accounts,
-        attempts,
-        ledger=Ledger(room.bus, room.instance, bucket=REPLIES, answer=model.Chatted),
-        shelf=shelf,
-        say=room.bus.say,
-        telemetry=room.bus.telemetry,
-        deadline_s=settings.deadline.total_seconds(),
-    )
+@dataclass(frozen=True)
+class _House:
+    """What chats and everything else that is made have in common."""
+
+    room: Room
+    models: Models
+    accounts: KeptAccounts
+    books: Books
+    shelf: Shelf
+
+    def open(self, attempts: Attempts, *, deadline_s: float) -> tuple[Gateway, Keeper]:
+        """Put both together."""
+        bus, ways = self.room.bus, Ways(self.models, self.accounts)
+        charges = Charging(self.books, Prices())
+        gateway = Gateway(
+            self.models,
+            ways,
+            Talker(self.models, attempts, charges, Estimator(), deadline_s=deadline_s),
+            kept=Kept(Ledger(bus, self.room.instance, bucket=REPLIES, answer=model.Chatted), Reused(bus)),
+            shelf=self.shelf,
+            store=bus.blobs,
+            say=bus.say,
+            telemetry=bus.telemetry,
+        )
+        till = Till(attempts, charges, deadline_s=deadline_s)
+        maker = Maker(ways, till, shelf=self.shelf, store=bus.blobs, telemetry=bus.telemetry)
+        return gateway, Keeper(maker, kept_in(bus, self.room.instance))
 
 
 def _patience(settings: Settings) -> Patience:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from natscope.contracts.contract import Contract
-from natscope.contracts.model import Delta
-from services.model_gateway.ports import Piece, Reply
+from natscope.contracts.model import Delta, FinishReason, Usage
+from services.model_gateway.ports import Piece
 
 Say = Callable[[str, Contract], Awaitable[None]]
 """Publishes a body to a subject."""
@@ -23,6 +23,8 @@ class Deltas:
         self._began = time.perf_counter()
         self.first_s: float | None = None
         """Seconds until the first piece, once it has come."""
+        self.letters = 0
+        """What the current attempt has written so far."""
         self.has_begun = False
         """Whether a piece of the present attempt was heard."""
 
@@ -33,6 +35,7 @@ class Deltas:
         """
         if self.first_s is None:
             self.first_s = time.perf_counter() - self._began
+        self.letters += len(piece.text)
         self.has_begun = True
         await self._publish(
             Delta(
@@ -51,18 +54,18 @@ class Deltas:
         if self.has_begun:
             self.has_begun = False
             self._attempt += 1
-            self._sequence = 0
+            self._sequence = self.letters = 0
             await self._publish(Delta(attempt=self._attempt, sequence=0, kind="reset"))
 
-    async def end(self, reply: Reply) -> None:
+    async def end(self, usage: Usage, finish_reason: FinishReason) -> None:
         """Say that the message is whole, and what it took."""
         await self._publish(
             Delta(
                 attempt=self._attempt,
                 sequence=self._sequence,
                 kind="end",
-                usage=reply.usage,
-                finish_reason=reply.finish_reason,
+                usage=usage,
+                finish_reason=finish_reason,
             )
         )
 

@@ -1,11 +1,13 @@
 """Answers a chat: finds the model, asks it, and does so once for each request id."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from opentelemetry import trace
 
+from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
@@ -17,11 +19,14 @@ from services.model_gateway.choosing import sight, those_that_fit
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Shelf, inlined
 from services.model_gateway.observed import observed
-from services.model_gateway.ports import Accounts
+from services.model_gateway.providers.scripted import pieces
 from services.model_gateway.repair.finishing import Finished, finished
+from services.model_gateway.storing import Store, stored
 from services.model_gateway.talking import Said, Talker
-from services.model_gateway.trying.attempts import Attempts, Outcome
+from services.model_gateway.trying.attempts import Outcome
+from services.model_gateway.trying.routes import Route
 from services.model_gateway.ways import Ways
+from services.model_gateway.wires.collapsed import collapsed
 
 IGNORED = {"deltas_to"}
 """What may differ when a request is asked again."""
@@ -47,32 +52,50 @@ class Ledger(Protocol):
         ...
 
 
+class Reused(Protocol):
+    """Answers to the same question; see `accounting.reuse`."""
+
+    async def find(self, ask: Chat, target: str, *, within_s: float) -> Chatted | None:
+        """Return an answer that is not older than `within_s`."""
+        ...
+
+    async def keep(self, ask: Chat, target: str, answer: Chatted) -> None:
+        """Keep an answer for the next that asks the same."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where answers are kept."""
+
+    ledger: Ledger
+    reused: Reused
+
+
 class Gateway:
     """The service's one function, apart from how it is reached."""
 
     def __init__(
         self,
         models: Models,
-        accounts: Accounts,
-        attempts: Attempts,
+        ways: Ways,
         talker: Talker,
         *,
-        ledger: Ledger,
+        kept: Kept,
         shelf: Shelf,
+        store: Store,
         say: Say,
         telemetry: Telemetry,
-        deadline_s: float,
     ) -> None:
-        """`deadline_s` is for one call with all its attempts."""
         self._models = models
-        self._ways = Ways(models, accounts)
-        self._attempts = attempts
+        self._ways = ways
         self._talker = talker
-        self._ledger = ledger
+        self._ledger = kept.ledger
+        self._reused = kept.reused
         self._shelf = shelf
+        self._store = store
         self._say = say
         self._telemetry = telemetry
-        self._deadline_s = deadline_s
 
     async def chat(self, ask: Chat) -> Chatted:
         """Return the assistant's next message. Asked again under the same id it is the same, and nothing is paid.
@@ -106,30 +129,41 @@ class Gateway:
 
     async def _ask(self, ask: Chat) -> Chatted:
         check_ask(ask)
-        catalog = self._models.catalog
         ways = those_that_fit(ask, self._ways(ask.model, "chat"), self._talker.estimate)
+        within_s = ask.reuse_s or self._models.catalog.alias(ask.model).reuse_s
+        if within_s and (found := await self._reused.find(ask, ways[0].target.name, within_s=within_s)):
+            await self._tell(ask, found)
+            return found
+        answer = await self._talk(ask, ways)
+        if within_s:
+            await self._reused.keep(ask, ways[0].target.name, answer)
+        return answer
+
+    async def _talk(self, ask: Chat, ways: Sequence[Route]) -> Chatted:
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with observed(self._telemetry, ask, ways[0]) as seen:
-            shown = await inlined(ask, self._shelf, sight(ask, ways))
-            outcome = await self._attempts.run(
-                ways,
-                self._talker.asking(ask, shown, deltas),
-                deltas=deltas,
-                deadline_s=self._deadline_s,
-                filtered_goes_on=catalog.alias(ask.model).on_content_filter == "next",
-            )
+            shown = await inlined(collapsed(ask), self._shelf, sight(ask, ways))
+            outcome = await self._talker.run(ask, shown, ways, deltas)
             seen.answered(outcome, first_s=deltas.first_s if deltas else None)
             done = finished(outcome.value.reply, ask)
             seen.repaired(done.rules)
         if deltas is not None:
-            await deltas.end(done.reply)
-        return _chatted(ask, outcome, done)
+            await deltas.end(done.reply.usage, done.reply.finish_reason)
+        return _chatted(ask, outcome, done, await stored(done.reply.content, self._store))
+
+    async def _tell(self, ask: Chat, answer: Chatted) -> None:
+        """Let who listens hear an answer that was given before."""
+        if ask.deltas_to:
+            deltas = Deltas(self._say, ask.deltas_to)
+            for piece in pieces(answer.message.content):
+                await deltas.hear(piece)
+            await deltas.end(answer.usage, answer.finish_reason)
 
 
-def _chatted(ask: Chat, outcome: Outcome[Said], done: Finished) -> Chatted:
+def _chatted(ask: Chat, outcome: Outcome[Said], done: Finished, content: list[ContentBlock]) -> Chatted:
     reply = done.reply
     return Chatted(
-        message=Message(name=ask.agent or "assistant", role="assistant", content=reply.content),
+        message=Message(name=ask.agent or "assistant", role="assistant", content=content, metadata=reply.metadata),
         finish_reason=reply.finish_reason,
         output=done.output,
         usage=reply.usage,

@@ -1,5 +1,7 @@
 """The doors of the gateway."""
 
+from typing import Protocol
+
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus, Doors
@@ -8,8 +10,16 @@ from services.model_gateway.gateway import Gateway
 from services.model_gateway.keeping import Keeper
 
 
-def doors(bus: Bus, gateway: Gateway, keeper: Keeper, *, workers: int) -> Doors:
-    """Return `model.chat` and `model.list`, answered by `gateway`, and what is made, answered by `keeper`."""
+class Bookkeeper(Protocol):
+    """Knows what was used; see `accounting.books`."""
+
+    async def told(self, ask: model.AskUsage) -> model.UsageTold:
+        """Return the accounts that are asked for."""
+        ...
+
+
+def doors(bus: Bus, gateway: Gateway, keeper: Keeper, books: Bookkeeper, *, workers: int) -> Doors:
+    """Return every door: chats go to `gateway`, what else is made to `keeper`, what was used is told by `books`."""
     doors = Doors(bus)
 
     @doors.answers(model.CHAT, workers=workers)
@@ -19,6 +29,10 @@ def doors(bus: Bus, gateway: Gateway, keeper: Keeper, *, workers: int) -> Doors:
     @doors.answers(model.LIST)
     async def models(_: model.List) -> model.Listed:
         return gateway.models()
+
+    @doors.answers(model.USAGE)
+    async def usage(ask: model.AskUsage) -> model.UsageTold:
+        return await books.told(ask)
 
     @doors.answers(model.EMBED, workers=workers)
     async def embed(ask: model.Embed) -> model.Embedded:

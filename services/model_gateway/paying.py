@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from natscope.contracts.model import Draw, Embed, Speak, Transcribe, Usage
+from natscope.contracts.model import Chat, Draw, Embed, Speak, Transcribe, Usage
 from services.model_gateway.ports import Made, Transcript, Vectors
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.trying.routes import Route
 
-Ask = Embed | Speak | Transcribe | Draw
+Ask = Chat | Embed | Speak | Transcribe | Draw
 ValueT = TypeVar("ValueT", Vectors, Made, Transcript)
 
 
@@ -20,13 +20,23 @@ class Tokens:
 
     input: int
     output: int = 0
+    least_output: int | None = None
+    """A shorter answer would be of no use; None: no shorter one than `output`."""
 
 
 class Charge(Protocol):
     """What is reserved for one attempt."""
 
-    async def settle(self, usage: Usage, model: str) -> float | None:
-        """Write down what was used; return what it cost in US dollars, None if the price is not known."""
+    @property
+    def max_output_tokens(self) -> int | None:
+        """How long the answer may become, so that no budget is passed; None: no budget holds for it."""
+        ...
+
+    async def settle(self, usage: Usage, model: str, *, billed_usd: float | None = None) -> float | None:
+        """Write down what was used; return what it cost in US dollars, None if the price is not known.
+
+        `billed_usd` is what the provider says it charges; only a price in the models file wins over it.
+        """
         ...
 
     async def release(self) -> None:

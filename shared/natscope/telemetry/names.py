@@ -61,6 +61,7 @@ REPLAYED = "natscope.replayed"
 ATTEMPT = "natscope.attempt"
 ATTEMPTS = "natscope.attempts"
 COST = "natscope.usage.cost_usd"
+REPAIRED = "natscope.repaired"
 FAULT = "natscope.fault"
 REACTION = "natscope.reaction"
 

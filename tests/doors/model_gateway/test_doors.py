@@ -14,18 +14,20 @@ from natscope.contracts import model
 from natscope.contracts.blocks import AudioBlock
 from natscope.contracts.message import Message
 from natscope.telemetry import TelemetrySettings, telemetry_for
+from services.model_gateway.accounting.tokens import Estimator
 from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.reloading import Models
-from services.model_gateway.gateway import Gateway
+from services.model_gateway.gateway import Gateway, Kept
 from services.model_gateway.handlers import doors
 from services.model_gateway.keeping import Keeper
 from services.model_gateway.making import Maker
 from services.model_gateway.media import Shelf
 from services.model_gateway.paying import Till
+from services.model_gateway.talking import Talker
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.ways import Ways
 from tests.unit.model_gateway.fakes import FakeLedger, Heard
-from tests.unit.model_gateway.making_fakes import FakeCharges, FakeStore, fake_ledgers, packed
+from tests.unit.model_gateway.making_fakes import FakeBooks, FakeCharges, FakeReused, FakeStore, fake_ledgers, packed
 
 MODELS = Path(__file__).parents[3] / "deploy" / "models.yaml"
 
@@ -36,20 +38,24 @@ async def broker() -> AsyncIterator[NatsBroker]:
     telemetry = telemetry_for("test", TelemetrySettings.model_construct(endpoint=None, disabled=True))
     models = Models(MODELS, {})
     accounts, attempts, store = KeptAccounts(models.catalog), Attempts(telemetry), FakeStore()
+    ways, charges = Ways(models, accounts), FakeCharges()
     gateway = Gateway(
         models,
-        accounts,
-        attempts,
-        ledger=FakeLedger[model.Chatted](),
+        ways,
+        Talker(models, attempts, charges, Estimator(), deadline_s=5),
+        kept=Kept(FakeLedger[model.Chatted](), FakeReused()),
         shelf=Shelf(store, 1000),
+        store=FakeStore(),
         say=Heard().say,
         telemetry=telemetry,
-        deadline_s=5,
     )
-    till = Till(attempts, FakeCharges(), deadline_s=5)
-    maker = Maker(Ways(models, accounts), till, shelf=Shelf(store, 1000), store=store, telemetry=telemetry)
+    till = Till(attempts, charges, deadline_s=5)
+    maker = Maker(ways, till, shelf=Shelf(store, 1000), store=store, telemetry=telemetry)
+    books = FakeBooks()
     broker = NatsBroker(apply_types=False)
-    broker.include_router(doors(Bus(Client(), telemetry), gateway, Keeper(maker, fake_ledgers()), workers=4).router)
+    broker.include_router(
+        doors(Bus(Client(), telemetry), gateway, Keeper(maker, fake_ledgers()), books, workers=4).router
+    )
     async with TestNatsBroker(broker) as tested:
         yield tested
 

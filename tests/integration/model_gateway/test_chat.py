@@ -68,7 +68,7 @@ class TestAnswers:
         provider.queue(Reply(text="The answer is 42.", whole=True))
         chatted = await house.chat(deltas_to=await house.listen())
         assert chatted.message.text == "The answer is 42."
-        assert [delta.text for delta in house.deltas] == ["The answer is 42."]
+        assert [(delta.kind, delta.text) for delta in house.deltas] == [("text", "The answer is 42."), ("end", "")]
 
 
 class TestFaults:

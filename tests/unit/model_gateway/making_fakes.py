@@ -10,6 +10,8 @@ from natscope.contracts.errors import BlobNotFound
 from natscope.contracts.model import (
     Account,
     AskUsage,
+    Chat,
+    Chatted,
     Draw,
     Drawn,
     Embed,
@@ -80,7 +82,7 @@ class FakeCharge:
         self.state = "held"
         self.usage: Usage | None = None
 
-    async def settle(self, usage: Usage, model: str) -> float | None:
+    async def settle(self, usage: Usage, model: str, *, billed_usd: float | None = None) -> float | None:
         self.state, self.usage = "settled", usage
         return 0.5
 
@@ -108,6 +110,19 @@ class FakeBooks:
 
     async def told(self, ask: AskUsage) -> UsageTold:
         return UsageTold(accounts=[Account(scope=ask.scope, name=ask.name or "default", calls=1)])
+
+
+class FakeReused:
+    """Keeps one answer."""
+
+    def __init__(self) -> None:
+        self.kept: Chatted | None = None
+
+    async def find(self, ask: Chat, target: str, *, within_s: float) -> Chatted | None:
+        return self.kept
+
+    async def keep(self, ask: Chat, target: str, answer: Chatted) -> None:
+        self.kept = answer
 
 
 class FakeStore:

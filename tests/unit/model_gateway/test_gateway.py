@@ -13,12 +13,15 @@ from natscope.contracts.errors import ContentRefused, ModelNotFound, Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chatted
 from natscope.telemetry import TelemetrySettings, telemetry_for
+from services.model_gateway.accounting.tokens import Estimator
 from services.model_gateway.catalog.reloading import Models
-from services.model_gateway.gateway import Gateway
+from services.model_gateway.gateway import Gateway, Kept
 from services.model_gateway.media import Shelf
 from services.model_gateway.ports import Piece
+from services.model_gateway.talking import Talker
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.trying.course import Patience
+from services.model_gateway.ways import Ways
 from tests.unit.model_gateway.fakes import (
     Act,
     FakeAccounts,
@@ -30,6 +33,7 @@ from tests.unit.model_gateway.fakes import (
     fault,
     question,
 )
+from tests.unit.model_gateway.making_fakes import FakeCharges, FakeReused, FakeStore
 
 MODELS = """\
 providers:
@@ -56,15 +60,18 @@ class House:
             TelemetrySettings.model_construct(endpoint=None, disabled=False),
             processors=[SimpleSpanProcessor(self._spans)],
         )
+        models = Models(path, {})
+        attempts = Attempts(telemetry, Patience(first_s=0.01))
+        self.charges = FakeCharges()
         self.gateway = Gateway(
-            Models(path, {}),
-            FakeAccounts(fake=[self.provider]),
-            Attempts(telemetry, Patience(first_s=0.01)),
-            ledger=self.ledger,
+            models,
+            Ways(models, FakeAccounts(fake=[self.provider])),
+            Talker(models, attempts, self.charges, Estimator(), deadline_s=5),
+            kept=Kept(self.ledger, FakeReused()),
             shelf=Shelf(self.blobs, 1000),
+            store=FakeStore(),
             say=self.heard.say,
             telemetry=telemetry,
-            deadline_s=5,
         )
 
     def span(self, name: str) -> ReadableSpan:
@@ -107,7 +114,8 @@ class TestChat:
     async def test_a_subject_for_deltas_makes_it_stream(self, tmp_path: Path) -> None:
         house = House(tmp_path, Piece("text", 0, "Yes."), answer())
         await house.gateway.chat(question(deltas_to="deltas.here"))
-        assert [delta.text for delta in house.heard.deltas] == ["Yes."]
+        assert [(delta.kind, delta.text) for delta in house.heard.deltas] == [("text", "Yes."), ("end", "")]
+        assert house.heard.deltas[-1].finish_reason == "stop"
 
     async def test_blobs_are_inline_when_the_provider_is_asked(self, tmp_path: Path) -> None:
         house = House(tmp_path)
@@ -156,6 +164,7 @@ class TestSpan:
             "gen_ai.response.finish_reasons": ("stop",),
             "gen_ai.usage.input_tokens": 3,
             "gen_ai.usage.output_tokens": 2,
+            "natscope.usage.cost_usd": 0.5,
             "server.address": "fake.example",
             "server.port": 443,
         }
