@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,9 +72,7 @@ Accounts = tuple[tuple[Scope, str], ...]
 class Hold:
     """What is reserved for one call. It must be settled or released; on leaving `async with` it is released."""
 
-    def __init__(
-        self, books: "Books", accounts: Accounts, grants: "dict[tuple[Scope, str], Grant]", need: Need
-    ) -> None:
+    def __init__(self, books: "Books", accounts: Accounts, grants: "dict[tuple[Scope, str], Grant]") -> None:
         self._books = books
         self._accounts = accounts
         self._grants = grants
@@ -125,9 +123,12 @@ class Books:
         for page in self._pages.values():
             page.begin()
 
-    async def hold(self, payer: Payer, target: Asked, need: Need, *, within_s: float | None = None) -> Hold:
+    async def hold(
+        self, payer: Payer, target: Asked, need: Need | Callable[[], Need], *, within_s: float | None = None
+    ) -> Hold:
         """Reserve what a call may cost on every account that has a budget or a limit; without one it returns at once.
 
+        A function is asked for the need each time that there may be room; it is not asked if nothing is to be reserved.
         It waits as long as only reservations of other calls are in the way, at most `within_s`.
 
         Raises:
@@ -138,23 +139,24 @@ class Books:
         accounts = _accounts(payer, target)
         ruled = [account for account in accounts if self._rules.of(*account)]
         if not ruled:
-            return Hold(self, accounts, {}, need)
+            return Hold(self, accounts, {})
         patience = self._patience.within(within_s)
+        ask = (lambda: need) if isinstance(need, Need) else need
         if len(ruled) == 1:
-            return Hold(self, accounts, await self._reserve(ruled, need, patience), need)
+            return Hold(self, accounts, await self._reserve(ruled, ask, patience))
         try:
-            return Hold(self, accounts, await self._reserve(ruled, need, Patience(0, 0)), need)
+            return Hold(self, accounts, await self._reserve(ruled, ask, Patience(0, 0)))
         except NatscopeError as error:
             if not may_pass(error):
                 raise
         grants: dict[tuple[Scope, str], Grant] = {}
         try:
             for account in ruled:
-                grants |= await self._reserve([account], need, patience)
+                grants |= await self._reserve([account], ask, patience)
         except BaseException:
             self.close_hold((), grants, None)
             raise
-        return Hold(self, accounts, grants, need)
+        return Hold(self, accounts, grants)
 
     async def told(self, ask: AskUsage) -> UsageTold:
         """Answer `model.usage`.
@@ -210,7 +212,7 @@ class Books:
                 self._count_late(page)
 
     async def _reserve(
-        self, accounts: Sequence[tuple[Scope, str]], need: Need, patience: Patience
+        self, accounts: Sequence[tuple[Scope, str]], need: Callable[[], Need], patience: Patience
     ) -> "dict[tuple[Scope, str], Grant]":
         """Reserve on all accounts at the same time, or on none."""
         answers = {

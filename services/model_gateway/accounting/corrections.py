@@ -7,6 +7,8 @@ LEARNED = (0.25, 4.0)
 """What is further off, such as pages that a provider searched by itself, says nothing of the next call."""
 QUICK = 4
 """So many calls make up for most of what was assumed at first."""
+STRANGE_TOKENS = 32
+"""At first a prompt may be so much longer than it was estimated, however short it is."""
 
 
 @dataclass(slots=True)
@@ -32,7 +34,8 @@ class Corrections:
     def bound(self, target: str, estimated: int) -> int:
         """Return what the provider will hardly count more than: what a budget must have room for."""
         learned = self._learned.get(target) or _Learned()
-        return ceil(estimated * learned.most - 1e-6)
+        bound = ceil(estimated * learned.most - 1e-6)
+        return bound if learned.calls >= QUICK else max(bound, estimated + STRANGE_TOKENS)
 
     def learn(self, target: str, estimated: int, real: int) -> None:
         """Note what an estimate came to."""

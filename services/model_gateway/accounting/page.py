@@ -32,7 +32,7 @@ AWAY_S = 0.5
 class _Asking:
     """Somebody waits for room."""
 
-    need: Need
+    need: Callable[[], Need]
     answer: "asyncio.Future[Grant]"
     budget_until: float
     """How long to wait for reserved money or tokens to come back; a time of the loop."""
@@ -88,9 +88,10 @@ class Page:
         """Whether nothing is held, waited for or still to be written."""
         return self._worker is None and not self._entries and not self._asking and self._held == NOTHING
 
-    def reserve(self, need: Need, *, budget_s: float, busy_s: float) -> "asyncio.Future[Grant]":
+    def reserve(self, need: Callable[[], Need], *, budget_s: float, busy_s: float) -> "asyncio.Future[Grant]":
         """Return what will be granted, or the refusal; cancel it to want it no more.
 
+        `need` is asked each time: while somebody waits, others may teach what calls really take.
         It waits for at most `budget_s` if only reservations that may come back are in the way, and for `busy_s` if only
         running calls are.
         """
@@ -224,9 +225,10 @@ class Page:
         for asking in self._asking:
             if asking.answer.done():
                 continue
-            found = known.get(asking.need) or fit(sheet, holding, asking.need)
+            need = asking.need()
+            found = known.get(need) or fit(sheet, holding, need)
             if isinstance(found, Wall):
-                known[asking.need] = found
+                known[need] = found
                 walls.append((asking, found))
                 continue
             mine.amount += found.amount
@@ -273,7 +275,7 @@ class Page:
             if self.holding().budgets:
                 each.answer.set_exception(error)
             else:
-                each.answer.set_result(Grant(NOTHING, each.need.output_tokens))
+                each.answer.set_result(Grant(NOTHING, each.need().output_tokens))
 
     async def _wait(self, polls: int) -> None:
         loop = asyncio.get_running_loop()

@@ -159,11 +159,12 @@ class TestTheVocabulary:
 class TestCorrections:
     def test_begin_with_some_room_and_end_with_what_is_really_counted(self) -> None:
         corrections = Corrections()
-        assert (corrections.expected("t", 100), corrections.bound("t", 100)) == (100, 125)
+        assert (corrections.expected("t", 100), corrections.bound("t", 100)) == (100, 132)
+        assert corrections.bound("t", 1000) == 1250
         for _ in range(60):
             corrections.learn("t", 100, 90)
         assert (corrections.expected("t", 100), corrections.bound("t", 100)) == (90, 90)
-        assert corrections.bound("other", 100) == 125
+        assert corrections.bound("other", 100) == 132
 
     def test_keep_in_mind_the_most_of_late(self) -> None:
         corrections = Corrections()
