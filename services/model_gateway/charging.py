@@ -37,7 +37,7 @@ class Charging:
                 input_tokens=given,
                 output_tokens=tokens.output,
                 least_output_tokens=tokens.output if tokens.least_output is None else tokens.least_output,
-                input_nanos=None if step is None else round(given * step.input * NANOS),
+                input_nanos=None if step is None else round(given * max(step.input, step.cache_write) * NANOS),
                 nanos_per_output_token=0.0 if step is None else max(step.output, step.thinking_output or 0.0) * NANOS,
             )
 
