@@ -6,8 +6,10 @@ from natscope.contracts.errors import ContextTooLong, ModalityUnsupported
 from natscope.contracts.model import Chat, Modality
 from services.model_gateway.checks import check_modalities, check_size
 from services.model_gateway.media import EVERYTHING, Sight, holds_media
-from services.model_gateway.ports import Fetcher
+from services.model_gateway.ports import Fetcher, Fetches
 from services.model_gateway.trying.routes import Route
+
+_NOTHING: Fetches = {}
 
 Estimate = Callable[[Chat, Route], int]
 """About how many tokens a prompt is for a model."""
@@ -40,9 +42,15 @@ def sight(ask: Chat, ways: Sequence[Route]) -> Sight:
     taken = frozenset[Modality]().union(*(way.target.modalities or () for way in ways))
     is_known = all(way.target.modalities is not None for way in ways)
     providers = [way.provider for way in ways]
-    first, *others = [provider.fetches if isinstance(provider, Fetcher) else () for provider in providers]
-    fetched = (start for start in first if all(start in other for other in others))
-    return Sight(taken if is_known else None, tuple(fetched))
+    first, *others = [provider.fetches if isinstance(provider, Fetcher) else _NOTHING for provider in providers]
+    fetched: Fetches = {
+        kind: _common(starts, [other.get(kind, ()) for other in others]) for kind, starts in first.items()
+    }
+    return Sight(taken if is_known else None, fetched)
+
+
+def _common(starts: Sequence[str], others: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(start for start in starts if all(start in other for other in others))
 
 
 def _check(ask: Chat, way: Route, estimate: Estimate) -> None:

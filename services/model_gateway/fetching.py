@@ -12,13 +12,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+from services.model_gateway.addresses import Address, is_public
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 MayReach = Callable[[Address], bool]
 
 HOPS = 3
 CHUNK = 64 << 10
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -142,16 +141,6 @@ def _check(host: str, may_reach: MayReach) -> None:
         return
     if not may_reach(address):
         raise _NotPublic(host)
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is one of the Internet; one of IPv4 within one of IPv6 counts as itself."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(address.packed[-4:])
-        address = inner or address
-    return address.is_global and not address.is_multicast
 
 
 def _reason(error: Exception) -> str:

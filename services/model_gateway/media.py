@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -20,7 +20,8 @@ from natscope.contracts.blocks import (
 from natscope.contracts.errors import BodyInvalid, BodyTooLarge, MediaUnavailable
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Modality
-from services.model_gateway.ports import Media
+from services.model_gateway.addresses import may_be_public
+from services.model_gateway.ports import Fetches, Media
 from services.model_gateway.sniffing import contradicts, kind_of, plain_kind
 
 T = TypeVar("T")
@@ -69,8 +70,8 @@ class Sight:
 
     takes: frozenset[Modality] | None = None
     """None: not known; then it is shown everything."""
-    fetches: tuple[str, ...] = ()
-    """Beginnings of addresses that its provider fetches itself."""
+    fetches: Fetches = field(default_factory=dict[Modality, tuple[str, ...]])
+    """What its provider fetches itself."""
 
     def has(self, kind: str) -> bool:
         """Return whether it takes media of this kind."""
@@ -148,7 +149,7 @@ async def inlined(ask: Chat, shelf: Shelf, sight: Sight = EVERYTHING) -> Chat:
     total = 0
     for block, where in seen.values():
         source = block.source
-        if isinstance(source, URLSource) and (source.url in sources or _is_left(source, shelf, sight)):
+        if isinstance(source, URLSource) and (source.url in sources or _is_left(block, source.url, shelf, sight)):
             continue
         media = await shelf.media(block, where)
         total += len(media.data)
@@ -206,9 +207,11 @@ def _is_seen(block: MediaBlock, ask: Chat, sight: Sight) -> bool:
     return sight.has(block.type)
 
 
-def _is_left(source: URLSource, shelf: Shelf, sight: Sight) -> bool:
+def _is_left(block: MediaBlock, url: str, shelf: Shelf, sight: Sight) -> bool:
     """Return whether the provider gets the address alone."""
-    return not source.url.startswith(BLOB) and (shelf.web is None or source.url.startswith(sight.fetches))
+    if url.startswith(BLOB):
+        return False
+    return shelf.web is None or (url.startswith(sight.fetches.get(block.type, ())) and may_be_public(url))
 
 
 def _size(source: URLSource | Base64Source) -> int:

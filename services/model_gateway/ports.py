@@ -1,6 +1,6 @@
 """What a provider is given and gives back, and what every provider must be able to do."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import JsonValue
 
 from natscope.contracts.blocks import ContentBlock
-from natscope.contracts.model import Chat, Draw, Embed, FinishReason, Speak, Transcribe, Usage
+from natscope.contracts.model import Chat, Draw, Embed, FinishReason, Modality, Speak, Transcribe, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Transcript:
     model: str
 
 
+Fetches = Mapping[Modality, tuple[str, ...]]
+
 Hear = Callable[[Piece], Awaitable[None]]
 """Called with each piece as it comes, in order."""
 
@@ -123,8 +125,8 @@ class Fetcher(Protocol):
     """A provider that fetches some media itself."""
 
     @property
-    def fetches(self) -> tuple[str, ...]:
-        """Beginnings of the addresses that it takes as they are."""
+    def fetches(self) -> Fetches:
+        """Beginnings of the addresses that it takes as they are, by what lies there."""
         ...
 
 

@@ -41,6 +41,8 @@ def contradicts(data: bytes, media_type: str) -> str | None:
     """Return what a file really is if that is certain and not what `media_type` says."""
     found = kind_of(data[:SNIFFED])
     declared = plain_kind(media_type)
+    if declared.endswith("/*"):
+        declared = found if found and found.startswith(declared[:-1]) else declared
     if found is None or found == declared or declared.split("/")[0] not in ("image", "audio", "video"):
         return None
     return found

@@ -4,7 +4,7 @@ import asyncio
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 
-from services.model_gateway.ports import Hear, Piece, Prompt, Reply
+from services.model_gateway.ports import Fetches, Hear, Piece, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
 from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
@@ -30,6 +30,7 @@ class OpenAIChat(OpenAIMedia):
         self.name = account.name
         self.address = account.address
         self._dialect = dialect or Dialect()
+        self.fetches: Fetches = dict.fromkeys(self._dialect.fetches, ("https://", "http://"))
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
         """Ask once; see `ports.Provider`."""

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from services.model_gateway.ports import Hear, Prompt, Reply
+from services.model_gateway.ports import Fetches, Hear, Prompt, Reply
 from services.model_gateway.providers.openai_account import OpenAIAccount, Stream
 from services.model_gateway.providers.openai_media import OpenAIMedia
 from services.model_gateway.trying.faults import Failed
@@ -18,7 +18,8 @@ from services.model_gateway.wires.responses_ways import is_own
 from services.model_gateway.wires.sse import Splitter
 
 PATH = "/responses"
-FETCHES = ("https://", "http://")
+_STARTS = ("https://", "http://")
+FETCHES: Fetches = {"image": _STARTS, "file": _STARTS}
 """OpenAI fetches pictures and files itself; nothing is known of others."""
 BAD_REQUEST = 400
 _ABOUT_THOUGHTS = re.compile(r"encrypted.content|reasoning (input )?items?|\brs_\w", re.I)
@@ -43,7 +44,7 @@ class OpenAIResponses(OpenAIMedia):
         super().__init__(account)
         self.name = account.name
         self.address = account.address
-        self.fetches = FETCHES if is_own(account.name) else ()
+        self.fetches = FETCHES if is_own(account.name) else {}
         self._more = more
         self._first_look_s = first_look_s
 

@@ -8,19 +8,21 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from natscope.contracts.model import Chat, Output
+from services.model_gateway.ports import Fetches
 from services.model_gateway.wires.gemini_schema import lowered
 from services.model_gateway.wires.gemini_turns import contents, version
 
 Json = dict[str, JsonValue]
 Thinking = Literal["off", "low", "medium", "high"]
 
-FETCHES = (
+_STARTS = (
     "https://www.youtube.com/",
     "https://youtube.com/",
     "https://youtu.be/",
     "https://generativelanguage.googleapis.com/",
     "gs://",
 )
+FETCHES: Fetches = {"image": _STARTS, "audio": _STARTS, "video": _STARTS, "file": _STARTS}
 """Beginnings of addresses that Google looks up itself, whatever the model."""
 _NO_THOUGHTS = ("image", "tts", "live", "audio", "embedding")
 _VALUE = "value"

@@ -15,10 +15,12 @@ from natscope.contracts.blocks import (
     VideoBlock,
 )
 from services.model_gateway.media import PDF, text_file
+from services.model_gateway.ports import Fetches
 
 Json = dict[str, JsonValue]
 
-FETCHES = ("https://",)
+_STARTS = ("https://",)
+FETCHES: Fetches = {"image": _STARTS, "file": _STARTS}
 """Beginnings of addresses that the provider fetches itself."""
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 """Source: https://platform.claude.com/docs/en/build-with-claude/vision"""
@@ -108,4 +110,4 @@ def _kind(source: Base64Source | URLSource) -> str:
 def _source(source: Base64Source | URLSource, kind: str) -> Json | None:
     if isinstance(source, Base64Source):
         return {"type": "base64", "media_type": kind, "data": source.data}
-    return {"type": "url", "url": source.url} if source.url.startswith(FETCHES) else None
+    return {"type": "url", "url": source.url} if source.url.startswith(_STARTS) else None

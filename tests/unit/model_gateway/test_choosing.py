@@ -9,6 +9,7 @@ from natscope.contracts.model import Chat, Modality
 from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.choosing import sight, those_that_fit
 from services.model_gateway.media import EVERYTHING, Sight
+from services.model_gateway.ports import Fetches
 from services.model_gateway.trying.routes import Route
 from tests.unit.model_gateway.fakes import FakeAccount, FakeProvider
 
@@ -20,7 +21,7 @@ class Fetching(FakeProvider):
 
     def __init__(self, *starts: str) -> None:
         super().__init__()
-        self.fetches = starts
+        self.fetches: Fetches = {"image": starts}
 
 
 def _way(
@@ -74,5 +75,7 @@ class TestSight:
 
     def test_what_all_providers_fetch_is_left_to_them(self) -> None:
         one, other = Fetching("gs://", "https://a.example/"), Fetching("https://a.example/")
-        assert sight(_ask(IMAGE), [_way(provider=one), _way(provider=other)]).fetches == ("https://a.example/",)
-        assert sight(_ask(IMAGE), [_way(provider=one), _way()]).fetches == ()
+        assert sight(_ask(IMAGE), [_way(provider=one), _way(provider=other)]).fetches == {
+            "image": ("https://a.example/",)
+        }
+        assert sight(_ask(IMAGE), [_way(provider=one), _way()]).fetches == {"image": ()}

@@ -133,7 +133,12 @@ class TestInlined:
 
     @pytest.mark.parametrize(
         ("data", "called"),
-        [(b"\xff\xd8\xff\xe0", "image/jpg"), (b"RIFF....WAVE", "audio/x-wav"), (b"anything", "image/png")],
+        [
+            (b"\xff\xd8\xff\xe0", "image/jpg"),
+            (b"RIFF....WAVE", "audio/x-wav"),
+            (b"anything", "image/png"),
+            (b"GIF89a", "image/*"),
+        ],
     )
     async def test_what_goes_by_another_name_or_cannot_be_told_passes(self, data: bytes, called: str) -> None:
         source = Base64Source(data=base64.b64encode(data).decode(), media_type=called)
@@ -174,9 +179,20 @@ class TestTheWeb:
 
     async def test_an_address_that_the_provider_fetches_is_left_to_it(self) -> None:
         web = FakeWeb(Found())
-        ask = _ask(ImageBlock(source=URLSource(url="https://a.example/1", media_type="image/png")))
-        assert await inlined(ask, Shelf(FakeBlobs(), LIMIT, web), Sight(fetches=("https://a.example/",))) is ask
+        ask = _ask(ImageBlock(source=URLSource(url="https://a.com/1", media_type="image/png")))
+        assert await inlined(ask, Shelf(FakeBlobs(), LIMIT, web), Sight(fetches={"image": ("https://",)})) is ask
         assert web.asked == []
+
+    async def test_one_that_it_does_not_fetch_for_media_of_this_kind_or_cannot_reach_is_not(self) -> None:
+        web = FakeWeb(Found())
+        sight = Sight(fetches={"file": ("https://a.com/",), "image": ("https://",)})
+        urls = ["https://127.0.0.1/1", "https://shop.local/1"]
+        asked = [ImageBlock(source=URLSource(url=url, media_type="image/png")) for url in urls]
+        await inlined(_ask(*asked), Shelf(FakeBlobs(), LIMIT, web), sight)
+        only_files = Sight(fetches={"file": ("https://a.com/",)})
+        image = ImageBlock(source=URLSource(url="https://a.com/1", media_type="image/png"))
+        await inlined(_ask(image), Shelf(FakeBlobs(), LIMIT, web), only_files)
+        assert web.asked == [*urls, "https://a.com/1"]
 
     @pytest.mark.parametrize(
         "found", [Found(b"<html>", "image/png"), Found(b"{}", "application/json"), Found(b"ID3", None)]
