@@ -1,6 +1,7 @@
 """What is known of models without being told."""
 
 import pytest
+from genai_prices.data_snapshot import get_snapshot
 
 from natscope.contracts.model import ModelInfo
 from services.model_gateway.accounting.prices import Prices
@@ -16,13 +17,22 @@ class TestACard:
             ("openai/gpt-4.1-nano", 1_047_576, ("text", "image", "file")),
             ("claude-sonnet-4-5-20250929", 200_000, ("text", "image", "file")),
             ("gemini-2.5-flash", 1_048_576, ("text", "image", "audio", "video", "file")),
-            ("o3-mini", 128_000, ("text",)),
-            ("qwen3-vl-plus", 262_144, ("text", "image", "video")),
+            ("o3-mini", 200_000, ("text",)),
+            ("qwen3-vl-plus", None, ("text", "image", "video")),
         ],
     )
-    def test_is_found_by_the_providers_name(self, model: str, context_size: int, takes: tuple[str, ...]) -> None:
+    def test_is_found_by_the_providers_name(self, model: str, context_size: int | None, takes: tuple[str, ...]) -> None:
         found = card(model)
         assert (found.context_size, found.modalities) == (context_size, takes)
+
+    def test_has_the_window_that_the_list_of_prices_has(self) -> None:
+        other: list[tuple[str, int, int]] = []
+        for provider in get_snapshot().providers:
+            for model in provider.models if provider.id in ("openai", "anthropic", "google") else ():
+                ours, theirs = card(model.id).context_size, model.context_window
+                if ours and theirs and abs(ours / theirs - 1) > 0.06:
+                    other.append((model.id, ours, theirs))
+        assert other == []
 
     @pytest.mark.parametrize("model", ["", "my-own-model", "gpt-4o-mini-tts", "gemini-embedding-001"])
     def test_of_what_is_not_known_says_nothing(self, model: str) -> None:
