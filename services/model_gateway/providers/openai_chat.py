@@ -26,10 +26,10 @@ class OpenAIChat(OpenAIMedia):
     """One account, asked by chat completions. Nothing below this file retries."""
 
     def __init__(self, account: OpenAIAccount, dialect: Dialect | None = None) -> None:
-        super().__init__(account)
+        self._dialect = dialect or Dialect()
+        super().__init__(account, self._dialect.embedding)
         self.name = account.name
         self.address = account.address
-        self._dialect = dialect or Dialect()
         self.fetches: Fetches = dict.fromkeys(self._dialect.fetches, ("https://", "http://"))
 
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:

@@ -8,6 +8,7 @@ from services.model_gateway.ports import Made, Media, Transcript, Vectors
 from services.model_gateway.providers.openai_account import File, OpenAIAccount
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires import making
+from services.model_gateway.wires.dialects import Embedding
 from services.model_gateway.wires.http_faults import told
 
 T = TypeVar("T")
@@ -16,15 +17,16 @@ T = TypeVar("T")
 class OpenAIMedia:
     """What an account does besides talking; each method is one HTTP request."""
 
-    texts_at_once = 2048
-    """Source: https://platform.openai.com/docs/api-reference/embeddings/create, `input`."""
-
-    def __init__(self, account: OpenAIAccount) -> None:
+    def __init__(self, account: OpenAIAccount, embedding: Embedding | None = None) -> None:
+        """`embedding` is how the endpoint wants to be asked for vectors; None: as OpenAI does."""
         self._account = account
+        self._embedding = embedding or Embedding()
+        self.texts_at_once = self._embedding.texts_at_once
 
     async def embed(self, ask: Embed, *, model: str, timeout_s: float) -> Vectors:
         """Ask once; see `ports.Embedder`."""
-        answer = await self._account.post("/embeddings", making.embed_body(ask, model), timeout_s=timeout_s)
+        body = making.embed_body(ask, model, packed=self._embedding.packed)
+        answer = await self._account.post("/embeddings", body, timeout_s=timeout_s)
         return self._read(lambda: making.embedded(answer.content, count=len(ask.texts), model=model))
 
     async def speak(self, ask: Speak, *, model: str, timeout_s: float) -> Made:

@@ -50,6 +50,14 @@ class Media(_Data):
     """How a PDF is sent."""
 
 
+class Embedding(_Data):
+    """How vectors are asked for."""
+
+    packed: bool = True
+    """They may come as base64, which is a quarter of the size."""
+    texts_at_once: Annotated[int, Field(gt=0)] = 2048
+
+
 class Dialect(_Data):
     """One endpoint's ways. Without arguments: OpenAI's."""
 
@@ -89,6 +97,7 @@ class Dialect(_Data):
     media: Media = Media(image=True, audio=frozenset(("wav", "mp3")), file="file")
     fetches: frozenset[Modality] = frozenset()
     """What may be given by an address in the web."""
+    embedding: Embedding = Embedding()
     body: Json = Field(default_factory=dict)
     """Added to every request."""
     sources: Annotated[tuple[str, ...], Field(min_length=1)] = ("https://platform.openai.com/docs/api-reference/chat",)

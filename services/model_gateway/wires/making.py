@@ -49,9 +49,11 @@ class Unreadable(Exception):
         self.error = error
 
 
-def embed_body(ask: Embed, model: str, *, encoding: str = "base64") -> bytes:
-    """Return the body of a request for vectors."""
-    body: Json = {"model": model, "input": list[JsonValue](ask.texts), "encoding_format": encoding}
+def embed_body(ask: Embed, model: str, *, packed: bool = True) -> bytes:
+    """Return the body of a request for vectors, `packed` as base64 or in figures."""
+    body: Json = {"model": model, "input": list[JsonValue](ask.texts)}
+    if packed:
+        body["encoding_format"] = "base64"
     if ask.dimensions is not None:
         body["dimensions"] = ask.dimensions
     return to_json(body)

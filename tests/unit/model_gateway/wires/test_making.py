@@ -13,6 +13,7 @@ from natscope.contracts.blocks import AudioBlock, URLSource
 from natscope.contracts.model import Draw, Embed, Speak, Transcribe, Usage
 from services.model_gateway.ports import Media
 from services.model_gateway.wires import making
+from services.model_gateway.wires.dialects import dialect
 from services.model_gateway.wires.making import Unreadable
 
 SOUND = AudioBlock(source=URLSource(url="nats://blob/blobs/a", media_type="audio/mpeg"))
@@ -34,6 +35,11 @@ class TestVectors:
     def test_are_asked_for_packed(self) -> None:
         body = json.loads(making.embed_body(Embed(model="x", texts=["a", "b"], dimensions=3), "m-1"))
         assert body == {"model": "m-1", "input": ["a", "b"], "encoding_format": "base64", "dimensions": 3}
+
+    def test_are_asked_for_in_figures_where_an_endpoint_packs_none(self) -> None:
+        packed = dialect("zhipu").embedding.packed
+        body = json.loads(making.embed_body(Embed(model="x", texts=["a"]), "m-1", packed=packed))
+        assert body == {"model": "m-1", "input": ["a"]}
 
     def test_come_in_the_order_of_their_texts_packed_or_not(self) -> None:
         content = _json(
