@@ -1,5 +1,6 @@
 """Puts the gateway together."""
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
@@ -12,6 +13,7 @@ from natscope.contracts import model
 from natscope.telemetry import Telemetry
 from services.model_gateway.accounting.books import Books
 from services.model_gateway.accounting.office import Office
+from services.model_gateway.accounting.pieces import vocabulary
 from services.model_gateway.accounting.prices import Prices
 from services.model_gateway.accounting.reuse import Reused
 from services.model_gateway.accounting.store import KvStore
@@ -29,6 +31,7 @@ from services.model_gateway.media import Shelf
 from services.model_gateway.paying import Till
 from services.model_gateway.settings import Settings
 from services.model_gateway.talking import Talker
+from services.model_gateway.telling import Desk
 from services.model_gateway.trying.attempts import Attempts
 from services.model_gateway.trying.breaker import Breakers, Rules
 from services.model_gateway.trying.course import Patience
@@ -58,26 +61,33 @@ async def app(
     models = Models(settings.models, os.environ if environment is None else environment)
     accounts = KeptAccounts(models.catalog)
     await accounts.prepare()
+    prices = Prices()
+    await prices.load()
+    estimator = Estimator(await asyncio.to_thread(vocabulary))
     for info in models.catalog.infos():
         log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
     try:
         async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
             outs = KeptOuts(room.bus)
             breakers = Breakers(outs, _rules(settings))
-            await outs.watch(breakers.board.heard)
             books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
             web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
-            house = _House(room, models, accounts, books, Shelf(room.bus.blobs, settings.max_media_bytes, web))
+            shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
+            house = _House(room, models, accounts, Charging(books, prices), shelf)
             attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
-            gateway, keeper = house.open(attempts, deadline_s=settings.deadline.total_seconds())
+            gateway, keeper = house.open(attempts, estimator, deadline_s=settings.deadline.total_seconds())
 
             async def follow(catalog: Catalog) -> None:
                 await accounts.follow(catalog)
                 books.use(catalog.rules)
 
-            async with models.followed(follow, every_s=settings.models_every.total_seconds()):
+            async with (
+                outs.watched(breakers.board.heard),
+                models.followed(follow, every_s=settings.models_every.total_seconds()),
+            ):
                 await listen_for_cancels(room.bus, gateway, keeper)
-                await room.serve(doors(room.bus, gateway, keeper, books, workers=settings.workers))
+                desk = Desk(models, prices, books)
+                await room.serve(doors(room.bus, gateway, keeper, desk, workers=settings.workers))
                 yield
                 await room.finish()
                 await breakers.board.close()
@@ -94,24 +104,23 @@ class _House:
     room: Room
     models: Models
     accounts: KeptAccounts
-    books: Books
+    charges: Charging
     shelf: Shelf
 
-    def open(self, attempts: Attempts, *, deadline_s: float) -> tuple[Gateway, Keeper]:
+    def open(self, attempts: Attempts, estimator: Estimator, *, deadline_s: float) -> tuple[Gateway, Keeper]:
         """Put both together."""
         bus, ways = self.room.bus, Ways(self.models, self.accounts)
-        charges = Charging(self.books, Prices())
         gateway = Gateway(
             self.models,
             ways,
-            Talker(self.models, attempts, charges, Estimator(), deadline_s=deadline_s),
+            Talker(self.models, attempts, self.charges, estimator, deadline_s=deadline_s),
             kept=Kept(Ledger(bus, self.room.instance, bucket=REPLIES, answer=model.Chatted), Reused(bus)),
             shelf=self.shelf,
             store=bus.blobs,
             say=bus.say,
             telemetry=bus.telemetry,
         )
-        till = Till(attempts, charges, deadline_s=deadline_s)
+        till = Till(attempts, self.charges, deadline_s=deadline_s)
         maker = Maker(ways, till, shelf=self.shelf, store=bus.blobs, telemetry=bus.telemetry)
         return gateway, Keeper(maker, kept_in(bus, self.room.instance))
 

@@ -11,7 +11,7 @@ from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
-from natscope.contracts.model import Chat, Chatted, Listed
+from natscope.contracts.model import Chat, Chatted
 from natscope.telemetry import Telemetry, names
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.checks import check_ask
@@ -122,10 +122,6 @@ class Gateway:
     def cancel(self, request_id: str) -> None:
         """Break off a request if it is being answered here; the provider's connection is closed."""
         self._ledger.cancel(request_id)
-
-    def models(self) -> Listed:
-        """Return the aliases that may be asked for."""
-        return Listed(models=self._models.catalog.infos(), fault=self._models.fault)
 
     async def _ask(self, ask: Chat) -> Chatted:
         check_ask(ask)

@@ -11,7 +11,11 @@ from services.model_gateway.keeping import Keeper
 
 
 class Bookkeeper(Protocol):
-    """Knows what was used; see `accounting.books`."""
+    """Knows which models there are, and what was used of them."""
+
+    def listed(self) -> model.Listed:
+        """Return the aliases that may be asked for."""
+        ...
 
     async def told(self, ask: model.AskUsage) -> model.UsageTold:
         """Return the accounts that are asked for."""
@@ -19,7 +23,7 @@ class Bookkeeper(Protocol):
 
 
 def doors(bus: Bus, gateway: Gateway, keeper: Keeper, books: Bookkeeper, *, workers: int) -> Doors:
-    """Return every door: chats go to `gateway`, what else is made to `keeper`, what was used is told by `books`."""
+    """Return every door: chats go to `gateway`, what else is made to `keeper`, `books` tells of models and usage."""
     doors = Doors(bus)
 
     @doors.answers(model.CHAT, workers=workers)
@@ -28,7 +32,7 @@ def doors(bus: Bus, gateway: Gateway, keeper: Keeper, books: Bookkeeper, *, work
 
     @doors.answers(model.LIST)
     async def models(_: model.List) -> model.Listed:
-        return gateway.models()
+        return books.listed()
 
     @doors.answers(model.USAGE)
     async def usage(ask: model.AskUsage) -> model.UsageTold:

@@ -15,7 +15,7 @@ from services.model_gateway.trying.attempts import Attempts, Once, Outcome
 from services.model_gateway.trying.routes import Route
 
 OUTPUT_TOKENS = 16_384
-"""The longest answer that is reckoned with where neither the ask nor the models file says one."""
+"""The longest answer that is reckoned with where the ask says none; under a budget it becomes no longer."""
 LEAST_OUTPUT_TOKENS = 1_024
 """A budget that has not even room for this has none."""
 LETTERS_PER_TOKEN = 4
@@ -87,7 +87,7 @@ class Talker:
 
     def _tokens(self, ask: Chat, route: Route) -> Tokens:
         wanted = ask.generation.max_output_tokens
-        most = route.target.max_output_tokens or OUTPUT_TOKENS
+        most = min(route.target.max_output_tokens or OUTPUT_TOKENS, OUTPUT_TOKENS)
         if wanted is not None:
             return Tokens(self.estimate(ask, route), min(wanted, route.target.max_output_tokens or wanted))
         return Tokens(self.estimate(ask, route), most, min(most, LEAST_OUTPUT_TOKENS))

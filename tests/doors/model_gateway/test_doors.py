@@ -51,7 +51,7 @@ async def broker() -> AsyncIterator[NatsBroker]:
     )
     till = Till(attempts, charges, deadline_s=5)
     maker = Maker(ways, till, shelf=Shelf(store, 1000), store=store, telemetry=telemetry)
-    books = FakeBooks()
+    books = FakeBooks(models)
     broker = NatsBroker(apply_types=False)
     broker.include_router(
         doors(Bus(Client(), telemetry), gateway, Keeper(maker, fake_ledgers()), books, workers=4).router

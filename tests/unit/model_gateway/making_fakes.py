@@ -16,6 +16,7 @@ from natscope.contracts.model import (
     Drawn,
     Embed,
     Embedded,
+    Listed,
     Speak,
     Spoken,
     Transcribe,
@@ -23,6 +24,7 @@ from natscope.contracts.model import (
     Usage,
     UsageTold,
 )
+from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.keeping import Ledgers
 from services.model_gateway.paying import Ask, Tokens
 from services.model_gateway.ports import Made, Media, Transcript, Vectors
@@ -106,7 +108,13 @@ class FakeCharges:
 
 
 class FakeBooks:
-    """One account, whatever is asked."""
+    """One account, whatever is asked, and the models of a file."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def listed(self) -> Listed:
+        return Listed(models=self._models.catalog.infos())
 
     async def told(self, ask: AskUsage) -> UsageTold:
         return UsageTold(accounts=[Account(scope=ask.scope, name=ask.name or "default", calls=1)])

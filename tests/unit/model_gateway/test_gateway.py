@@ -139,13 +139,6 @@ class TestChat:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    def test_lists_the_aliases(self, tmp_path: Path) -> None:
-        assert [info.alias for info in House(tmp_path).gateway.models().models] == ["default"]
-
-
-async def _cancelled(*_: object, **__: object) -> tuple[Chatted, bool]:
-    raise asyncio.CancelledError
-
 
 class TestSpan:
     async def test_a_call_is_one_client_span_with_the_golden_attributes(self, tmp_path: Path) -> None:
