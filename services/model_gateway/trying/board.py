@@ -62,11 +62,13 @@ class Board:
             self._known[id] = before
         return won
 
-    async def heard(self, id: str) -> None:
-        """Look what another replica wrote."""
+    async def heard(self, id: str, out: Out | None) -> None:
+        """Look whether what a replica wrote is what is kept now; its own writes each hears too."""
+        if id not in self._known or out == self._known[id][0]:
+            return
         for pause_s in (0.0, _ECHO_S):
             await asyncio.sleep(pause_s)
-            if id not in self._known or id in self._sharing or await self._look(id):
+            if id in self._sharing or await self._look(id):
                 return
 
     async def wait(self, timeout_s: float) -> None:

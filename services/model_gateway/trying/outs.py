@@ -4,7 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, Protocol, cast
 
 from nats import errors as nats_errors
@@ -96,13 +97,19 @@ class KeptOuts:
         except (nats_errors.Error, js_errors.Error) as error:
             raise ConnectionError(repr(error)) from error
 
-    async def watch(self, changed: Callable[[str], Awaitable[None]]) -> None:
-        """Call `changed` with the id of whatever is written from now on, by anybody, whether it was kept or not."""
+    @asynccontextmanager
+    async def watched(self, changed: Callable[[str, Out | None], Awaitable[None]]) -> AsyncGenerator[None]:
+        """Call `changed` with whatever is written while the body runs, by anybody, whether it was kept or not."""
 
         async def heard(message: Msg) -> None:
-            await changed(message.subject.removeprefix(_SUBJECT))
+            await changed(message.subject.removeprefix(_SUBJECT), _read(message.data))
 
-        await self._bus.nc.subscribe(f"{_SUBJECT}>", cb=heard)
+        subscription = await self._bus.nc.subscribe(f"{_SUBJECT}>", cb=heard)
+        try:
+            yield
+        finally:
+            with suppress(nats_errors.Error):
+                await subscription.unsubscribe()
 
 
 def _read(data: bytes) -> Out | None:

@@ -4,13 +4,13 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.ports import Account, Accounts, Provider
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One model, asked with one key, in one place of the order: two routes are never the same."""
 
@@ -22,11 +22,10 @@ class Route:
         """The client to ask; see `ports.Account`."""
         return self.account.provider
 
-    @cached_property
+    @property
     def limit_id(self) -> str:
         """What a provider's rate limits hold for: the key and the model."""
-        digest = hashlib.blake2b(self.target.model.encode(), digest_size=6).hexdigest()
-        return f"{self.account.id}.{digest}"
+        return f"{self.account.id}.{_mark(self.target.model)}"
 
 
 def routes(targets: Sequence[Target], accounts: Accounts, *, draw: Callable[[], float] = random.random) -> list[Route]:
@@ -52,3 +51,9 @@ def _drawn(targets: Sequence[Target], draw: Callable[[], float]) -> Iterator[Tar
 
 def _heaviest_first(row: list[tuple[float, Target]]) -> Iterator[Target]:
     return (target for _, target in sorted(row, key=lambda each: each[0], reverse=True))
+
+
+@lru_cache(maxsize=1024)
+def _mark(model: str) -> str:
+    """Return what stands for a model's name where only letters and digits may stand."""
+    return hashlib.blake2b(model.encode(), digest_size=6).hexdigest()

@@ -159,7 +159,7 @@ class TestReplicas:
         bus = await stack.enter_async_context(connect("gateway", BusSettings.model_construct(url=nats_url)))
         outs = KeptOuts(bus)
         breakers = Breakers(outs, self.RULES)
-        await outs.watch(breakers.board.heard)
+        await stack.enter_async_context(outs.watched(breakers.board.heard))
         await bus.nc.flush()
         return breakers
 

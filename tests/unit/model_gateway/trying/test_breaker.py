@@ -44,7 +44,7 @@ class FakeOuts:
             return None
         self.kept[id] = (out, expect + 1)
         for replica in self.replicas:
-            asyncio.get_running_loop().create_task(replica.board.heard(id))
+            asyncio.get_running_loop().create_task(replica.board.heard(id, out))
         return expect + 1
 
     def _reach(self) -> None:
