@@ -140,6 +140,10 @@ class TestChat:
             await task
 
 
+async def _cancelled(*_: object, **__: object) -> tuple[Chatted, bool]:
+    raise asyncio.CancelledError
+
+
 class TestSpan:
     async def test_a_call_is_one_client_span_with_the_golden_attributes(self, tmp_path: Path) -> None:
         house = House(tmp_path)
