@@ -21,16 +21,14 @@ Kind = Literal["text", "thinking", "tool_use"]
 @dataclass(slots=True)
 class _Block:
     kind: Kind
-    number: int
-    """Its place in the message."""
+    number: int | None = None
+    """Its place in the message, once its first piece has gone out; before, what comes is held."""
     parts: list[str] = field(default_factory=list[str])
     id: str = ""
     """The provider's; empty if it says none."""
     call_id: str = ""
     """The one that is told."""
     name: str = ""
-    is_told: bool = False
-    """Its first piece has gone out; before, what comes is held."""
     signature: str | None = None
     redacted: str | None = None
     metadata: Json = field(default_factory=dict[str, JsonValue])
@@ -49,6 +47,9 @@ class Blocks:
         self._provider = provider
         self._answer_tool = answer_tool
         self._blocks: list[_Block] = []
+        """By their numbers."""
+        self._unnamed: list[_Block] = []
+        """Calls of which nobody knows yet what they call."""
         self._words: dict[Hashable, _Block] = {}
         self._calls: dict[Hashable, _Block] = {}
         self._last: Hashable = None
@@ -58,12 +59,12 @@ class Blocks:
     @property
     def is_empty(self) -> bool:
         """Whether nothing has come."""
-        return not (self._blocks or self._sound or self._pictures)
+        return not (self._blocks or self._unnamed or self._sound or self._pictures)
 
     @property
     def has_calls(self) -> bool:
         """Whether a tool is called."""
-        return any(block.kind == "tool_use" for block in self._blocks)
+        return any(block.kind == "tool_use" for block in self._all())
 
     def write(self, kind: Literal["text", "thinking"], text: str) -> None:
         """Add to the text, or to the thought."""
@@ -104,10 +105,11 @@ class Blocks:
             key = id or (f"#{len(self._calls)}" if name or self._last is None else self._last)
         block = self._calls.get(key)
         if block is None or _begins(block, id, name, arguments):
-            block = self._calls[key] = self._open("tool_use")
+            block = self._calls[key] = _Block("tool_use")
+            self._unnamed.append(block)
         self._last = key
         block.id = block.id or id
-        if name and not block.is_told:
+        if name and block.number is None:
             self._tell(block, name)
         if arguments:
             self._add(block, arguments)
@@ -122,28 +124,37 @@ class Blocks:
 
     def closed(self) -> list[ContentBlock]:
         """Return the blocks, for there will be no more."""
-        content = [each for block in self._blocks if (each := self._closed(block)) is not None]
+        content = [self._closed(block) for block in self._all()]
         sound = sound_in("".join(self._sound)) if self._sound else None
         return [*content, *self._pictures, *([sound] if sound else [])]
 
+    def _all(self) -> list[_Block]:
+        return [*self._blocks, *(block for block in self._unnamed if block.number is None and block.parts)]
+
     def _open(self, kind: Kind) -> _Block:
-        block = _Block(kind, len(self._blocks), is_told=kind != "tool_use")
+        return self._numbered(_Block(kind))
+
+    def _numbered(self, block: _Block) -> _Block:
+        block.number = len(self._blocks)
         self._blocks.append(block)
         return block
 
     def _tell(self, block: _Block, name: str) -> None:
-        block.name, block.is_told = name, True
-        if name == self._answer_tool:
-            block.kind = "text"
-            if block.text:
-                self.pieces.append(Piece("text", block.number, block.text))
+        """Say what is called, and the arguments that were held."""
+        block.name = name
+        number = len(self._blocks)
+        self._numbered(block)
+        if name != self._answer_tool:
+            block.call_id = block.id or f"call_{new_id()[:24]}"
+            self.pieces.append(Piece("tool_use", number, block.text, call_id=block.call_id, tool=name))
             return
-        block.call_id = block.id or f"call_{new_id()[:24]}"
-        self.pieces.append(Piece("tool_use", block.number, block.text, call_id=block.call_id, tool=name))
+        block.kind = "text"
+        if block.parts:
+            self.pieces.append(Piece("text", number, block.text))
 
     def _add(self, block: _Block, text: str) -> None:
         block.parts.append(text)
-        if not block.is_told:
+        if block.number is None:
             return
         last = self.pieces[-1] if self.pieces else None
         if last is not None and last.block == block.number:
@@ -151,7 +162,7 @@ class Blocks:
         else:
             self.pieces.append(Piece(block.kind, block.number, text))
 
-    def _closed(self, block: _Block) -> ContentBlock | None:
+    def _closed(self, block: _Block) -> ContentBlock:
         text = block.text
         if block.kind == "text":
             return TextBlock(text=text)
@@ -163,8 +174,6 @@ class Blocks:
                 redacted=block.redacted,
                 metadata=block.metadata,
             )
-        if not block.name and not text:
-            return None
         id = block.call_id or block.id or f"call_{new_id()[:24]}"
         return ToolUseBlock(id=id, name=block.name, input=arguments_of(text), raw_input=text)
 

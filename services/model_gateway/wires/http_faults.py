@@ -96,6 +96,8 @@ _SPENT = re.compile(r"spend(ing)? limit|current quota|all available credits", re
 _VAGUE = ("server_error",)
 """What says less than the status it came with."""
 _DIGITS = 3
+READ = 4000
+"""Characters of it that are looked at."""
 SAID = 300
 """Characters of the provider's own text that are passed on."""
 
@@ -128,7 +130,7 @@ def told(
     """Return what an error object means, with the status it came with, or in the midst of a stream without one."""
     inner = _upstream(error)
     status = status or _status(error.get("code"))
-    text = ": ".join(dict.fromkeys(str(each["message"]) for each in (error, inner) if each.get("message")))
+    text = ": ".join(dict.fromkeys(str(each["message"]) for each in (error, inner) if each.get("message")))[:READ]
     name = _name(status, _codes(inner) or _codes(error), text)
     if name in ("rate_limit", "forbidden") and retry_after_s is None and _SPENT.search(text):
         name = "quota"

@@ -108,3 +108,50 @@ class TestFailed:
         assert "Unknown parameter: 'x'" in error.message
         unaccepted = failed("openai", 401, {}, _body(), key="OPENAI_API_KEY").error(model="m-1", attempts=1)
         assert unaccepted.remedy == "check OPENAI_API_KEY"
+
+
+class TestEndpoints:
+    @pytest.mark.parametrize(
+        ("status", "error", "fault"),
+        [
+            (
+                429,
+                {"code": 429, "message": "x", "metadata": {"raw": '{"error": {"code": "insufficient_quota"}}'}},
+                "quota",
+            ),
+            (429, {"code": 429, "message": "x", "metadata": {"raw": "m is rate-limited upstream"}}, "rate_limit"),
+            (
+                403,
+                {"code": 403, "message": "x", "metadata": {"reasons": ["s"], "flagged_input": "…"}},
+                "content_filter",
+            ),
+            (402, {"code": 402, "message": "This request requires more credits"}, "no_balance"),
+            (400, {"code": "Arrearage", "message": "Access denied"}, "no_balance"),
+            (400, {"code": "data_inspection_failed", "message": "x"}, "content_filter"),
+            (429, {"code": "1113", "message": "x"}, "no_balance"),
+            (400, {"code": "1301", "message": "x"}, "content_filter"),
+            (429, {"type": "engine_overloaded_error", "message": "x"}, "overloaded"),
+            (429, {"type": "exceeded_current_quota_error", "message": "x"}, "quota"),
+            (403, {"code": "AccountOverdueError", "message": "x"}, "no_balance"),
+            (400, {"code": "SensitiveContentDetected.SevereViolation", "message": "x"}, "content_filter"),
+            (400, {"code": "tool_use_failed", "message": "x", "failed_generation": "…"}, "malformed_call"),
+            (400, {"code": "model_decommissioned", "message": "x"}, "unknown_model"),
+            (400, {"code": "1500", "type": "invalid_model", "message": "x"}, "unknown_model"),
+            (503, {"type": "server_error", "code": "x", "message": "x"}, "overloaded"),
+        ],
+    )
+    def test_name_their_faults_in_many_ways(self, status: int, error: dict[str, object], fault: str) -> None:
+        assert failed("x", status, {}, json.dumps({"error": error}).encode()).name == fault
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ({"error": "plain"}, "plain"),
+            ({"detail": [{"loc": ["body"], "msg": "wrong"}, {"msg": "more"}]}, "wrong; more"),
+            ({"object": "error", "message": "flat", "code": 400}, "flat"),
+            ([{"error": {"message": "listed"}}], "listed"),
+            ({"error": {"message": "outer", "metadata": {"raw": "inner"}}}, "outer: inner"),
+        ],
+    )
+    def test_write_them_in_many_shapes(self, body: object, said: str) -> None:
+        assert failed("x", 400, {}, json.dumps(body).encode()).said == said
