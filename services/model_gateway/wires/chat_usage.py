@@ -1,12 +1,14 @@
 """Reads the tokens that a chat completions answer counts, wherever an endpoint writes them."""
 
 from collections.abc import Iterator
-from math import isfinite
 
 from pydantic import JsonValue
 
 from natscope.contracts.model import Usage
 from services.model_gateway.wires.dialects import Json
+
+_BEYOND = 1e15
+"""No number of tokens or of dollars."""
 
 
 def usage_in(value: Json) -> Usage | None:
@@ -14,7 +16,9 @@ def usage_in(value: Json) -> Usage | None:
 
     Groq's streams say it under `x_groq`, Moonshot's in the last choice.
     """
-    for found in _places(value):
+    if isinstance(plain := value.get("usage"), dict) and plain:
+        return usage_of(plain)
+    for found in _elsewhere(value):
         if found:
             return usage_of(found)
     return None
@@ -58,11 +62,10 @@ def _amount(value: JsonValue) -> float | None:
     """Return a number that may be an amount of money."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if isfinite(value) and value >= 0 else None
+    return float(value) if 0 <= value < _BEYOND else None
 
 
-def _places(value: Json) -> Iterator[Json]:
-    yield _inner(value, "usage")
+def _elsewhere(value: Json) -> Iterator[Json]:
     yield _inner(_inner(value, "x_groq"), "usage")
     choices = value.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -78,14 +81,6 @@ def _count(value: Json, *names: str) -> int:
     """Return the first of some numbers that is one and is not 0."""
     for name in names:
         found = value.get(name)
-        if type(found) is int and found > 0:
-            return found
-        if number := _number(found):
-            return number
+        if isinstance(found, int | float) and not isinstance(found, bool) and 1 <= found < _BEYOND:
+            return int(found)
     return 0
-
-
-def _number(value: JsonValue) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return 0
-    return max(0, int(value))

@@ -71,6 +71,8 @@ class TestUsage:
             ),
             ({"prompt_tokens": 5.0, "completion_tokens": "2"}, Usage(input_tokens=5)),
             ({"prompt_tokens": -5, "completion_tokens": True}, Usage()),
+            ({"prompt_tokens": 10**400, "completion_tokens": -(10**400), "cost": 10**400}, Usage()),
+            ({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, Usage()),
         ],
     )
     def test_is_counted_alike_however_it_is_written(self, usage: dict[str, Any], told: Usage) -> None:
