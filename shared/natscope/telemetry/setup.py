@@ -2,15 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Counter, Histogram, Meter
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, SpanContext, SpanKind
 from pydantic import Field
@@ -23,6 +19,10 @@ from natscope.telemetry.recording import error_type as error_type
 from natscope.telemetry.recording import fail as fail
 from natscope.telemetry.recording import fail_with as fail_with
 from natscope.telemetry.spans import SpanKeeper
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader
 
 VERSION = "0.1.0"
 
@@ -48,7 +48,7 @@ class Telemetry:
     """Holds the spans that are to be kept in NATS; whoever opens the connection starts and stops it."""
 
     def __init__(
-        self, service: str, instance: str, recorder: Recorder | None, meters: MeterProvider | None = None
+        self, service: str, instance: str, recorder: Recorder | None, meters: "MeterProvider | None" = None
     ) -> None:
         """Without `recorder` no span is made, without `meters` nothing is measured."""
         self.service = service
@@ -114,7 +114,7 @@ def telemetry_for(
     settings: TelemetrySettings | None = None,
     *,
     processors: Sequence[SpanProcessor] = (),
-    readers: Sequence[MetricReader] = (),
+    readers: "Sequence[MetricReader]" = (),
 ) -> Telemetry:
     """Build the telemetry of one service.
 
@@ -135,14 +135,18 @@ def telemetry_for(
             local.keeper = SpanKeeper()
             recorder.add(local.keeper)
         return local
-    base = settings.endpoint.rstrip("/")
-    recorder.add(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{base}/v1/traces"), schedule_delay_millis=1000))
+    # Imported here because a process that sends nothing needs not spend a tenth of a second and 10 MB on it.
+    from natscope.telemetry import sending as sent
+
+    recorder.add(sent.spans(settings.endpoint))
     if os.environ.get("OTEL_METRICS_EXPORTER", "otlp") != "none":
-        readers.append(PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{base}/v1/metrics")))
+        readers.append(sent.metrics(settings.endpoint))
     return Telemetry(service, instance, recorder, _meters(readers, resource))
 
 
-def _meters(readers: Sequence[MetricReader], resource: Resource) -> MeterProvider | None:
+def _meters(readers: "Sequence[MetricReader]", resource: Resource) -> "MeterProvider | None":
     if not readers:
         return None
+    from opentelemetry.sdk.metrics import MeterProvider
+
     return MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
