@@ -22,13 +22,18 @@ class Patience:
     """At one target, in all."""
     first_s: float = 0.25
     """The first pause is drawn from 0 to this, each further one from twice as much (full jitter)."""
+    hurried_s: float = 0.1
+    """Instead of `first_s` while another target is left: nobody should wait long for what somebody else can answer."""
     longest_s: float = 4.0
     honoured_s: float = 5.0
     """A provider that asks to wait longer than this is not waited for, and neither is a key that is out for longer."""
 
-    def pause_s(self, tries: int, slowness: float, draw: Callable[[], float] = random.random) -> float:
-        """Return the seconds to wait after so many tries."""
-        return draw() * min(self.longest_s, self.first_s * slowness * 2 ** (tries - 1))
+    def pause_s(
+        self, tries: int, slowness: float, *, is_last: bool = True, draw: Callable[[], float] = random.random
+    ) -> float:
+        """Return the seconds to wait after so many tries at a target, the last one or not."""
+        first_s = self.first_s if is_last else min(self.first_s, self.hurried_s)
+        return draw() * min(self.longest_s, first_s * slowness * 2 ** (tries - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class Course:
             return None
         pause_s = failed.retry_after_s
         if pause_s is None:
-            pause_s = self.patience.pause_s(tries, failed.fault.slowness)
+            pause_s = self.patience.pause_s(tries, failed.fault.slowness, is_last=self.is_last(route))
         elif pause_s > self.patience.honoured_s:
             return None
         return Step(route, pause_s, "again") if pause_s < left_s else None

@@ -81,14 +81,18 @@ class TestAttempts:
 class TestPatience:
     def test_pauses_grow_up_to_the_longest(self) -> None:
         patience = Patience(first_s=0.25, longest_s=4.0)
-        assert [patience.pause_s(tries, 1.0, lambda: 1.0) for tries in range(1, 7)] == [0.25, 0.5, 1, 2, 4, 4]
+        assert [patience.pause_s(tries, 1.0, draw=lambda: 1.0) for tries in range(1, 7)] == [0.25, 0.5, 1, 2, 4, 4]
 
     def test_pauses_are_drawn_from_nothing_on(self) -> None:
-        assert Patience().pause_s(3, 1.0, lambda: 0.0) == 0
+        assert Patience().pause_s(3, 1.0, draw=lambda: 0.0) == 0
+
+    def test_pauses_are_shorter_while_somebody_else_could_be_asked(self) -> None:
+        patience = Patience(first_s=0.25, hurried_s=0.1)
+        assert patience.pause_s(1, 1.0, is_last=False, draw=lambda: 1.0) == 0.1
 
     def test_an_overloaded_provider_is_given_more_time(self) -> None:
         overloaded, failed = FAULTS["overloaded"].slowness, FAULTS["server_error"].slowness
-        assert Patience().pause_s(1, overloaded, lambda: 1.0) > Patience().pause_s(1, failed, lambda: 1.0)
+        assert Patience().pause_s(1, overloaded, draw=lambda: 1.0) > Patience().pause_s(1, failed, draw=lambda: 1.0)
 
 
 class TestDeltas:
