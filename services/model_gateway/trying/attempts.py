@@ -151,8 +151,31 @@ class _Trip(Generic[T]):
         """Return the answer, or where to go instead."""
         self._attempts += 1
         self._asked = route
-        if self._deltas is not None and self._attempts > 1:
-            await self._deltas.reset()
+        try:
+            with self._telemetry.span(ATTEMPT, kind=SpanKind.CLIENT, attributes=self._shown(route)) as span:
+                try:
+                    if self._deltas is not None and self._attempts > 1:
+                        await self._deltas.reset()
+                    value = await self._limited(route)
+                except Failed as failed:
+                    entry.failed(failed)
+                    step = self._course.after(route, failed, left_s=self._ends - self._loop.time())
+                    _mark(span, route, failed, step)
+                    return step
+                except (RateLimited, BudgetExhausted) as error:
+                    if error.details.get("scope") not in PROVIDER_SCOPES:
+                        raise
+                    entry.left()
+                    fail(span, error)
+                    return self._course.refused(route, error)
+        except BaseException:
+            entry.left()
+            raise
+        entry.answered()
+        return Outcome(value, route, self._attempts)
+
+    def _shown(self, route: Route) -> dict[str, str | int]:
+        """Return what the span of the present attempt shows from the beginning."""
         attributes: dict[str, str | int] = {
             names.ATTEMPT: self._attempts,
             names.PROVIDER: route.provider.name,
@@ -160,25 +183,7 @@ class _Trip(Generic[T]):
         }
         if route.provider.address is not None:
             attributes[names.SERVER_ADDRESS], attributes[names.SERVER_PORT] = route.provider.address
-        with self._telemetry.span(ATTEMPT, kind=SpanKind.CLIENT, attributes=attributes) as span:
-            try:
-                value = await self._limited(route)
-            except Failed as failed:
-                entry.failed(failed)
-                step = self._course.after(route, failed, left_s=self._ends - self._loop.time())
-                _mark(span, route, failed, step)
-                return step
-            except (RateLimited, BudgetExhausted) as error:
-                entry.left()
-                if error.details.get("scope") not in PROVIDER_SCOPES:
-                    raise
-                fail(span, error)
-                return self._course.refused(route, error)
-            except BaseException:
-                entry.left()
-                raise
-        entry.answered()
-        return Outcome(value, route, self._attempts)
+        return attributes
 
     async def _limited(self, route: Route) -> T:
         """Ask; while another target could be asked instead, the first piece must not keep us waiting for too long."""

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 
 from natscope.contracts import errors
+from natscope.contracts.contract import Contract
+from services.model_gateway.ports import Piece
 from services.model_gateway.trying.breaker import Breakers, Entry, Rules
 from services.model_gateway.trying.faults import FAULTS, FaultName
 from services.model_gateway.trying.outs import Found, Out
 from services.model_gateway.trying.routes import Route
-from tests.unit.model_gateway.fakes import FakeProvider, answer, fault
+from tests.unit.model_gateway.fakes import FakeProvider, Heard, answer, fault
 from tests.unit.model_gateway.trying.trip import Trip, keys, route
 
 RULES = Rules(window_s=10, failures=4, cool_s=5, coolest_s=20, probe_s=30, useless_s=300)
@@ -327,3 +329,32 @@ class TestCalls:
         trying.cancel()
         await asyncio.gather(trying, return_exceptions=True)
         assert (await trip.run([route(provider)])).value == answer()
+
+    async def test_that_are_cancelled_before_they_ask_let_the_next_one_try(self) -> None:
+        breakers = Breakers(rules=Rules(failures=1, cool_s=0.05))
+        down = route(FakeProvider(fault("server_error")), "down")
+        cut = route(FakeProvider(Piece("text", 0, "Mayb"), fault("cut")), "cut")
+        trip = Trip(breakers=breakers)
+        with pytest.raises(errors.ModelUnavailable):
+            await trip.run([down])
+        await asyncio.sleep(0.1)
+        heard = trip.heard = StuckAtResets()
+        trying = asyncio.create_task(trip.run([cut, down], stream=True))
+        await heard.stuck.wait()
+        trying.cancel()
+        await asyncio.gather(trying, return_exceptions=True)
+        assert (await trip.run([down])).value == answer()
+
+
+class StuckAtResets(Heard):
+    """Never comes to an end with telling that what was heard is void."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck = asyncio.Event()
+
+    async def say(self, subject: str, body: Contract) -> None:
+        await super().say(subject, body)
+        if self.deltas[-1].kind == "reset":
+            self.stuck.set()
+            await asyncio.Event().wait()
