@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from opentelemetry import trace
+from pydantic import JsonValue
 
 from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.contract import Contract
@@ -13,6 +14,7 @@ from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Chatted
 from natscope.telemetry import Telemetry, names
+from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.checks import check_ask
 from services.model_gateway.choosing import sight, those_that_fit
@@ -129,13 +131,13 @@ class Gateway:
         within_s = ask.reuse_s or self._models.catalog.alias(ask.model).reuse_s
         if within_s and (found := await self._reused.find(ask, ways[0].target.name, within_s=within_s)):
             await self._tell(ask, found)
-            return found
-        answer = await self._talk(ask, ways)
+            return _said_anew(found, ask)
+        answer, target = await self._talk(ask, ways)
         if within_s:
-            await self._reused.keep(ask, ways[0].target.name, answer)
+            await self._reused.keep(ask, target.name, answer)
         return answer
 
-    async def _talk(self, ask: Chat, ways: Sequence[Route]) -> Chatted:
+    async def _talk(self, ask: Chat, ways: Sequence[Route]) -> tuple[Chatted, Target]:
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with observed(self._telemetry, ask, ways[0]) as seen:
             shown = await inlined(collapsed(ask), self._shelf, sight(ask, ways))
@@ -145,7 +147,8 @@ class Gateway:
             seen.repaired(done.rules)
         if deltas is not None:
             await deltas.end(done.reply.usage, done.reply.finish_reason)
-        return _chatted(ask, outcome, done, await stored(done.reply.content, self._store))
+        content = await stored(done.reply.content, self._store)
+        return _chatted(ask, outcome, done, content), outcome.route.target
 
     async def _tell(self, ask: Chat, answer: Chatted) -> None:
         """Let who listens hear an answer that was given before."""
@@ -156,10 +159,20 @@ class Gateway:
             await deltas.end(answer.usage, answer.finish_reason)
 
 
+def _said_anew(answer: Chatted, ask: Chat) -> Chatted:
+    """Return an answer given before as the message of who asks now: a session takes each message id once."""
+    said = answer.message
+    return answer.model_copy(update={"message": _message(ask, said.content, said.metadata)})
+
+
+def _message(ask: Chat, content: list[ContentBlock], metadata: dict[str, JsonValue]) -> Message:
+    return Message(name=ask.agent or "assistant", role="assistant", content=content, metadata=metadata)
+
+
 def _chatted(ask: Chat, outcome: Outcome[Said], done: Finished, content: list[ContentBlock]) -> Chatted:
     reply = done.reply
     return Chatted(
-        message=Message(name=ask.agent or "assistant", role="assistant", content=content, metadata=reply.metadata),
+        message=_message(ask, content, reply.metadata),
         finish_reason=reply.finish_reason,
         output=done.output,
         usage=reply.usage,

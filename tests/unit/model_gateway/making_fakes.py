@@ -121,16 +121,16 @@ class FakeBooks:
 
 
 class FakeReused:
-    """Keeps one answer."""
+    """Keeps one answer of each target."""
 
     def __init__(self) -> None:
-        self.kept: Chatted | None = None
+        self.kept: dict[str, Chatted] = {}
 
     async def find(self, ask: Chat, target: str, *, within_s: float) -> Chatted | None:
-        return self.kept
+        return self.kept.get(target)
 
     async def keep(self, ask: Chat, target: str, answer: Chatted) -> None:
-        self.kept = answer
+        self.kept[target] = answer
 
 
 class FakeStore:

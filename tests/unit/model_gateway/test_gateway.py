@@ -38,9 +38,12 @@ from tests.unit.model_gateway.making_fakes import FakeCharges, FakeReused, FakeS
 MODELS = """\
 providers:
   fake: {kind: scripted}
+  second: {kind: scripted}
 aliases:
   default:
     targets: [{provider: fake, model: m-1}]
+  chain:
+    targets: [{provider: fake, model: m-1}, {provider: second, model: m-2}]
 """
 
 
@@ -51,7 +54,9 @@ class House:
         path = folder / "models.yaml"
         path.write_text(MODELS)
         self.provider = FakeProvider(*acts)
+        self.second = FakeProvider()
         self.ledger = FakeLedger()
+        self.reused = FakeReused()
         self.heard = Heard()
         self.blobs = FakeBlobs(a=b"png")
         self._spans = InMemorySpanExporter()
@@ -65,9 +70,9 @@ class House:
         self.charges = FakeCharges()
         self.gateway = Gateway(
             models,
-            Ways(models, FakeAccounts(fake=[self.provider])),
+            Ways(models, FakeAccounts(fake=[self.provider], second=[self.second])),
             Talker(models, attempts, self.charges, Estimator(), deadline_s=5),
-            kept=Kept(self.ledger, FakeReused()),
+            kept=Kept(self.ledger, self.reused),
             shelf=Shelf(self.blobs, 1000),
             store=FakeStore(),
             say=self.heard.say,
@@ -138,6 +143,28 @@ class TestChat:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+class TestReuse:
+    async def test_an_answer_given_before_is_a_message_of_its_own_by_who_is_asked_now(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+        first = await house.gateway.chat(question(agent="ann", reuse_s=60))
+        again = await house.gateway.chat(question(agent="bob", reuse_s=60))
+        assert len(house.provider.prompts) == 1
+        assert (again.message.text, again.message.name) == (first.message.text, "bob")
+        assert again.message.id != first.message.id
+
+    async def test_an_answer_is_kept_as_one_of_the_model_that_gave_it(self, tmp_path: Path) -> None:
+        house = House(tmp_path, fault("quota"))
+        await house.gateway.chat(question(model="chain", reuse_s=60))
+        assert list(house.reused.kept) == ["second/m-2"]
+
+    async def test_without_leave_no_answer_is_given_again(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+        await house.gateway.chat(question())
+        await house.gateway.chat(question())
+        assert len(house.provider.prompts) == 2
+        assert house.reused.kept == {}
 
 
 async def _cancelled(*_: object, **__: object) -> tuple[Chatted, bool]:
