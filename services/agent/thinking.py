@@ -36,6 +36,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         tools=state.tools,
         tool_choice="none" if wanted.last else "auto",
         generation=agent.generation,
+        tenant=task.tenant,
         agent=agent.name,
         session=task.lane,
     )

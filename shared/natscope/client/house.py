@@ -1,5 +1,6 @@
 """The house, from a guest's side: everything a client can ask for, over one connection."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class House:
     """A guest's connection to the house."""
 
     bus: Bus
+    tenant: str | None = None
+    """Whose budgets the tasks of this connection are held to."""
 
     async def submit(
         self,
@@ -66,6 +69,7 @@ class House:
                 content=[*blocks, *attached],
                 session=session,
                 name=name,
+                tenant=self.tenant,
                 stream=stream,
                 metadata=dict(metadata or {}),
             )
@@ -155,11 +159,14 @@ class House:
 
 
 @asynccontextmanager
-async def open(settings: BusSettings | None = None, *, name: str = "client") -> AsyncGenerator[House]:
+async def open(
+    settings: BusSettings | None = None, *, name: str = "client", tenant: str | None = None
+) -> AsyncGenerator[House]:
     """Enter the house as a guest, for as long as the body runs.
 
     Without `settings`, NATS_URL, NATS_USER, NATS_PASSWORD and NATS_CREDS say how. `name` is how traces call this
-    program. Its spans go to the collector of OTEL_EXPORTER_OTLP_ENDPOINT; without one they are kept in stream SPANS.
+    program; `tenant`, or NATSCOPE_TENANT, says whose budgets its tasks are held to. Its spans go to the collector of
+    OTEL_EXPORTER_OTLP_ENDPOINT; without one they are kept in stream SPANS.
 
     Raises:
         BusUnavailable: no server answered within two seconds.
@@ -170,7 +177,7 @@ async def open(settings: BusSettings | None = None, *, name: str = "client") -> 
         if telemetry.keeper is not None:
             telemetry.keeper.start(lambda trace_id, spans: bus.nc.publish(f"{SPAN_SUBJECT}.{trace_id}", spans))
         try:
-            yield House(bus)
+            yield House(bus, tenant or os.environ.get("NATSCOPE_TENANT") or None)
         finally:
             if telemetry.keeper is not None and not bus.nc.is_closed:
                 await telemetry.keeper.stop()

@@ -25,6 +25,8 @@ class Submit(Contract):
     """The conversation it belongs to; None starts one of its own that ends with the task."""
     name: str = "user"
     """Who asks, as the agent is told."""
+    tenant: ShortToken | None = None
+    """Whose budgets and limits its model calls are held to; None: those of `default`."""
     stream: bool = False
     """Whether the model's tokens are told as events while it writes; steps are always told."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

@@ -45,6 +45,14 @@ class TestATask:
             told = json.loads((await ends.next_msg(timeout=10)).data)
             assert told["text"] == "It is 4."
 
+    async def test_says_whose_budgets_its_model_calls_are_held_to(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            told = await here.bus.nc.request(
+                "agent.ask.assistant", b'{"content": "2+2?", "tenant": "acme"}', timeout=10
+            )
+            assert json.loads(told.data)["state"] == "completed"
+            assert [asked.tenant for asked in here.asked] == ["acme", "acme"]
+
     async def test_may_be_asked_and_waited_for(self, nats_url: str) -> None:
         async with house(nats_url) as here:
             told = await here.bus.nc.request("agent.ask.assistant", b"What is 2+2?", timeout=10)
