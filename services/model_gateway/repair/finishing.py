@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from natscope.contracts.blocks import ContentBlock, TextBlock, ToolUseBlock
-from natscope.contracts.errors import Failure, OutputInvalid
+from natscope.contracts.errors import ContentRefused, Failure, OutputInvalid
 from natscope.contracts.model import Chat, Output
 from natscope.contracts.tool import ToolSpec
 from services.model_gateway.ports import Reply
@@ -93,6 +93,7 @@ def _structured(reply: Reply, output: Output) -> Finished:
 
     Raises:
         OutputInvalid: it holds no value that fits, or was cut.
+        ContentRefused: the model said that it will not answer.
     """
     texts = [block.text for block in reply.content if isinstance(block, TextBlock)]
     text = "".join(texts)
@@ -102,6 +103,8 @@ def _structured(reply: Reply, output: Output) -> Finished:
     try:
         found = repaired_output(text, output.json_schema)
     except Unresolved as error:
+        if reply.metadata.get("refusal"):
+            raise ContentRefused(f"the model refuses to answer: {text[:EXCERPT]}", remedy="change the prompt") from None
         raise _invalid(output, error.why, text, rules=error.rules) from None
     if not found.rules and len(texts) == 1:
         return Finished(reply, found.value)

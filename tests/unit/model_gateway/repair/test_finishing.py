@@ -1,11 +1,12 @@
 """A reply after tier 2: calls that can be carried out or say why not, and structured output that fits."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, plain
-from natscope.contracts.errors import OutputInvalid
+from natscope.contracts.errors import ContentRefused, OutputInvalid
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, FinishReason, Output, Usage
 from natscope.contracts.tool import ToolSpec
@@ -161,6 +162,11 @@ class TestStructuredOutput:
         with pytest.raises(OutputInvalid, match=why) as caught:
             finished(reply(TextBlock(text=text), reason=reason), STRUCTURED)
         assert (caught.value.details["tier"], caught.value.details["excerpt"]) == (2, text)
+
+    def test_that_the_model_refuses_to_write_is_told_as_a_refusal(self) -> None:
+        refused = replace(reply(TextBlock(text="I will not."), reason="stop"), metadata={"refusal": True})
+        with pytest.raises(ContentRefused, match="I will not"):
+            finished(refused, STRUCTURED)
 
     def test_is_not_there_yet_while_the_model_calls_tools(self) -> None:
         ask = ASK.model_copy(update={"output": STRUCTURED.output})
