@@ -61,9 +61,12 @@ class Bill:
         """How long the answer may become; see `paying.Charge`."""
         return self._hold.max_output_tokens
 
-    async def settle(self, usage: Usage, model: str, *, billed_usd: float | None = None) -> float | None:
+    async def settle(
+        self, usage: Usage, model: str, *, billed_usd: float | None = None, estimated: bool = False
+    ) -> float | None:
         """Write down what was used; what was not counted in tokens has no price that we know, unless it is free."""
-        self._learn(usage.input_tokens)
+        if not estimated:
+            self._learn(usage.input_tokens)
         provider, target = self._route.provider.name, self._route.target
         tariff = self._prices.tariff(provider, target.model, told=target.price)
         tariff = tariff or self._prices.tariff(provider, model)

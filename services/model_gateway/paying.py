@@ -32,10 +32,13 @@ class Charge(Protocol):
         """How long the answer may become, so that no budget is passed; None: no budget holds for it."""
         ...
 
-    async def settle(self, usage: Usage, model: str, *, billed_usd: float | None = None) -> float | None:
+    async def settle(
+        self, usage: Usage, model: str, *, billed_usd: float | None = None, estimated: bool = False
+    ) -> float | None:
         """Write down what was used; return what it cost in US dollars, None if the price is not known.
 
         `billed_usd` is what the provider says it charges; only a price in the models file wins over it.
+        `estimated`: the provider did not count, so `usage` says nothing of how well prompts are estimated.
         """
         ...
 

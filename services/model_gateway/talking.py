@@ -75,8 +75,10 @@ class Talker:
                     route.target.max_output_tokens,
                 )
                 reply = await route.provider.chat(prompt, deltas.hear if deltas is not None else None)
-                usage = reply.usage if reply.usage != Usage() else self._counted(reply, route, tokens)
-                return Said(reply, await charge.settle(usage, reply.model, billed_usd=reply.billed_usd))
+                uncounted = reply.usage == Usage()
+                usage = self._counted(reply, route, tokens) if uncounted else reply.usage
+                cost_usd = await charge.settle(usage, reply.model, billed_usd=reply.billed_usd, estimated=uncounted)
+                return Said(reply, cost_usd)
             except BaseException:
                 await _settle_what_was_written(charge, deltas, route, tokens)
                 raise
@@ -111,7 +113,8 @@ async def _settle_what_was_written(charge: Charge, deltas: Deltas | None, route:
     """Charge an answer that was broken off: the provider has begun to write it, and will be paid for that much."""
     if deltas is not None and deltas.letters:
         written = -(-deltas.letters // LETTERS_PER_TOKEN)
-        await charge.settle(Usage(input_tokens=tokens.input, output_tokens=written), route.target.model)
+        usage = Usage(input_tokens=tokens.input, output_tokens=written)
+        await charge.settle(usage, route.target.model, estimated=True)
 
 
 def _within(seen: Chat, most: int | None) -> Chat:

@@ -83,9 +83,12 @@ class FakeCharge:
         self.max_output_tokens: int | None = None
         self.state = "held"
         self.usage: Usage | None = None
+        self.estimated = False
 
-    async def settle(self, usage: Usage, model: str, *, billed_usd: float | None = None) -> float | None:
-        self.state, self.usage = "settled", usage
+    async def settle(
+        self, usage: Usage, model: str, *, billed_usd: float | None = None, estimated: bool = False
+    ) -> float | None:
+        self.state, self.usage, self.estimated = "settled", usage, estimated
         return 0.5
 
     async def release(self) -> None:
@@ -99,11 +102,14 @@ class FakeCharges:
     def __init__(self, refusal: Exception | None = None) -> None:
         self.held: list[FakeCharge] = []
         self.refusal = refusal
+        self.max_output_tokens: int | None = None
+        """How long answers may become."""
 
     async def hold(self, ask: Ask, route: Route, tokens: Tokens, *, within_s: float) -> FakeCharge:
         if self.refusal is not None:
             raise self.refusal
         self.held.append(FakeCharge(tokens))
+        self.held[-1].max_output_tokens = self.max_output_tokens
         return self.held[-1]
 
 
