@@ -1,6 +1,7 @@
 """Starting a service as a process: settings, logs, and a graceful end on a signal."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -53,8 +54,19 @@ async def _run(app: AbstractAsyncContextManager[object]) -> None:
         await asyncio.gather(opening, return_exceptions=True)
         return
     opening.result()
+    _settle_garbage()
     try:
         await stopping
     finally:
         log.info("closing")
         await app.__aexit__(None, None, None)
+
+
+def _settle_garbage() -> None:
+    """Take what the start has built out of the garbage collector's sight, and let it look less often.
+
+    With Python's own thresholds a busy service spends a sixth of its time looking for cycles, of which it makes few.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
