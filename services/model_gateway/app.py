@@ -78,23 +78,32 @@ async def app(
             gateway, keeper = house.open(attempts, estimator, deadline_s=settings.deadline.total_seconds())
 
             async def follow(catalog: Catalog) -> None:
-                await accounts.follow(catalog)
                 books.use(catalog.rules)
+                await accounts.follow(catalog)
 
             async with (
                 outs.watched(breakers.board.heard),
                 models.followed(follow, every_s=settings.models_every.total_seconds()),
+                _ending(room, breakers, books, web),
             ):
                 await listen_for_cancels(room.bus, gateway, keeper)
                 desk = Desk(models, prices, books)
                 await room.serve(doors(room.bus, gateway, keeper, desk, workers=settings.workers))
                 yield
-                await room.finish()
-                await breakers.board.close()
-                await books.close()
-                await web.close()
     finally:
         await accounts.close()
+
+
+@asynccontextmanager
+async def _ending(room: Room, breakers: Breakers, books: Books, web: LateWeb) -> AsyncGenerator[None]:
+    """However the body ends: let calls that are under way end, and write down what is not yet."""
+    try:
+        yield
+    finally:
+        await room.finish()
+        await breakers.board.close()
+        await books.close()
+        await web.close()
 
 
 @dataclass(frozen=True)

@@ -61,3 +61,18 @@ class TestThreeGateways:
         assert (account.calls, account.input_tokens + account.output_tokens) == (AFFORDED, AFFORDED * TOKENS)
         assert (account.running, account.reserved_tokens) == (0, 0)
         assert provider.total == AFFORDED
+
+
+class TestAGatewayThatEnds:
+    async def test_by_an_error_around_it_has_written_down_what_was_used(self, nats_url: str, tmp_path: Path) -> None:
+        async with Provider(lambda _: Reply(text="The answer is 42.")) as provider:
+            with pytest.raises(ZeroDivisionError):
+                await _asked_and_failed(nats_url, provider.url, tmp_path)
+            async with opened(nats_url, provider.url, tmp_path) as house:
+                assert (await settled(house)).calls == 1
+
+
+async def _asked_and_failed(nats_url: str, provider_url: str, folder: Path) -> None:
+    async with opened(nats_url, provider_url, folder) as house:
+        await house.chat(tenant="acme")
+        raise ZeroDivisionError
