@@ -66,32 +66,53 @@ async def app(
     estimator = Estimator(await asyncio.to_thread(vocabulary))
     for info in models.catalog.infos():
         log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
+    means = _Means(models, accounts, prices, estimator)
     try:
-        async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
-            outs = KeptOuts(room.bus)
-            breakers = Breakers(outs, _rules(settings))
-            books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
-            web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
-            shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
-            house = _House(room, models, accounts, Charging(books, prices), shelf)
-            attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
-            gateway, keeper = house.open(attempts, estimator, deadline_s=settings.deadline.total_seconds())
-
-            async def follow(catalog: Catalog) -> None:
-                books.use(catalog.rules)
-                await accounts.follow(catalog)
-
-            async with (
-                outs.watched(breakers.board.heard),
-                models.followed(follow, every_s=settings.models_every.total_seconds()),
-                _ending(room, breakers, books, web),
-            ):
-                await listen_for_cancels(room.bus, gateway, keeper)
-                desk = Desk(models, prices, books)
-                await room.serve(doors(room.bus, gateway, keeper, desk, workers=settings.workers))
-                yield
+        async with (
+            open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room,
+            _opened(room, settings, means),
+        ):
+            yield
     finally:
         await accounts.close()
+
+
+@dataclass(frozen=True)
+class _Means:
+    """What is there before there is a bus."""
+
+    models: Models
+    accounts: KeptAccounts
+    prices: Prices
+    estimator: Estimator
+
+
+@asynccontextmanager
+async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerator[None]:
+    """Answer asks for as long as the body runs."""
+    models, accounts = means.models, means.accounts
+    outs = KeptOuts(room.bus)
+    breakers = Breakers(outs, _rules(settings))
+    books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
+    web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
+    shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
+    house = _House(room, models, accounts, Charging(books, means.prices), shelf)
+    attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
+    gateway, keeper = house.open(attempts, means.estimator, deadline_s=settings.deadline.total_seconds())
+
+    async def follow(catalog: Catalog) -> None:
+        books.use(catalog.rules)
+        await accounts.follow(catalog)
+
+    async with (
+        outs.watched(breakers.board.heard),
+        models.followed(follow, every_s=settings.models_every.total_seconds()),
+        _ending(room, breakers, books, web),
+    ):
+        await listen_for_cancels(room.bus, gateway, keeper)
+        desk = Desk(models, means.prices, books)
+        await room.serve(doors(room.bus, gateway, keeper, desk, workers=settings.workers))
+        yield
 
 
 @asynccontextmanager
