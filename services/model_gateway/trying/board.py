@@ -53,10 +53,13 @@ class Board:
             if id not in self._sharing:
                 self._sharing[id] = asyncio.create_task(self._share(id))
 
-    async def claim(self, id: str, out: Out) -> bool:
-        """Let `out` hold if it is the first to follow on what is known; return whether it was, among all replicas."""
+    def claim(self, id: str, out: Out) -> asyncio.Task[bool]:
+        """Let `out` hold if it is the first to follow on what is known; tell whether it was, among all replicas."""
         before = self._known.get(id, _NEVER)
         self._known[id] = (out, before[1])
+        return asyncio.create_task(self._claim(id, out, before))
+
+    async def _claim(self, id: str, out: Out, before: Found) -> bool:
         won = await self._write(id, out, before[1])
         if not won and self._known[id][0] is out:
             self._known[id] = before

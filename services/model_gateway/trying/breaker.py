@@ -162,13 +162,19 @@ class Breakers:
         """Be the one call among all replicas that shows whether the key works again, or learn who is."""
         id = route.account.id
         mine = out.model_copy(update={"state": "probing", "until": self._clock() + self._rules.probe_s})
+        claiming = self.board.claim(id, mine)
         try:
-            if await self.board.claim(id, mine):
+            if await asyncio.shield(claiming):
                 return Entry(self, route, shows=True)
         except asyncio.CancelledError:
-            self.left(route)
+            claiming.add_done_callback(lambda claimed: self._give_up(route, claimed))
             raise
         return self.board.at(id) or Entry(self, route, shows=False)
+
+    def _give_up(self, route: Route, claimed: asyncio.Task[bool]) -> None:
+        """Let another call try instead of one that was broken off before it knew that it was to."""
+        if not claimed.cancelled() and claimed.exception() is None and claimed.result():
+            self.left(route)
 
     def _put(self, id: str, out: Out) -> None:
         told = {"provider": out.provider, "key": out.key, "state": out.state, "fault": out.reason}

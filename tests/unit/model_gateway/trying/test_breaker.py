@@ -35,6 +35,10 @@ class FakeOuts:
         self.kept: dict[str, tuple[Out, int]] = {}
         self.replicas: list[Breakers] = []
         self.reachable = True
+        self.slow = False
+        """Whether it takes a while until a write is acknowledged."""
+        self.accepted = asyncio.Event()
+        """Set when such a write is accepted."""
 
     async def read(self, id: str) -> Found:
         self._reach()
@@ -47,6 +51,9 @@ class FakeOuts:
         self.kept[id] = (out, expect + 1)
         for replica in self.replicas:
             asyncio.get_running_loop().create_task(replica.board.heard(id, out))
+        if self.slow:
+            self.accepted.set()
+            await asyncio.sleep(0.02)
         return expect + 1
 
     def _reach(self) -> None:
@@ -161,6 +168,7 @@ class TestTrying:
             pauses.append(out.until - house.clock.now)
             house.clock.now = out.until
             (await house.enter()).failed(fault("server_error"))
+            await house.settle()
         assert pauses == [5, 10, 20, 20]
 
     async def test_a_call_that_was_broken_off_lets_the_next_one_try(self) -> None:
@@ -169,6 +177,20 @@ class TestTrying:
         (await house.enter(0)).left()
         await house.settle()
         assert isinstance(await house.replicas[1].enter(house.route), Entry)
+
+    async def test_a_call_that_was_broken_off_while_it_asked_for_leave_lets_the_next_one_try(self) -> None:
+        house = House(replicas=2)
+        await house.open_and_cool()
+        house.outs.slow = True
+        asking = asyncio.create_task(house.enter())
+        await house.outs.accepted.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        house.outs.slow = False
+        await asyncio.sleep(0.05)
+        await house.settle()
+        await asyncio.sleep(0.1)
+        await house.enter(replica=1)
 
     async def test_a_replica_that_died_while_it_tried_is_replaced_after_a_while(self) -> None:
         house = House(2)
