@@ -145,9 +145,9 @@ class Gateway:
             seen.answered(outcome, first_s=deltas.first_s if deltas else None)
             done = finished(outcome.value.reply, ask)
             seen.repaired(done.rules)
+        content = await stored(done.reply.content, self._store)
         if deltas is not None:
             await deltas.end(done.reply.usage, done.reply.finish_reason)
-        content = await stored(done.reply.content, self._store)
         return _chatted(ask, outcome, done, content), outcome.route.target
 
     async def _tell(self, ask: Chat, answer: Chatted) -> None:

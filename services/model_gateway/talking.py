@@ -66,7 +66,7 @@ class Talker:
 
         async def once(route: Route, timeout_s: float, _: int) -> Said:
             tokens = self._tokens(ask, route)
-            charge = await self._charges.hold(ask, route, tokens, within_s=timeout_s)
+            charge = await self._charges.hold(ask, route, tokens, within_s=_patience_s(route, timeout_s))
             try:
                 prompt = Prompt(
                     _within(seen, charge.max_output_tokens),
@@ -107,6 +107,11 @@ class Talker:
         ]
         written = self._estimator.text_tokens("\n".join(texts), route.provider.name, route.target.model)
         return Usage(input_tokens=tokens.input, output_tokens=written)
+
+
+def _patience_s(route: Route, timeout_s: float) -> float:
+    """Return how long to wait for room in a budget: not so long that the provider seems to stall."""
+    return min(timeout_s, (route.account.patience_s or timeout_s) / 2)
 
 
 async def _settle_what_was_written(charge: Charge, deltas: Deltas | None, route: Route, tokens: Tokens) -> None:

@@ -133,6 +133,21 @@ class TestAnEstimate:
         assert tokens(chat("Hi", tools=[tool])) < 400
 
 
+class TestALongText:
+    def test_is_counted_by_slices_of_it(self) -> None:
+        seen: list[str] = []
+
+        def tokens_of(piece: str) -> float:
+            seen.append(piece)
+            return 1.0
+
+        text = " ".join(f"w{n:06}" for n in range(200_000))
+        counted = Pieces(tokens_of).count(text)
+        whole = sum(Pieces(lambda _: 1.0).count(text[at : at + 100_000]) for at in range(0, len(text), 100_000))
+        assert counted == pytest.approx(whole, rel=0.05)
+        assert sum(map(len, seen)) < len(text) / 10
+
+
 class TestTheVocabulary:
     def test_joins_pairs_as_bytes_by_their_rank(self) -> None:
         ranks = [bytes([byte]) for byte in range(256)] + [b"he", b"ll", b"hell", b" w", b"orld", b"or", b"ld"]
