@@ -81,6 +81,8 @@ def _count(value: Json, *names: str) -> int:
     """Return the first of some numbers that is one and is not 0."""
     for name in names:
         found = value.get(name)
+        if isinstance(found, str) and found.isdecimal():
+            found = int(found[:16])
         if isinstance(found, int | float) and not isinstance(found, bool) and 1 <= found < _BEYOND:
             return int(found)
     return 0

@@ -56,6 +56,10 @@ def parts_of(item: Json) -> list[Part]:
             return _reasoning(item)
         case "function_call":
             return [call_of(item)]
+        case "custom_tool_call":
+            return [call_of({**item, "arguments": item.get("input")})]
+        case "local_shell_call":
+            return [call_of({**item, "arguments": item.get("action"), "name": "local_shell"})]
         case "image_generation_call":
             return _pictures([item.get("result")], f"image/{text_in(item.get('output_format')) or 'png'}")
         case "code_interpreter_call":

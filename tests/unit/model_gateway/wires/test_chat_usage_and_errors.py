@@ -40,6 +40,10 @@ def _calls(reply: Reply) -> list[tuple[str, str]]:
 
 
 class TestUsage:
+    def test_numbers_may_be_written_as_texts(self) -> None:
+        reply = _whole({"content": "Yes."}, usage={"prompt_tokens": "11", "completion_tokens": "2"})
+        assert reply.usage == Usage(input_tokens=11, output_tokens=2)
+
     @pytest.mark.parametrize(
         ("usage", "told"),
         [

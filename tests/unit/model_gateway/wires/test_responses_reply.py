@@ -144,13 +144,29 @@ class TestToolsOfTheProvider:
         "kind",
         [
             "web_search_call", "file_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools",
-            "computer_call", "local_shell_call", "custom_tool_call", "compaction", "something_new",
+            "computer_call", "compaction", "something_new",
         ],
     )  # fmt: skip
     def test_their_work_is_passed_over(self, kind: str) -> None:
         item = {"type": kind, "id": "x", "status": "completed", "action": {"type": "search"}, "outputs": None}
         reply = _answer(item, _message(_says("Found.")))
         assert (reply.content, reply.finish_reason) == ([TextBlock(text="Found.")], "stop")
+
+    @pytest.mark.parametrize(
+        ("item", "name", "raw"),
+        [
+            ({"type": "custom_tool_call", "call_id": "c", "name": "sql", "input": "SELECT 1"}, "sql", "SELECT 1"),
+            (
+                {"type": "local_shell_call", "call_id": "c", "action": {"command": ["ls"]}},
+                "local_shell",
+                '{"command":["ls"]}',
+            ),
+        ],
+    )
+    def test_calls_that_are_for_us_to_answer_are_kept(self, item: dict[str, Any], name: str, raw: str) -> None:
+        reply = _answer(_message(_says("Let me see.")), {**item, "id": "x", "status": "completed"})
+        (call,) = [block for block in reply.content if isinstance(block, ToolUseBlock)]
+        assert (call.id, call.name, call.raw_input, reply.finish_reason) == ("c", name, raw, "tool_call")
 
     def test_an_answer_of_nothing_else_is_an_answer(self) -> None:
         reply = _answer({"type": "web_search_call", "id": "ws", "status": "completed"})
