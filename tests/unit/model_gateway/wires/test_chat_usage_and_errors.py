@@ -73,7 +73,7 @@ class TestUsage:
                 },
                 Usage(input_tokens=5, output_tokens=102, reasoning_tokens=100),
             ),
-            ({"prompt_tokens": 5.0, "completion_tokens": "2"}, Usage(input_tokens=5)),
+            ({"prompt_tokens": 5.0, "completion_tokens": "two"}, Usage(input_tokens=5)),
             ({"prompt_tokens": -5, "completion_tokens": True}, Usage()),
             ({"prompt_tokens": 10**400, "completion_tokens": -(10**400), "cost": 10**400}, Usage()),
             ({"prompt_tokens": float("inf"), "completion_tokens": float("nan")}, Usage()),
