@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--works", help="instead of all: `unary:64,stream:16`")
     parser.add_argument("--cases", type=Path, help="damaged arguments: JSON lines of `class`, `damaged`, `truth`")
     options = parser.parse_args()
+    cases = list(repairs.read(options.cases) if options.cases else repairs.made(50 if options.quick else 500))
+    if not cases:
+        parser.error(f"{options.cases} holds no case")
     works = QUICK if options.quick else WORKS
     if options.works:
         pairs = (each.split(":") for each in options.works.split(","))
@@ -59,7 +62,6 @@ def main() -> None:
         rounds=options.rounds or (2 if options.quick else 5),
         seconds=options.seconds or (0.5 if options.quick else 3.0),
     )
-    cases = repairs.read(options.cases) if options.cases else repairs.made(50 if options.quick else 500)
     print("\n" + repairs.table(repairs.tallied(cases)))
 
 
