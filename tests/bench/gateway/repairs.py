@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def read(path: Path) -> Iterator[Case]:
             yield Case(row["class"], row["damaged"], row["truth"], row.get("schema"))
 
 
-def tallied(cases: Iterator[Case]) -> dict[str, Tally]:
+def tallied(cases: Iterable[Case]) -> dict[str, Tally]:
     """Repair all cases and count."""
     tallies: dict[str, Tally] = {}
     for case in cases:
