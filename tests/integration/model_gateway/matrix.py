@@ -170,7 +170,9 @@ def _models(wire: str, faulty: dict[str, Provider], spare: Provider | None) -> s
 def _provider(name: str, wire: str, provider: Provider) -> str:
     kind, _ = WIRES[wire]
     url = provider.url if wire in ("chat", "responses") else provider.url.removesuffix("/v1")
-    return f"  {name}: {{{kind}, api_key: {{env: KEY}}, base_url: '{url}', stall_s: 0.5, timeout_s: 1.0}}"
+    # Only silence itself is waited out; on a busy machine any other answer may take longer than that.
+    stall_s = 1.0 if name == _slug("stall") else 10.0
+    return f"  {name}: {{{kind}, api_key: {{env: KEY}}, base_url: '{url}', stall_s: {stall_s}, timeout_s: 10.0}}"
 
 
 def _slug(name: str) -> str:
