@@ -5,6 +5,7 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus
 from natscope.bus.envelope import read
 from natscope.contracts import event, tool
+from natscope.contracts.approval import Rule
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
 from services.agent.asking import insist
@@ -24,7 +25,7 @@ class Actor:
         reason = refuse(state, call)
         if reason is not None:
             return _instead(call, index, "error", reason)
-        if state.agent.permissions.mode == "deny":
+        if any(_forbids(rule, call) for rule in state.agent.permissions.rules):
             return _instead(call, index, "denied", f"The agent may not call {call.name!r}.")
         asked = self._asked(state, index, call)
         if not state.started.task.stream:
@@ -95,6 +96,10 @@ def _instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> t
 
 def _call_id(state: State, index: int) -> str:
     return f"{state.started.task.task_id}-t{state.step}-{index}"
+
+
+def _forbids(rule: Rule, call: ToolUseBlock) -> bool:
+    return rule.behaviour == "deny" and rule.tool in ("*", call.name) and not rule.pattern
 
 
 class _Listener:

@@ -5,14 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from natscope.contracts.approval import Rule
 from natscope.contracts.contract import Contract, Duration
 from natscope.contracts.door import Command
 from natscope.contracts.model import Generation
 from natscope.contracts.task import Finished, Submit
+from natscope.contracts.tool import CellMode, ToolName
 from natscope.contracts.tool import Limits as ToolLimits
-from natscope.contracts.tool import ToolName
 
 AgentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+SkillName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
 class Limits(Contract):
@@ -22,6 +26,8 @@ class Limits(Contract):
     """Model calls before the last one."""
     deadline: Duration = timedelta(minutes=30)
     """Wall time of a run, as seconds or ISO 8601 (`PT30M`)."""
+    tool_result_bytes: Annotated[int, Field(ge=1024)] = 100_000
+    """Of a longer result the model sees the beginning and the end; the whole is kept as a file of the workspace."""
 
 
 class Recollection(Contract):
@@ -33,10 +39,30 @@ class Recollection(Contract):
 
 
 class Permissions(Contract):
-    """What the agent may do without asking."""
+    """What the agent may do without asking. Rules hold in every mode: deny before ask before allow."""
 
-    mode: Literal["bypass", "deny"] = "bypass"
-    """`bypass`: every listed tool may run; the sandbox is the boundary. `deny`: no tool runs."""
+    mode: Literal["default", "accept_edits", "explore", "bypass", "dont_ask"] = "bypass"
+    """What becomes of a call that no rule and no check of its tool settles.
+
+    `default`: asked, unless it only reads · `accept_edits`: as default, and edits inside `folders` are allowed ·
+    `explore`: only what reads is allowed · `bypass`: allowed, the sandbox is the boundary · `dont_ask`: what would be
+    asked is denied.
+    """
+    rules: list[Rule] = Field(default_factory=list[Rule])
+    folders: list[str] = Field(default_factory=lambda: ["."])
+    """Folders of the workspace that `accept_edits` is about."""
+
+
+class ToolGroup(Contract):
+    """Tools that are switched on and off together, by the agent itself (`reset_tools`)."""
+
+    description: str
+    """What the group is for: how the model decides."""
+    tools: list[ToolName]
+    active: bool = False
+    """Whether it is on when a run begins."""
+    notes: str = ""
+    """What the model is told when it switches the group on."""
 
 
 class AgentSpec(Contract):
@@ -51,7 +77,12 @@ class AgentSpec(Contract):
     parallel_tool_calls: bool = True
     generation: Generation = Generation()
     limits: Limits = Limits()
+    groups: dict[GroupName, ToolGroup] = Field(default_factory=dict[GroupName, ToolGroup])
+    """Besides `tools`, which are always on."""
+    skills: list[SkillName] = Field(default_factory=list[SkillName])
+    """Folders with a `SKILL.md`, below the agent service's folder of skills; read on demand."""
     tool_limits: ToolLimits = ToolLimits()
+    cell: CellMode = "session"
     recollection: Recollection = Recollection()
     permissions: Permissions = Permissions()
 

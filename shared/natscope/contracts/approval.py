@@ -12,6 +12,7 @@ class Rule(Contract):
     """What need not be asked again."""
 
     tool: str
+    """A name; `*` stands for any characters."""
     pattern: str = ""
     """Empty: every call of the tool."""
     behaviour: Literal["allow", "ask", "deny"]

@@ -10,6 +10,9 @@ from natscope.contracts.door import Command, Event
 
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 
+CellMode = Literal["session", "one_shot"]
+"""`session`: the session's own cell, whose files stay · `one_shot`: a cell that was never used and is used once."""
+
 
 class ToolSpec(Contract):
     """What a model has to know to call a tool."""
@@ -21,13 +24,32 @@ class ToolSpec(Contract):
     idempotent: bool = False
     """True if running it twice does no more than running it once; then a call whose outcome was lost is run again."""
     read_only: bool = False
+    """True if it changes nothing that anybody else can see."""
+    sandboxed: bool = False
+    """True if it acts inside the session's cell alone."""
+    external: bool = False
+    """True if nobody serves it: a person or another program gives the result."""
+    concurrent: bool = True
+    """False if two calls of one reply must not run at the same time."""
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """How long a call may take that names no deadline. None: the host's default."""
 
 
 class Limits(Contract):
     """What one call may use, within the host's own ceiling. None: the host's default."""
 
     deadline_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """Wall clock."""
+    cpu_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    """CPU time of all processes together."""
     memory_bytes: Annotated[int, Field(ge=16 << 20)] | None = None
+    processes: Annotated[int, Field(ge=1)] | None = None
+    open_files: Annotated[int, Field(ge=8)] | None = None
+    """Descriptors of one process."""
+    disk_bytes: Annotated[int, Field(ge=4096)] | None = None
+    """What the workspace may hold when the call ends."""
+    files: Annotated[int, Field(ge=1)] | None = None
+    """Files and folders that the workspace may hold."""
     output_bytes: Annotated[int, Field(ge=256)] | None = None
 
 
@@ -45,6 +67,7 @@ class Call(Contract):
     files: list[FileBlock] = Field(default_factory=list[FileBlock])
     """Files that must be in the workspace before the tool runs; one that is there already is left as it is."""
     limits: Limits = Limits()
+    cell: CellMode = "session"
     deltas_to: str | None = None
     """A subject that hears each `Progress` as it comes."""
 

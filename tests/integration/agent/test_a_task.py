@@ -234,7 +234,9 @@ class TestTheLoop:
             assert (len(here.asked), here.called) == (4, [])
 
     async def test_a_denied_agent_runs_no_tool(self, nats_url: str) -> None:
-        denied = AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"mode": "deny"}})
+        denied = AgentSpec.model_validate(
+            SPEC.model_dump() | {"permissions": {"rules": [{"tool": "*", "behaviour": "deny"}]}}
+        )
         async with house(nats_url, denied) as here:
             outcome = await here.run("What is 2+2?")
             assert here.called == []
