@@ -127,9 +127,12 @@ class Supervisor:
         if operation == "read":
             data, size = self._workspace.read(request["path"], request["offset"], request["size"])
             return {"event": "data", "size": size}, data
+        if operation == "stat":
+            size, changed_at = self._workspace.stat(request["path"])
+            return {"event": "facts", "size": size, "changed_at": changed_at}, b""
         if operation == "list":
-            files, truncated = self._workspace.listing()
-            return {"event": "listing", "truncated": truncated}, json.dumps(files).encode()
+            files, more = self._workspace.listing(skip=request["skip"])
+            return {"event": "listing", "more": more}, json.dumps(files).encode()
         if operation == "ping":
             return {"event": "pong"}, b""
         raise Refused("bad_request", f"{operation!r} is no operation of the worker")

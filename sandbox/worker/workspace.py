@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
 ROOT = "/workspace"
 MAX_LISTING = 1024 * 1024
@@ -56,20 +55,35 @@ class Workspace:
         finally:
             os.close(handle)
 
-    def listing(self) -> tuple[list[dict[str, Any]], bool]:
-        """Return path, size and time of change of every regular file, and whether there were too many to tell."""
-        found: list[dict[str, Any]] = []
+    def stat(self, path: str) -> tuple[int, float]:
+        """Return size and time of change of the regular file at `path`."""
+        folder, name = self._parent(path, create=False)
+        try:
+            facts = os.lstat(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+        if not stat.S_ISREG(facts.st_mode):
+            raise Refused("not_a_file", f"{path!r} is not a regular file")
+        return facts.st_size, facts.st_mtime
+
+    def listing(self, *, skip: int = 0) -> tuple[list[tuple[str, int, float]], bool]:
+        """Return path, size and time of change of regular files, and whether there are more; `skip` were told before."""
+        found: list[tuple[str, int, float]] = []
         room = MAX_LISTING
-        for folder, _, names, handle in os.fwalk(self._root, follow_symlinks=False):
+        for folder, folders, names, handle in os.fwalk(self._root, follow_symlinks=False):
+            folders.sort()
             for name in sorted(names):
                 facts = os.lstat(name, dir_fd=handle) if _exists(name, handle) else None
                 if facts is None or not stat.S_ISREG(facts.st_mode):
+                    continue
+                if skip > 0:
+                    skip -= 1
                     continue
                 path = _plain(os.path.relpath(os.path.join(folder, name), self._root))
                 room -= 6 * len(path) + 100
                 if room < 0:
                     return found, True
-                found.append({"path": path, "size": facts.st_size, "changed_at": facts.st_mtime})
+                found.append((path, facts.st_size, facts.st_mtime))
         return found, False
 
     def _parent(self, path: str, *, create: bool) -> tuple[int, str]:

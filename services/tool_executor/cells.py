@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
+from services.tool_executor.cell_files import FileFacts as FileFacts
+from services.tool_executor.cell_files import FileRefused as FileRefused
+from services.tool_executor.cell_files import Files
+
 Language = Literal["python", "shell"]
 Stream = Literal["stdout", "stderr"]
+Limit = Literal["cpu_s", "processes", "disk_bytes", "files"]
+"""A limit of `RunLimits` that has no field of its own in `Outcome`."""
+Variables = Literal["new", "kept", "lost"]
+"""`new`: the cell's first stateful program · `kept`: those of the programs before it · `lost`: it began with none,
+for the interpreter that had them was ended (deadline, memory, crash, exit)."""
 
 Hear = Callable[[Stream, str], Awaitable[None]]
 """Hears a program's output while it runs, as far as it belongs to the part kept from the start."""
@@ -16,20 +25,15 @@ class CellLost(Exception):
     """The cell ended while it was in use; what ran in it and its files are gone."""
 
 
-class FileRefused(Exception):
-    """The cell does not read or write that file; `code` says why in one word."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
 @dataclass(frozen=True)
 class Program:
     """Foreign code and the language it is written in."""
 
     language: Language
     source: str
+    stateful: bool = False
+    """Python only: run in the cell's one lasting interpreter, which keeps its variables and shows the value of the
+    last expression as a notebook does. False: a fresh process."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,17 @@ class RunLimits:
     output_bytes: int = 64 << 10
     """Kept of each stream, half from its start and half from its end."""
     memory_bytes: int | None = None
-    """All processes of the run together; None: as much as the cell has."""
+    """All processes of the run together; None: as much as the cell has. So it is with all that follows."""
+    cpu_s: float | None = None
+    """CPU time of all processes together."""
+    processes: int | None = None
+    """Processes and threads at a time."""
+    open_files: int | None = None
+    """Descriptors of one process."""
+    disk_bytes: int | None = None
+    """What the workspace may hold, what was there before included."""
+    files: int | None = None
+    """Files and folders that the workspace may hold, those of before included."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,16 @@ class Captured:
 
 
 @dataclass(frozen=True)
+class Artifact:
+    """A file that a run left, new or changed, in the output folder."""
+
+    path: str
+    """Relative to the workspace, e.g. `output/figure-1.png`."""
+    media_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a run ended. A program that failed is an outcome, not an error."""
 
@@ -91,22 +115,24 @@ class Outcome:
     timed_out: bool = False
     out_of_memory: bool = False
     cancelled: bool = False
+    over: Limit | None = None
+    """The limit of `RunLimits` that the run was stopped for, or found to be over at its end."""
+    disk_full: bool = False
+    """True if the workspace, the temporary folder or the shared memory had no room left at the end."""
+    artifacts: tuple[Artifact, ...] = ()
+    """By path; figures that were open at the end are among them."""
+    artifacts_left_out: int = 0
+    """How many more there are in the output folder than `artifacts` tells."""
+    variables: Variables | None = None
+    """What a stateful program began with; None for a fresh process."""
 
     @property
     def succeeded(self) -> bool:
-        """True if the program ended by itself and said that all went well."""
-        return self.exit_code == 0 and not (self.timed_out or self.cancelled)
+        """True if the program ended by itself, said that all went well, and kept its limits."""
+        return self.exit_code == 0 and not (self.timed_out or self.cancelled or self.over)
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """A regular file in a workspace."""
-
-    path: str
-    size_bytes: int
-
-
-class Cell(Protocol):
+class Cell(Files, Protocol):
     """One cell. Its calls run one after the other; its files stay from one to the next."""
 
     @property
@@ -115,45 +141,13 @@ class Cell(Protocol):
         ...
 
     async def run(self, program: Program, limits: RunLimits, hear: Hear | None = None) -> Outcome:
-        """Run `program` in a fresh process; when this returns, no process of it is left.
+        """Run `program`; when this returns, no process of it is left but the lasting interpreter, which is stopped.
 
-        Cancelling stops the program and leaves the cell usable.
+        What it left in the temporary folder and in shared memory is gone, the workspace stays. Cancelling stops the
+        program and leaves the cell usable.
 
         Raises:
             CellLost: it had begun; its outcome is not known.
-        """
-        ...
-
-    async def put_file(self, path: str, data: bytes) -> None:
-        """Write `data` to `path`, relative to the workspace; folders are made, links are never followed.
-
-        Raises:
-            FileRefused, CellLost
-        """
-        ...
-
-    async def read_file(self, path: str, *, limit_bytes: int = 16 << 20) -> bytes:
-        """Return the bytes of the regular file at `path`.
-
-        Raises:
-            FileRefused: no such file, no regular file, behind a link, or over `limit_bytes` (`too_large`).
-            CellLost
-        """
-        ...
-
-    async def has_file(self, path: str) -> bool:
-        """Return whether there is a regular file at `path`.
-
-        Raises:
-            CellLost
-        """
-        ...
-
-    async def list_files(self) -> tuple[FileFacts, ...]:
-        """Return the regular files of the workspace.
-
-        Raises:
-            CellLost
         """
         ...
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_FRAME = 2 << 20
+MAX_HEADER = 0xFFFF
 _PREFIX = struct.Struct("!IH")
 
 
@@ -31,10 +32,12 @@ def encode(header: Mapping[str, Any], payload: bytes = b"") -> bytes:
     """Return the bytes of one frame.
 
     Raises:
-        BadFrame: it is over the limit of 2 MiB.
+        BadFrame: it is over the limit of 2 MiB, or its header over that of 64 KiB.
     """
     head = json.dumps(header, separators=(",", ":")).encode()
     size = 2 + len(head) + len(payload)
+    if len(head) > MAX_HEADER:
+        raise BadFrame(f"a header of {len(head)} bytes is over the limit of {MAX_HEADER}")
     if size > MAX_FRAME:
         raise BadFrame(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")
     return _PREFIX.pack(size, len(head)) + head + payload

@@ -10,17 +10,17 @@ from natscope.contracts.blocks import MediaBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import BlobNotFound, SandboxUnavailable
 from services.tool_executor.calls import Work
-from services.tool_executor.cells import Captured, Cell, CellLost, FileFacts, Hear, Lives, Outcome, Program, RunLimits
+from services.tool_executor.cells import Captured, Cell, CellLost, Hear, Lives, Outcome, Program, RunLimits
+from tests.doors.tool_executor.fake_files import FakeFiles
 
 
 @dataclass
-class FakeCell:
+class FakeCell(FakeFiles):
     """Prints the source of each program back; `die` makes it end in the middle of a run."""
 
-    session: str
+    session: str = ""
     die: bool = False
     runs: list[tuple[Program, RunLimits]] = field(default_factory=list[tuple[Program, RunLimits]])
-    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     lost: bool = False
     closed: bool = False
     go_on: asyncio.Event | None = None
@@ -37,18 +37,6 @@ class FakeCell:
                 await hear("stdout", piece)
         code = 1 if program.source == "fail" else 0
         return Outcome(code, None, Captured(program.source.encode()), Captured(), timedelta(milliseconds=2))
-
-    async def put_file(self, path: str, data: bytes) -> None:
-        self.files[path] = data
-
-    async def read_file(self, path: str, *, limit_bytes: int = 0) -> bytes:
-        return self.files[path]
-
-    async def has_file(self, path: str) -> bool:
-        return path in self.files
-
-    async def list_files(self) -> tuple[FileFacts, ...]:
-        return tuple(FileFacts(path, len(data)) for path, data in self.files.items())
 
     async def close(self) -> None:
         self.lost = self.closed = True
@@ -68,7 +56,7 @@ class FakeBackend:
     async def open_cell(self, session: str) -> Cell:
         if self.problem is not None:
             raise SandboxUnavailable(self.problem)
-        self.cells.append(FakeCell(session, go_on=self.go_on))
+        self.cells.append(FakeCell(session=session, go_on=self.go_on))
         return self.cells[-1]
 
     async def reap(self, lives: Lives) -> int:
