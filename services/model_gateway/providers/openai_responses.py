@@ -21,8 +21,12 @@ PATH = "/responses"
 _STARTS = ("https://", "http://")
 FETCHES: Fetches = {"image": _STARTS, "file": _STARTS}
 """OpenAI fetches pictures and files itself; nothing is known of others."""
-BAD_REQUEST = 400
-_ABOUT_THOUGHTS = re.compile(r"encrypted.content|reasoning (input )?items?|\brs_\w", re.I)
+REFUSED = (400, 404)
+_ABOUT_THE_PAST = re.compile(
+    r"encrypted.content|reasoning'? (input )?items?|\b(rs|ws|fs|ci|ig|mcp|mcpl|cmp)_\w|items? .{,90}not (found|pers)",
+    re.I,
+)
+"""What is said where thoughts or the work of own tools are not known any more, or not as they are told."""
 FIRST_LOOK_S = 0.5
 """After so long a response that was only promised is asked for; each further time after twice as long."""
 LONGEST_LOOK_S = 5.0
@@ -51,13 +55,14 @@ class OpenAIResponses(OpenAIMedia):
     async def chat(self, prompt: Prompt, hear: Hear | None) -> Reply:
         """Ask once; see `ports.Provider`. An answer that the provider only promises is waited for.
 
-        Thoughts that it cannot read (they were sealed for another organisation, or with a key that is gone) are left
-        out, and it is asked again: else no conversation could go on after its account has changed.
+        Thoughts that it cannot read (they were sealed for another organisation, or with a key that is gone) and work of
+        its own tools that it does not know again are left out, and it is asked again: else no conversation could go on
+        after its account has changed.
         """
         try:
             return await self._ask(prompt, hear, thoughts=True)
         except Failed as failed:
-            if failed.status != BAD_REQUEST or not _ABOUT_THOUGHTS.search(failed.said):
+            if failed.status not in REFUSED or not _ABOUT_THE_PAST.search(failed.said):
                 raise
         return await self._ask(prompt, hear, thoughts=False)
 

@@ -12,7 +12,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Generation, Output
 from natscope.contracts.tool import ToolSpec
 from services.model_gateway.wires.paired import paired
-from services.model_gateway.wires.responses_input import items
+from services.model_gateway.wires.responses_input import Memory, items
 from services.model_gateway.wires.responses_items import Json
 from services.model_gateway.wires.responses_ways import Ways, ways
 from services.model_gateway.wires.strict import lowered, strict
@@ -32,14 +32,18 @@ def body(
 ) -> bytes:
     """Return the request's body with `more` laid over it. The same ask always gives the same bytes.
 
-    Without `thoughts` the model is not reminded of what it thought before.
+    Without `thoughts` the model is not reminded of what it thought before, nor of what it did with its own tools.
     """
     known = ways(model, provider)
     instructions, talk = _apart(ask.messages)
     written = items(
         paired(talk),
         ask,
-        thinker=provider if thoughts and known.remembers else None,
+        memory=Memory(
+            thoughts=provider if thoughts and known.remembers else None,
+            sealed_only=known.own,
+            works=provider if thoughts else None,
+        ),
         phases=known.phased,
         media_results=known.own,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
@@ -24,15 +25,29 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
 from services.model_gateway.media import PDF, text_file
 from services.model_gateway.wires.responses_items import ID, PHASES, TOLD, Json
+from services.model_gateway.wires.responses_works import Returned, returned
 
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 _LONGEST_ID = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of whom the model is reminded; None: of nobody."""
+
+    thoughts: str | None
+    """The provider whose thoughts go back."""
+    sealed_only: bool
+    """Whether a summary means nothing without its encrypted content, as with OpenAI, which keeps no responses for us;
+    others read the summary."""
+    works: str | None
+    """The provider that gets back what it did with its own tools."""
+
+
 def items(
-    messages: Sequence[Message], ask: Chat, *, thinker: str | None, phases: bool, media_results: bool
+    messages: Sequence[Message], ask: Chat, *, memory: Memory, phases: bool, media_results: bool
 ) -> Iterator[Json]:
-    """Yield the conversation item by item, of all thoughts only those of `thinker`.
+    """Yield the conversation item by item.
 
     `phases`: the model tells what it says on the way from its last word; it wants that told again, even if guessed.
     `media_results`: a call's output may hold pictures and files. What it cannot hold is shown in a user's turn after
@@ -49,8 +64,9 @@ def items(
             yield {"type": "function_call_output", "call_id": call_id(result.id), "output": _output(result, inside)}
             shown.extend(_promoted(result, ask, media_results=media_results))
         if message.role == "assistant":
-            yield from _assistant(message, thinker, phases=phases)
-            shown.extend(_drawn(message, ask))
+            back = returned(message.content, memory.works)
+            yield from _assistant(message, memory, back, phases=phases)
+            shown.extend(_drawn(message, ask, back))
         elif content := _content(message.content, ask):
             yield {"role": "system" if message.role == "system" else "user", "content": content}
     if shown:
@@ -62,12 +78,13 @@ def call_id(id: str) -> str:
     return id if len(id) <= _LONGEST_ID else f"call_{hashlib.sha256(id.encode()).hexdigest()[:32]}"
 
 
-def _assistant(message: Message, thinker: str | None, *, phases: bool) -> Iterator[Json]:
+def _assistant(message: Message, memory: Memory, back: Returned, *, phases: bool) -> Iterator[Json]:
     phase = _phases(message, guess=phases)
     open_item: Json | None = None
     for block in message.content:
         if isinstance(block, ThinkingBlock):
-            more = _reasoning(block, open_item) if thinker and block.provider == thinker else None
+            ours = memory.thoughts is not None and block.provider == memory.thoughts
+            more = _reasoning(block, open_item, sealed_only=memory.sealed_only) if ours else None
             if more is not None and more is not open_item:
                 if open_item is not None:
                     yield open_item
@@ -85,6 +102,8 @@ def _assistant(message: Message, thinker: str | None, *, phases: bool) -> Iterat
                 "name": block.name,
                 "arguments": arguments(block),
             }
+        elif (item := back.items.get(id(block))) is not None:
+            yield item
     if open_item is not None:
         yield open_item
 
@@ -98,14 +117,11 @@ def _phases(message: Message, *, guess: bool) -> Iterator[Json]:
     return ({"phase": phase} if isinstance(phase, str) and phase else {} for phase in told)
 
 
-def _reasoning(block: ThinkingBlock, item: Json | None) -> Json | None:
-    """Return the item that `block` belongs to: `item` with the block added to it, or a new one.
-
-    Without its encrypted content a summary means nothing to the provider, which keeps no responses for us.
-    """
+def _reasoning(block: ThinkingBlock, item: Json | None, *, sealed_only: bool) -> Json | None:
+    """Return the item that `block` belongs to: `item` with the block added to it, or a new one."""
     id, told = block.metadata.get(ID), block.metadata.get(TOLD)
     if item is None or item.get("id") != id:
-        if not id or not (block.redacted or told == "content"):
+        if not id or (sealed_only and not block.redacted and told != "content"):
             return None
         sealed: Json = {"encrypted_content": block.redacted} if block.redacted else {}
         item = {"type": "reasoning", "id": id, "summary": [], **sealed}
@@ -207,9 +223,9 @@ def _promoted(result: ToolResultBlock, ask: Chat, *, media_results: bool) -> lis
     return _shown([block for block in result.output if isinstance(block, kinds)], ask, f"{result.name} ({result.id})")
 
 
-def _drawn(message: Message, ask: Chat) -> list[JsonValue]:
-    """Return the pictures of an assistant's turn, which can hold none."""
-    drawn = [block for block in message.content if isinstance(block, ImageBlock)]
+def _drawn(message: Message, ask: Chat, back: Returned) -> list[JsonValue]:
+    """Return the pictures of an assistant's turn, which can hold none, save those that are in an item."""
+    drawn = [block for block in message.content if isinstance(block, ImageBlock) and id(block) not in back.pictures]
     return _shown(drawn, ask, message.name)
 
 

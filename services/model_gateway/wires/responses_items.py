@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from natscope.contracts.blocks import Base64Source, ImageBlock, URLSource
+from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.model import Usage
+from services.model_gateway.wires.responses_works import blocks_of
 
 Json = dict[str, JsonValue]
-Kind = Literal["text", "thinking", "tool_use", "image"]
+Kind = Literal["text", "thinking", "tool_use", "whole"]
 Spot = tuple[str, int]
-"""Which part of its item: `("content", 0)`, `("summary", 1)`, `("call", 0)`, `("image", 0)`."""
+"""Which part of its item: `("content", 0)`, `("summary", 1)`, `("call", 0)`, `("whole", 0)`."""
 
 _MOST = 1 << 53
 CALL: Spot = ("call", 0)
@@ -37,17 +38,19 @@ class Part:
     """Of its item, which all thinking of that item shares."""
     sealed: str | None = None
     """The item's encrypted content; on the first part of its item."""
-    media_type: str = ""
     phase: str = ""
     notes: tuple[Json, ...] = ()
     """What the text quotes."""
     refusal: bool = False
+    whole: ContentBlock | None = None
+    """The block, where there is nothing to be written bit by bit."""
 
 
-def parts_of(item: Json) -> list[Part]:
+def parts_of(item: Json, provider: str) -> list[Part]:
     """Return what an item adds, in order.
 
-    Work that the provider did with its own tools (searches, code, MCP) leaves its pictures; the rest is in the text.
+    Work that the provider did with its own tools (searches, code, MCP), and whatever else it has to have back, is kept
+    as it is; its pictures are parts of their own.
     """
     match item.get("type"):
         case "message":
@@ -60,12 +63,8 @@ def parts_of(item: Json) -> list[Part]:
             return [call_of({**item, "arguments": item.get("input")})]
         case "local_shell_call":
             return [call_of({**item, "arguments": item.get("action"), "name": "local_shell"})]
-        case "image_generation_call":
-            return _pictures([item.get("result")], f"image/{text_in(item.get('output_format')) or 'png'}")
-        case "code_interpreter_call":
-            outputs = item.get("outputs")
-            made = outputs if isinstance(outputs, list) else []
-            return _pictures([each.get("url") for each in made if isinstance(each, dict)], "image/png")
+        case str() as kind if kind:
+            return [Part("whole", ("whole", i), whole=each) for i, each in enumerate(blocks_of(item, provider))]
         case _:
             return []
 
@@ -121,24 +120,6 @@ def _reasoning(item: Json) -> list[Part]:
     return [
         Part("thinking", spot, text, id=id, sealed=None if place else sealed) for place, (spot, text) in enumerate(told)
     ]
-
-
-def _pictures(made: list[JsonValue], media_type: str) -> list[Part]:
-    return [
-        Part("image", ("image", i), text, media_type=media_type)
-        for i, each in enumerate(made)
-        if (text := text_in(each))
-    ]
-
-
-def picture_of(part: Part) -> ImageBlock:
-    """Return a picture, whether it came as base64, as a `data:` address or as one in the web."""
-    kind, data = part.media_type, part.text
-    if data.startswith(("https://", "http://")):
-        return ImageBlock(source=URLSource(url=data, media_type=kind))
-    if data.startswith("data:") and ";base64," in data:
-        kind, data = data.removeprefix("data:").split(";base64,", 1)
-    return ImageBlock(source=Base64Source(data=data, media_type=kind))
 
 
 def usage_of(value: Json) -> Usage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, UnknownBlock
 from natscope.contracts.contract import new_id
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
@@ -27,7 +27,6 @@ from services.model_gateway.wires.responses_items import (
     Spot,
     call_of,
     parts_of,
-    picture_of,
     text_in,
     usage_of,
 )
@@ -214,7 +213,7 @@ class Draft:
         self._answered = True
         if whole:
             self._settled.add(place)
-            for part in parts_of(item):
+            for part in parts_of(item, self._provider):
                 self._settle(place, part, pieces)
         elif item.get("type") == "function_call" and (call := call_of(item)).call_id and call.tool:
             self._open(place, call, pieces)
@@ -242,9 +241,11 @@ class Draft:
             part = replace(part, call_id=f"call_{new_id()[:24]}")
         block = self._open(place, part, pieces)
         block.part = part
+        if part.whole is not None:
+            return
         said = "".join(block.texts)
         text = part.text or said or "".join(self._early.get(place, ()))
-        if part.kind == "image" or not text.startswith(said):
+        if not text.startswith(said):
             block.texts = [text]
         elif more := text[len(said) :]:
             _add(block, more, pieces)
@@ -259,15 +260,15 @@ class Draft:
 
     def _closed(self, block: _Block) -> ContentBlock:
         text, part = "".join(block.texts), block.part
+        if part.whole is not None:
+            return part.whole
         match block.kind:
             case "text":
                 return TextBlock(text=unwrapped(text) if self._wrapped else text)
             case "thinking":
                 where: Json = {ID: part.id, TOLD: part.spot[0]} if part.id else {}
                 return ThinkingBlock(thinking=text, provider=self._provider, redacted=part.sealed, metadata=where)
-            case "image":
-                return picture_of(part)
-            case "tool_use":
+            case _:
                 return ToolUseBlock(id=part.call_id, name=part.tool, input=arguments_of(text), raw_input=text)
 
     def _failed(self, name: FaultName) -> Failed:
@@ -282,9 +283,9 @@ def _add(block: _Block, text: str, pieces: list[Piece]) -> None:
     last = pieces[-1] if pieces else None
     if last is not None and last.block == block.number:
         pieces[-1] = Piece(last.kind, last.block, last.text + text, last.call_id, last.tool)
-    elif block.kind != "image":
+    elif block.kind != "whole":
         pieces.append(Piece(block.kind, block.number, text))
 
 
 def _says(block: ContentBlock) -> bool:
-    return not isinstance(block, ThinkingBlock)
+    return not isinstance(block, ThinkingBlock | UnknownBlock)

@@ -1,6 +1,7 @@
 """`model.chat` over the responses API, from end to end: a real nats-server, real HTTP."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,8 @@ aliases:
   backed: {targets: [{provider: first, model: gpt-5}, {provider: spare, model: gpt-5-mini}]}
   elsewhere: {targets: [{provider: elsewhere, model: other-1}]}
 """
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90_000)).decode()
+"""Too large to stay in a message."""
 RIGHT = Reply(text="The answer is 42.", calls=(Call("execute_python", '{"code": "1"}'),))
 TOLD = {
     "400 context_length": errors.ContextTooLong,
@@ -107,6 +110,38 @@ class TestAnswers:
         chatted = await house.chat(output=output)
         assert json.loads(chatted.message.text) == [4, 2]
         assert provider.requests[0]["text"]["format"]["strict"] is True
+
+    async def test_what_it_did_with_its_own_tools_is_kept_and_told_again(
+        self, house: House, provider: Provider
+    ) -> None:
+        search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "42?"}}
+        drawn = {"type": "image_generation_call", "id": "ig_1", "result": PICTURE, "status": "completed"}
+        whole = response(Reply(), output=[search, drawn, *responses_wire.items(Reply(text="Found."))])
+        provider.queue(Reply(raw=json.dumps(whole).encode(), content_type=JSON))
+        ask = question()
+        said = (await house.guest.ask(model.CHAT, ask)).message
+        assert [block.type for block in said.content] == ["responses_item", "responses_item", "image", "text"]
+        assert len(said.model_dump_json()) < len(PICTURE)
+        talk = [*ask.messages, said, *ask.messages]
+        await house.guest.ask(model.CHAT, model.Chat(model="default", messages=talk))
+        assert provider.requests[1]["input"][1:3] == [search, drawn]
+        await house.guest.ask(model.CHAT, model.Chat(model="elsewhere", messages=talk))
+
+    async def test_work_that_the_provider_does_not_know_any_more_is_left_out(
+        self, house: House, provider: Provider
+    ) -> None:
+        search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "42?"}}
+        whole = response(Reply(), output=[search, *responses_wire.items(Reply(text="Found."))])
+        provider.queue(
+            Reply(raw=json.dumps(whole).encode(), content_type=JSON),
+            failure(404, "Item with id 'ws_1' not found. Items are not persisted when `store` is set to false."),
+        )
+        ask = question()
+        said = (await house.guest.ask(model.CHAT, ask)).message
+        talk = [*ask.messages, said, *ask.messages]
+        chatted = await house.guest.ask(model.CHAT, model.Chat(model="default", messages=talk))
+        assert chatted.message.text == "The answer is 42."
+        assert [item.get("type") for item in provider.requests[2]["input"]] == [None, None, None]
 
     async def test_what_it_says_of_its_texts_is_kept_and_told_again(self, house: House, provider: Provider) -> None:
         (item,) = responses_wire.items(Reply(text="Found."))

@@ -127,6 +127,11 @@ class TestReasoning:
             {"role": "assistant", "content": "Yes."}
         ]
 
+    def test_a_summary_alone_goes_back_to_those_that_seal_nothing(self) -> None:
+        block = ThinkingBlock(thinking="Hm.", provider="deepseek", metadata={"id": "rs_1", "told": "summary"})
+        items = _items(HELLO, _said("assistant", block, USE), provider="deepseek", model="deepseek-v4")
+        assert items[1] == {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}
+
     @pytest.mark.parametrize("provider", ["anthropic", None])
     def test_of_others_is_left_out(self, provider: str | None) -> None:
         block = ThinkingBlock(thinking="Hm.", signature="theirs", redacted="theirs", provider=provider)
@@ -168,3 +173,72 @@ class TestReasoning:
             _said("user", "Sure?"),
         ]
         assert _items(*talk, model="gpt-5")[1:3] == [item, call]
+
+
+PICTURE = "aGkh"
+WORKS: list[dict[str, Any]] = [
+    {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "é", "type": "search"}},
+    {"type": "mcp_call", "id": "mcp_1", "name": "x", "arguments": '{ "a":1}', "output": None, "server_label": "s"},
+    {"type": "compaction", "id": "cmp_1", "encrypted_content": 'gAAA-_+/="\\ \u4e16=='},
+    {"type": "image_generation_call", "result": PICTURE, "id": "ig_1", "output_format": "webp"},
+    {
+        "type": "code_interpreter_call",
+        "id": "ci_1",
+        "outputs": [
+            {"url": f"data:image/png;base64,{PICTURE}", "type": "image"},
+            {"type": "logs", "logs": "1"},
+            {"type": "image", "url": "https://example.com/a.png"},
+        ],
+    },
+    {"type": "shell_call", "id": "sh_1", "call_id": "c1", "action": {"commands": ["ls"]}},
+    {"type": "shell_call_output", "id": "so_1", "call_id": "c1", "output": []},
+    {"type": "something_new", "id": "n_1", "of": [1, 2.5, True, None]},
+]
+
+
+def _answered(*items: dict[str, Any], provider: str = "openai") -> Message:
+    draft = Draft(provider, "gpt-5")
+    draft.whole(json.dumps({**response(Sent()), "output": list(items)}).encode())
+    return Message.model_validate_json(_said("assistant", *draft.end().content).model_dump_json())
+
+
+def _sent(*messages: Message, thoughts: bool = True) -> bytes:
+    return body(
+        Chat(model="default", messages=list(messages)),
+        model="gpt-4o",
+        provider="openai",
+        stream=False,
+        thoughts=thoughts,
+    )
+
+
+class TestToolsOfTheProvider:
+    def test_their_work_goes_back_byte_for_byte(self) -> None:
+        sent = _sent(HELLO, _answered(*WORKS))
+        for item in WORKS:
+            assert json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() in sent
+        assert [item.get("type") for item in json.loads(sent)["input"][1:]] == [item["type"] for item in WORKS]
+
+    def test_of_another_provider_it_is_left_out_but_its_pictures_are_shown(self) -> None:
+        items = json.loads(_sent(HELLO, _answered(*WORKS, provider="azure")))["input"]
+        assert [item.get("type", item.get("role")) for item in items] == ["user", "user"]
+        assert [part["type"] for part in items[1]["content"]] == ["input_text", *["input_image"] * 3]
+
+    def test_it_is_left_out_where_the_past_is_not_wanted(self) -> None:
+        assert b"ws_1" not in _sent(HELLO, _answered(*WORKS), thoughts=False)
+
+    def test_a_call_that_nobody_answered_is_left_out(self) -> None:
+        call = {"type": "computer_call", "id": "cu_1", "call_id": "c1", "action": {"type": "screenshot"}}
+        assert b"cu_1" not in _sent(HELLO, _answered(call))
+
+    def test_without_its_picture_an_item_is_left_out(self) -> None:
+        message = _answered(WORKS[3])
+        gone = message.model_copy(update={"content": [message.content[0], TextBlock(text="[cannot be read]")]})
+        assert b"ig_1" in _sent(HELLO, message)
+        assert b"ig_1" not in _sent(HELLO, gone)
+
+    def test_others_are_not_shown_it(self) -> None:
+        ask = Chat(model="default", messages=[HELLO, _answered(WORKS[0], WORKS[2])])
+        sent = chat_body(ask, model="m", provider="openai", dialect=Dialect(), stream=False)
+        assert b"ws_1" not in sent
+        assert b"cmp_1" not in sent

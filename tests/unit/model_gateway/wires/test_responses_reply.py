@@ -5,9 +5,18 @@ from typing import Any
 
 import pytest
 
-from natscope.contracts.blocks import Base64Source, ImageBlock, TextBlock, ThinkingBlock, ToolUseBlock, URLSource
+from natscope.contracts.blocks import (
+    Base64Source,
+    ImageBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+    URLSource,
+)
 from natscope.contracts.model import Usage
 from services.model_gateway.ports import Piece, Reply
+from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.responses_reply import Draft
 from services.model_gateway.wires.sse import Splitter
 from tests.loopback.replies import Call
@@ -44,6 +53,11 @@ def _message(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def _says(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "output_text", "text": text, **more}
+
+
+def _kept(item: dict[str, Any], *pictures: dict[str, Any]) -> UnknownBlock:
+    block = {"type": "responses_item", "provider": "openai", "item": item}
+    return UnknownBlock.model_validate({**block, "pictures": list(pictures)} if pictures else block)
 
 
 class TestWhole:
@@ -147,10 +161,10 @@ class TestToolsOfTheProvider:
             "computer_call", "compaction", "something_new",
         ],
     )  # fmt: skip
-    def test_their_work_is_passed_over(self, kind: str) -> None:
+    def test_their_work_is_kept_as_it_came(self, kind: str) -> None:
         item = {"type": kind, "id": "x", "status": "completed", "action": {"type": "search"}, "outputs": None}
         reply = _answer(item, _message(_says("Found.")))
-        assert (reply.content, reply.finish_reason) == ([TextBlock(text="Found.")], "stop")
+        assert (reply.content, reply.finish_reason) == ([_kept(item), TextBlock(text="Found.")], "stop")
 
     @pytest.mark.parametrize(
         ("item", "name", "raw"),
@@ -169,24 +183,50 @@ class TestToolsOfTheProvider:
         assert (call.id, call.name, call.raw_input, reply.finish_reason) == ("c", name, raw, "tool_call")
 
     def test_an_answer_of_nothing_else_is_an_answer(self) -> None:
-        reply = _answer({"type": "web_search_call", "id": "ws", "status": "completed"})
-        assert (reply.content, reply.finish_reason) == ([], "stop")
+        item = {"type": "web_search_call", "id": "ws", "status": "completed"}
+        assert _answer(item).content == [_kept(item)]
 
-    def test_a_picture_is_kept(self) -> None:
+    def test_a_filtered_answer_of_nothing_else_is_refused(self) -> None:
+        item = {"type": "web_search_call", "id": "ws"}
+        with pytest.raises(Failed, match="content_filter"):
+            _answer(item, status="incomplete", incomplete_details={"reason": "content_filter"})
+
+    def test_a_picture_is_a_block_of_its_own(self) -> None:
         item = {"type": "image_generation_call", "id": "ig", "result": "aGk=", "output_format": "webp"}
-        assert _answer(item).content == [ImageBlock(source=Base64Source(data="aGk=", media_type="image/webp"))]
+        assert _answer(item).content == [
+            _kept({**item, "result": None}, {"at": ["result"], "before": ""}),
+            ImageBlock(source=Base64Source(data="aGk=", media_type="image/webp")),
+        ]
 
-    @pytest.mark.parametrize(
-        ("url", "source"),
-        [
-            ("data:image/jpeg;base64,aGk=", Base64Source(data="aGk=", media_type="image/jpeg")),
-            ("https://example.com/a", URLSource(url="https://example.com/a", media_type="image/png")),
-        ],
-    )
-    def test_a_picture_that_code_drew_is_kept(self, url: str, source: Base64Source | URLSource) -> None:
-        outputs = [{"type": "logs", "logs": "42"}, {"type": "image", "url": url}]
-        item = {"type": "code_interpreter_call", "id": "ci", "code": "plot()", "outputs": outputs}
-        assert _answer(item, _message(_says("Here."))).content == [ImageBlock(source=source), TextBlock(text="Here.")]
+    def test_a_picture_that_code_drew_is_a_block_of_its_own(self) -> None:
+        logs = {"type": "logs", "logs": "42"}
+        item = {"type": "code_interpreter_call", "id": "ci", "code": "plot()"}
+        drawn = {"type": "image", "url": "data:image/jpeg;base64,aGk="}
+        assert _answer({**item, "outputs": [logs, drawn]}, _message(_says("Here."))).content == [
+            _kept(
+                {**item, "outputs": [logs, {**drawn, "url": None}]},
+                {"at": ["outputs", 1, "url"], "before": "data:image/jpeg;base64,"},
+            ),
+            ImageBlock(source=Base64Source(data="aGk=", media_type="image/jpeg")),
+            TextBlock(text="Here."),
+        ]
+
+    def test_the_address_of_a_picture_stays_where_it_is(self) -> None:
+        drawn = {"type": "image", "url": "https://example.com/a"}
+        item = {"type": "code_interpreter_call", "id": "ci", "outputs": [drawn]}
+        source = URLSource(url="https://example.com/a", media_type="image/png")
+        assert _answer(item).content == [_kept(item, {"at": []}), ImageBlock(source=source)]
+
+    def test_their_work_is_the_same_in_a_stream(self) -> None:
+        begun = {"type": "web_search_call", "id": "ws", "status": "in_progress"}
+        done = {**begun, "status": "completed", "action": {"type": "search", "query": "é"}}
+        reply, pieces = _streamed(
+            event("response.output_item.added", output_index=0, item=begun)
+            + event("response.output_item.done", output_index=0, item=done)
+            + event("response.completed", response=response(Sent(), output=[done, _message(_says("Found."))]))
+        )
+        assert reply.content == [_kept(done), TextBlock(text="Found.")]
+        assert [(piece.block, piece.text) for piece in pieces] == [(1, "Found.")]
 
     def test_their_events_are_passed_over_in_a_stream(self) -> None:
         first = event("response.web_search_call.searching", output_index=0, item_id="ws")
