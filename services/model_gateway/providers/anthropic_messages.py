@@ -2,7 +2,8 @@
 
 An `AsyncAnthropic` says the address, the key and the headers as the package means them; the bytes travel by
 `transport`, so that each JSON is encoded and decoded once. Nothing here retries or follows a redirect: one call is one
-HTTP request. Whatever goes wrong is a `Failed`.
+HTTP request, and one more each time the model pauses in its turn and has to be told to go on. Whatever goes wrong is a
+`Failed`.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from services.model_gateway.ports import Hear, Piece, Prompt, Reply
 from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.json_text import is_json
-from services.model_gateway.wires.messages import Dialect, request
+from services.model_gateway.wires.messages import Dialect, Request, continued, request
 from services.model_gateway.wires.messages_faults import failed
 from services.model_gateway.wires.messages_media import FETCHES
 from services.model_gateway.wires.messages_reply import Draft
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 PATH = "/v1/messages"
+PAUSES = 8
+"""How often a turn is sent back to go on; then what there is counts as cut."""
 AFTER_END_S = 0.1
 """How long the end of the body may take after the last event; then the connection is not used again."""
 
@@ -84,13 +87,24 @@ class AnthropicMessages:
         )
         draft = Draft(self.name, prompt.model, answer=asked.answer, key=self._key_name, secret=self._secret)
         silence_s = prompt.timeout_s if hear is None else min(prompt.timeout_s, self._stall_s)
+        await self._read_into(draft, asked, hear, silence_s)
+        for _ in range(PAUSES):
+            if not draft.paused:
+                break
+            more = continued(asked, draft.said(), written=draft.output_tokens, container=draft.container)
+            if more is None:
+                break
+            draft.go_on()
+            await self._read_into(draft, more, hear, silence_s)
+        return draft.end()
+
+    async def _read_into(self, draft: Draft, asked: Request, hear: Hear | None, silence_s: float) -> None:
         async with self._sent(asked.content, asked.headers, silence_s) as response:
             if _is_stream(response, wanted=hear is not None):
                 await self._listen(response, draft, hear or _nobody)
             else:
                 for piece in draft.whole(await self._all(response)):
                     await (hear or _nobody)(piece)
-        return draft.end()
 
     async def close(self) -> None:
         """Close the connections."""

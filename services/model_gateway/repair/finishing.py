@@ -1,4 +1,8 @@
-"""Tier 2: what a model wrote for machines to read is repaired by rule, without asking again, and held to its schema."""
+"""Tier 2: what a model wrote for machines to read is repaired by rule, without asking again, and held to its schema.
+
+What no rule mends is told and goes no further: not to another key or target, for the provider is well and was paid, and
+not back to the model, for only the asker knows whether another try is worth it (tier 3).
+"""
 
 import re
 from collections.abc import Sequence

@@ -6,22 +6,24 @@ tools and system prompt, and at its end. The next ask then reads at a tenth of t
 times of it; a single question is not marked.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.model import Chat
 from services.model_gateway.wires.messages_output import VALUE, AnswerTool, answer_tool, lowered
 from services.model_gateway.wires.messages_thinking import BINDING_BETA, Family, effort, family, thinking
-from services.model_gateway.wires.messages_turns import system, turns, word
+from services.model_gateway.wires.messages_turns import assistant, system, turns, word
 
 Json = dict[str, JsonValue]
 
 MAX_TOKENS = 16384
 """How much may be written, thoughts included, if neither ask nor models file says so; all can since Claude 4."""
+LEAST_TO_GO_ON = 256
+"""With fewer tokens than this a paused turn ends as one that was cut."""
 OLD_VERSION = "2023-06-01"
 _UNCACHED = ("thinking", "redacted_thinking")
 _COMBINED = ("oneOf", "anyOf", "allOf")
@@ -72,6 +74,25 @@ def request(
     if "block_binding" in _object(out.get("thinking")):
         headers["anthropic-beta"] = BINDING_BETA
     return Request(to_json(out), headers, answer)
+
+
+def continued(asked: Request, said: Sequence[ContentBlock], *, written: int, container: str = "") -> Request | None:
+    """Return the request that lets the model go on with a turn that it paused after `said`, the same in all else.
+
+    `written` tokens are no longer to be had; None if that leaves too few.
+    Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools
+    """
+    out = _object(from_json(asked.content))
+    limit, talk = out.get("max_tokens"), out.get("messages")
+    left = limit - written if isinstance(limit, int) else 0
+    thought = _object(out.get("thinking")).get("budget_tokens")
+    if left <= max(LEAST_TO_GO_ON, thought if isinstance(thought, int) else 0) or not isinstance(talk, list):
+        return None
+    out["max_tokens"] = left
+    out["messages"] = [*talk, assistant(said)]
+    if container:
+        out["container"] = container
+    return Request(to_json(out), asked.headers, asked.answer)
 
 
 def _limit(ask: Chat, most: int | None) -> int:

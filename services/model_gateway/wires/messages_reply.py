@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from natscope.contracts.blocks import ThinkingBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, ThinkingBlock, ToolUseBlock
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
 from services.model_gateway.trying.faults import Failed, FaultName
@@ -22,8 +22,12 @@ from services.model_gateway.wires.messages_output import AnswerTool
 
 DONE = b"[DONE]"
 """Not of this API; some proxies end every stream with it. It proves nothing."""
+PAUSED = "pause_turn"
+"""The turn is not at its end: sent back as it is, the model goes on with it.
+Source: https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons"""
 _REASONS: dict[str, FinishReason] = {
     "max_tokens": "length",
+    PAUSED: "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_call",
     "refusal": "content_filter",
@@ -50,6 +54,10 @@ class Draft:
         self._stopped = False
         self._reason: str | None = None
         self._refusal = ""
+        self.container = ""
+        """The id of the machine that the provider's tools worked on; it goes back with the turn."""
+        self._spent = Usage()
+        """By the answers before this one."""
         self._counts: dict[str, int] = {}
         self._open: dict[JsonValue, Block] = {}
         self._blocks: list[Block] = []
@@ -80,6 +88,27 @@ class Draft:
         self.finished = self._reason is not None
         return pieces
 
+    @property
+    def paused(self) -> bool:
+        """Whether the model would go on with this turn, and waits for nothing of ours."""
+        return self.finished and self._reason == PAUSED and not any(b.kind == "tool_use" for b in self._blocks)
+
+    @property
+    def output_tokens(self) -> int:
+        """How many tokens were written so far."""
+        return self._usage().output_tokens
+
+    def said(self) -> list[ContentBlock]:
+        """Return what there is of the turn."""
+        return [closed(block, self._provider) for block in self._blocks]
+
+    def go_on(self) -> None:
+        """Read one more answer as the rest of the same turn."""
+        self._spent, self._counts = self._usage(), {}
+        self._open = {}
+        self._reason = None
+        self._stopped = self.finished = False
+
     def end(self) -> Reply:
         """Return the answer, for there will be no more.
 
@@ -90,14 +119,15 @@ class Draft:
             raise self._failed("empty")
         if not self.finished:
             raise self._failed("truncated" if self._blocks or not self._stopped else "no_answer")
-        content = [closed(block, self._provider) for block in self._blocks]
+        content = self.said()
         reason = _REASONS.get(self._reason or "", "stop")
         if reason == "content_filter" and all(isinstance(block, ThinkingBlock) for block in content):
             raise told(
                 self._provider, {"code": "refusal", "message": self._refusal}, key=self._key, secret=self._secret
             )
-        if reason in ("stop", "tool_call"):
-            reason = "tool_call" if any(isinstance(block, ToolUseBlock) for block in content) else "stop"
+        calls = any(isinstance(block, ToolUseBlock) for block in content)
+        if reason in ("stop", "tool_call") or (calls and self._reason == PAUSED):
+            reason = "tool_call" if calls else "stop"
         return Reply(content, reason, self._usage(), self._model, self._id, metadata=self._metadata())
 
     def _parsed(self, data: bytes) -> Json:
@@ -136,10 +166,12 @@ class Draft:
         self._began = True
         self._id = text_in(message.get("id")) or self._id
         self._model = text_in(message.get("model")) or self._model
+        self.container = text_in(in_it(message.get("container")).get("id")) or self.container
         self._count(message.get("usage"))
 
     def _stop(self, said: Json) -> None:
         self._reason = text_in(said.get("stop_reason")) or self._reason
+        self.container = text_in(in_it(said.get("container")).get("id")) or self.container
         self._refusal = text_in(in_it(said.get("stop_details")).get("explanation")) or self._refusal
 
     def _count(self, usage: JsonValue) -> None:
@@ -219,7 +251,7 @@ class Draft:
 
     def _usage(self) -> Usage:
         read, written = (self._counts.get(f"cache_{name}_input_tokens", 0) for name in ("read", "creation"))
-        return Usage(
+        return self._spent + Usage(
             input_tokens=self._counts.get("input_tokens", 0) + read + written,
             output_tokens=self._counts.get("output_tokens", 0),
             cache_read_tokens=read,

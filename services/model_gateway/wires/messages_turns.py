@@ -7,7 +7,7 @@ Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-too
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import dropwhile, groupby, takewhile
 from typing import Literal
 
@@ -67,6 +67,11 @@ def turns(ask: Chat, *, provider: str) -> list[Json]:
     return out
 
 
+def assistant(said: Sequence[ContentBlock]) -> Json:
+    """Return a turn that the assistant has not finished, as it is: nothing of ours is called in it."""
+    return _turn("assistant", list(_assistant(said, [])))
+
+
 def _turn(role: Side, parts: list[Json]) -> Json:
     return {"role": role, "content": list[JsonValue](parts)}
 
@@ -104,7 +109,10 @@ def _said(ask: Chat, provider: str) -> Iterator[tuple[Side, int, ContentBlock]]:
     """
     messages = list(dropwhile(lambda message: message.role == "system", ask.messages))
     for place, message in enumerate(messages):
+        lost = set(_unfinished(message.content))
         for block in message.content:
+            if id(block) in lost:
+                continue
             side: Side = "assistant" if message.role == "assistant" else "user"
             if isinstance(block, ToolUseBlock):
                 side = "assistant"
@@ -115,6 +123,20 @@ def _said(ask: Chat, provider: str) -> Iterator[tuple[Side, int, ContentBlock]]:
             if message.role == "system" and isinstance(block, TextBlock):
                 block = TextBlock(text=f"<system>\n{block.text}\n</system>")
             yield side, place if side == "assistant" else -1, block
+
+
+def _unfinished(content: Sequence[ContentBlock]) -> Iterator[int]:
+    """Yield what a provider's own tools began and, because the answer was cut, never finished; the API refuses it.
+
+    Where a tool of ours is called as well it is only not finished yet.
+    """
+    if any(isinstance(block, ToolUseBlock) for block in content):
+        return
+    own = [block for block in content if isinstance(block, UnknownBlock)]
+    ended = [block.unknown_fields.get("tool_use_id") for block in own]
+    for block in own:
+        if block.type.endswith("tool_use") and block.unknown_fields.get("id") not in ended:
+            yield id(block)
 
 
 def _counts(block: ContentBlock, side: Side, provider: str) -> bool:

@@ -94,7 +94,7 @@ class TestWhole:
         [
             ("end_turn", "stop"),
             ("stop_sequence", "stop"),
-            ("pause_turn", "stop"),
+            ("pause_turn", "length"),
             ("tool_use", "stop"),
             ("of_tomorrow", "stop"),
             ("max_tokens", "length"),

@@ -32,7 +32,7 @@ SHOWN = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 THOUGHT = ThinkingBlock(thinking="hm", provider="anthropic", signature="c2ln+/==")
 SEALED = ThinkingBlock(thinking="", provider="anthropic", redacted="c2VhbA+/==")
 SERVED = UnknownBlock.model_validate(
-    {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"q": "é"}, "provider": "anthropic"}
+    {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": [{"q": "é"}], "provider": "anthropic"}
 )
 
 
@@ -222,7 +222,7 @@ class TestThinking:
         assert thought == {"type": "thinking", "thinking": "hm", "signature": "c2ln+/=="}
         assert sealed == {"type": "redacted_thinking", "data": "c2VhbA+/=="}
         assert text == _text("Yes.")
-        assert served == {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {"q": "é"}}
+        assert served == {"type": "web_search_tool_result", "tool_use_id": "srv_1", "content": [{"q": "é"}]}
 
     @pytest.mark.parametrize(
         "block",
