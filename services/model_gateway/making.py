@@ -24,7 +24,7 @@ from natscope.telemetry import Telemetry, names
 from services.model_gateway.checks import CLEARLY
 from services.model_gateway.making_seen import EMBEDDINGS, GENERATE, Seen, seen
 from services.model_gateway.media import Shelf
-from services.model_gateway.paying import Ask, Till, Tokens
+from services.model_gateway.paying import Ask, Paid, Till, Tokens
 from services.model_gateway.ports import Embedder, Made, Media, Painter, Speaker, Transcriber, Transcript, Vectors
 from services.model_gateway.trying.routes import Route
 
@@ -79,6 +79,7 @@ class Maker:
                 tokens = Tokens(_tokens(*texts))
                 paid = await self._till.paid(part, ways, _embedding(part), tokens=tokens, ends=ends)
                 ways = [way for way in ways if way.target is paid.route.target]
+                _note(noted, paid)
                 found.append(
                     Embedded(
                         vectors=paid.value.vectors,
@@ -88,9 +89,7 @@ class Maker:
                         model=paid.value.model,
                     )
                 )
-            whole = _joined(found)
-            noted.answered(whole.usage, whole.model)
-        return whole
+        return _joined(found)
 
     async def speak(self, ask: Speak) -> Spoken:
         """Return a text, spoken."""
@@ -102,7 +101,7 @@ class Maker:
         tokens = Tokens(_tokens(ask.text, ask.instructions or ""))
         with self._seen(GENERATE, ask, ways, {names.OUTPUT_TYPE: "speech"}) as noted:
             paid = await self._till.paid(ask, ways, once, tokens=tokens, ends=self._till.ends())
-            noted.answered(paid.value.usage, paid.value.model)
+            _note(noted, paid)
             sound = paid.value.media[0]
             source = await self._store.source(sound.data, sound.media_type)
         return Spoken(
@@ -128,7 +127,7 @@ class Maker:
         tokens = Tokens(_tokens(ask.hint or "") + heard, heard)
         with self._seen(GENERATE, ask, ways, {names.OUTPUT_TYPE: "text"}) as noted:
             paid = await self._till.paid(ask, ways, once, tokens=tokens, ends=self._till.ends())
-            noted.answered(paid.value.usage, paid.value.model)
+            _note(noted, paid)
         return Transcribed(
             text=TextBlock(text=paid.value.text),
             usage=paid.value.usage,
@@ -154,7 +153,7 @@ class Maker:
         tokens = Tokens(_tokens(ask.prompt), PICTURE_TOKENS * ask.count)
         with self._seen(GENERATE, ask, ways, {names.OUTPUT_TYPE: "image"}) as noted:
             paid = await self._till.paid(ask, ways, once, tokens=tokens, ends=self._till.ends())
-            noted.answered(paid.value.usage, paid.value.model)
+            _note(noted, paid)
             pictures = [*paid.value.media, *[await self._fetched(address) for address in paid.value.addresses]]
             sources = [await self._store.source(each.data, each.media_type) for each in pictures]
         return Drawn(
@@ -194,6 +193,10 @@ def _able(route: Route, port: type[PortT]) -> PortT:
             f"provider {route.target.provider!r} has no models of this kind", remedy="mend the alias in the models file"
         )
     return provider
+
+
+def _note(noted: Seen, paid: Paid[Vectors] | Paid[Made] | Paid[Transcript]) -> None:
+    noted.paid(paid.route, paid.value.usage, paid.value.model, paid.cost_usd)
 
 
 def _texts_at_once(ways: Sequence[Route]) -> int:

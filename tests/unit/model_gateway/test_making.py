@@ -251,6 +251,7 @@ class TestSpans:
             "gen_ai.conversation.id": "s-1",
             "gen_ai.response.model": "m-0-full",
             "gen_ai.usage.input_tokens": 5,
+            "natscope.usage.cost_usd": 0.5,
             "server.address": "fake.example",
             "server.port": 443,
         }
@@ -261,6 +262,12 @@ class TestSpans:
         attributes = house.attributes("generate_content m-0")
         assert attributes["gen_ai.output.type"] == "speech"
         assert "error.type" not in attributes
+
+    async def test_name_who_answered_in_the_end(self) -> None:
+        house = House(FakeMaker(fault("forbidden")), FakeMaker())
+        await house.keeper.draw(Draw(model="i", prompt="A hut."))
+        attributes = house.attributes("generate_content m-0")
+        assert (attributes["gen_ai.request.model"], attributes["gen_ai.response.model"]) == ("m-1", "m-1")
 
     async def test_of_what_failed_say_so(self) -> None:
         house = House(FakeMaker(fault("content_filter")))
