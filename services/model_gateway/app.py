@@ -94,7 +94,11 @@ async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerat
     outs = KeptOuts(room.bus)
     breakers = Breakers(outs, _rules(settings))
     books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
-    web = LateWeb(timeout_s=settings.media_timeout.total_seconds(), private=settings.private_media)
+    web = LateWeb(
+        timeout_s=settings.media_timeout.total_seconds(),
+        private=settings.private_media,
+        kept_bytes=settings.kept_media_bytes,
+    )
     shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
     house = _House(room, models, accounts, Charging(books, means.prices), shelf)
     attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)

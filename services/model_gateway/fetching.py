@@ -5,7 +5,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -13,45 +12,44 @@ from yarl import URL
 
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
 from services.model_gateway.addresses import Address, is_public
+from services.model_gateway.copies import Copies, Copy, Fetched
 
 MayReach = Callable[[Address], bool]
 
 HOPS = 3
 CHUNK = 64 << 10
+UNCHANGED = 304
 _REDIRECTS = (301, 302, 303, 307, 308)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What was found at an address."""
-
-    data: bytes
-    media_type: str | None
-    """As the server says; None if it does not."""
 
 
 class Web:
     """One HTTP client without cookies, keys, or a proxy."""
 
-    def __init__(self, *, timeout_s: float, may_reach: MayReach | None = None) -> None:
+    def __init__(self, *, timeout_s: float, may_reach: MayReach | None = None, copies: Copies | None = None) -> None:
         """`timeout_s` is for one file with all its redirects. `may_reach` decides of every address on the way to it.
 
-        Without it, only public addresses are reached.
+        Without it, only public addresses are reached. Without `copies` everything is fetched each time.
         """
         self._timeout_s = timeout_s
+        self._copies = copies or Copies(0)
         self._may_reach = may_reach or is_public
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str, *, max_bytes: int) -> Fetched:
-        """Return what is at `url`.
+        """Return what is at `url`: a copy, if its server says that it has not changed or need not be asked yet.
 
         Raises:
             MediaUnavailable: nothing is, or it must not be looked at; the message says why.
             BodyTooLarge: it is over `max_bytes`; no more than that was read.
         """
+        copy = self._copies.of(url)
+        if copy is not None and len(copy.found.data) > max_bytes:
+            copy = None
+        if copy is not None and self._copies.is_fresh(copy):
+            return copy.found
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(url, max_bytes)
+                return await self._follow(url, max_bytes, copy)
         except TimeoutError:
             raise _unavailable(url, f"no answer within {self._timeout_s:g} s") from None
         except _NotPublic as error:
@@ -65,13 +63,19 @@ class Web:
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(self, url: str, max_bytes: int) -> Fetched:
+    async def _follow(self, url: str, max_bytes: int, copy: Copy | None) -> Fetched:
         here = URL(url)
-        for _ in range(HOPS + 1):
+        for hop in range(HOPS + 1):
             self._check(here)
-            async with self._open().get(here, allow_redirects=False) as response:
+            unless = copy.validators if copy is not None and copy.at == str(here) else {}
+            async with self._open().get(here, allow_redirects=False, headers=unless) as response:
+                if response.status == UNCHANGED and copy is not None and unless:
+                    self._copies.confirm(url, response.headers)
+                    return copy.found
                 if response.status not in _REDIRECTS:
-                    return await _body(url, response, max_bytes)
+                    found = await _body(url, response, max_bytes)
+                    self._copies.keep(url, found, at=str(here), direct=hop == 0, headers=response.headers)
+                    return found
                 here = response.url.join(URL(response.headers.get("location", "")))
         raise _unavailable(url, f"more than {HOPS} redirects")
 

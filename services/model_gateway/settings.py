@@ -37,5 +37,7 @@ class Settings(BaseSettings):
     """Media shown to a model in one call, before base64 (20 MiB)."""
     media_timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(0))
     """For fetching one file from the web."""
+    kept_media_bytes: int = Field(default=64 << 20, ge=0)
+    """Copies of what was fetched from the web, in memory (64 MiB); 0: none, everything is fetched each time."""
     private_media: bool = False
     """Fetch also from addresses that are not public. Whoever may ask a model could look into the network by it."""

@@ -19,6 +19,8 @@ class File:
     status: int = 200
     location: str | None = None
     delay_s: float = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    """Besides; if one is an `etag` or a `last-modified` that the asker knows, the answer is 304."""
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Site:
     url: str = ""
     files: dict[str, File] = field(default_factory=dict[str, File])
     asked: list[str] = field(default_factory=list[str])
+    unchanged: int = 0
+    """How often it was enough to say that nothing has changed."""
     sent: int = 0
     """Bytes that were written."""
 
@@ -35,7 +39,14 @@ class Site:
         self.asked.append(request.path)
         file = self.files.get(request.path, File(status=404))
         await asyncio.sleep(file.delay_s)
-        response = web.StreamResponse(status=file.status)
+        said, known = (
+            dict(file.headers),
+            (request.headers.get("if-none-match"), request.headers.get("if-modified-since")),
+        )
+        if file.status == 200 and any(each and each in (said.get("etag"), said.get("last-modified")) for each in known):
+            self.unchanged += 1
+            return web.Response(status=304, headers=said)
+        response = web.StreamResponse(status=file.status, headers=said)
         if file.media_type is not None:
             response.headers["content-type"] = file.media_type
         if file.location is not None:

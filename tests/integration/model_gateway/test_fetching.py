@@ -6,15 +6,19 @@ from contextlib import asynccontextmanager
 import pytest
 
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+from services.model_gateway.copies import Copies
 from services.model_gateway.fetching import MayReach, Web
 from tests.integration.model_gateway.site import PNG, File, site
 
 LIMIT = 100_000
+ETAG = (("etag", '"1"'),)
 
 
 @asynccontextmanager
-async def web(may_reach: MayReach | None = lambda _: True, *, timeout_s: float = 5) -> AsyncIterator[Web]:
-    found = Web(timeout_s=timeout_s, may_reach=may_reach)
+async def web(
+    may_reach: MayReach | None = lambda _: True, *, timeout_s: float = 5, copies: Copies | None = None
+) -> AsyncIterator[Web]:
+    found = Web(timeout_s=timeout_s, may_reach=may_reach, copies=copies)
     try:
         yield found
     finally:
@@ -88,6 +92,51 @@ class TestFetch:
                 await here.fetch("http://bob:word@127.0.0.1:9/a?signature=hidden", max_bytes=LIMIT)
         assert "127.0.0.1:9/a" in caught.value.message
         assert not any(word in str(caught.value) for word in ("bob", "word", "hidden"))
+
+
+class TestAgain:
+    async def test_what_has_not_changed_is_not_sent_again(self) -> None:
+        async with site(a=File(headers=ETAG)) as there, web(copies=Copies(LIMIT)) as here:
+            found = [await here.fetch(f"{there.url}/a", max_bytes=LIMIT) for _ in range(3)]
+            assert {each.data for each in found} == {PNG}
+            assert (len(there.asked), there.unchanged) == (3, 2)
+            there.files["/a"] = File(data=PNG + b"!", headers=(("etag", '"2"'),))
+            assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG + b"!"
+
+    async def test_without_room_for_copies_it_is(self) -> None:
+        async with site(a=File(headers=ETAG)) as there, web() as here:
+            for _ in range(3):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+            assert (len(there.asked), there.unchanged) == (3, 0)
+
+    async def test_what_is_fresh_is_not_even_asked_for(self) -> None:
+        fresh = File(headers=(("cache-control", "max-age=60"),))
+        async with site(a=fresh) as there, web(copies=Copies(LIMIT)) as here:
+            for _ in range(3):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+            assert there.asked == ["/a"]
+
+    async def test_a_redirect_is_followed_anew_and_what_it_leads_to_is_known(self) -> None:
+        files = {
+            "a": File(status=302, location="/b"),
+            "b": File(headers=ETAG),
+            "c": File(data=PNG + b"c", headers=ETAG),
+        }
+        async with site(**files) as there, web(copies=Copies(LIMIT)) as here:
+            for _ in range(2):
+                assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG
+            assert (there.asked, there.unchanged) == (["/a", "/b"] * 2, 1)
+            there.files["/a"] = File(status=302, location="/c")
+            assert (await here.fetch(f"{there.url}/a", max_bytes=LIMIT)).data == PNG + b"c"
+
+    async def test_a_copy_is_of_no_use_where_it_is_too_large_or_gone(self) -> None:
+        async with site(a=File(headers=ETAG)) as there, web(copies=Copies(LIMIT)) as here:
+            await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
+            with pytest.raises(BodyTooLarge):
+                await here.fetch(f"{there.url}/a", max_bytes=4)
+            there.files["/a"] = File(status=404)
+            with pytest.raises(MediaUnavailable, match="HTTP 404"):
+                await here.fetch(f"{there.url}/a", max_bytes=LIMIT)
 
 
 class TestTheWall:
