@@ -1,6 +1,7 @@
 """Which agents and tools there are: the bucket and the hosts say so, nobody keeps a list by hand."""
 
 import asyncio
+import fnmatch
 import logging
 import time
 from contextvars import Context
@@ -66,27 +67,44 @@ class Tools:
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
 
+    async def start(self) -> None:
+        """Listen for hosts that begin or cease to serve tools."""
+        await self._bus.nc.subscribe(tool.CHANGED.wildcard, cb=self._changed)
+
     async def get(self, wanted: list[str]) -> list[ToolSpec]:
         """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
 
-        Hosts are asked again every ten seconds in the background, outside of the trace of whoever came by, and at once
-        if a wanted tool is not known. Where two hosts serve the same name, the tool-executor's own spec stands.
+        A name with `*` is every tool that it fits, by name. Hosts are asked again when one of them says that it has
+        changed, every ten seconds in the background, outside of the trace of whoever came by, and at once if a wanted
+        tool is not known. Where two hosts serve the same name, the tool-executor's own spec stands, then one that
+        overrides.
         """
-        missing = [name for name in wanted if name not in self._specs]
+        missing = [name for name in wanted if name not in self._specs and ("*" not in name or not self._asked)]
         if missing or time.monotonic() - self._asked > FRESH_S:
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
         if missing and self._asking is not None:
             await asyncio.shield(self._asking)
             await self._wait_for_executor(wanted)
             for name in missing:
-                if name not in self._specs:
+                if name not in self._specs and "*" not in name:
                     log.warning("nobody serves a tool that an agent wants", extra={"tool": name})
-        return [self._specs[name] for name in wanted if name in self._specs]
+        found = dict.fromkeys(name for each in wanted for name in self._named(each))
+        return [self._specs[name] for name in found]
+
+    def _named(self, wanted: str) -> list[str]:
+        """Return the known names that `wanted` stands for."""
+        if "*" in wanted:
+            return fnmatch.filter(sorted(self._specs), wanted)
+        return [wanted] if wanted in self._specs else []
+
+    async def _changed(self, _: Msg) -> None:
+        self._asked = -FRESH_S
+        self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
 
     async def _wait_for_executor(self, wanted: list[str]) -> None:
         """Give a tool-executor that is being restarted the time to come back."""
         end = time.monotonic() + RESTART_S
-        while not self._executor_answers and any(name not in self._specs for name in wanted):
+        while not self._executor_answers and any("*" not in name and name not in self._specs for name in wanted):
             if time.monotonic() > end:
                 return
             await asyncio.sleep(GATHER_S)
@@ -95,11 +113,16 @@ class Tools:
     async def _gather(self) -> None:
         try:
             hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
-            hosts.sort(key=lambda host: host.host == tool.CALL.room)
             self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
-            self._specs = {spec.name: spec for host in hosts for spec in host.tools}
+            offers = [(_rank(host, spec), host.host, spec) for host in hosts for spec in host.tools]
+            self._specs = {spec.name: spec for _, _, spec in sorted(offers, key=lambda offer: offer[:2])}
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
         finally:
             self._asked = time.monotonic()
             self._asking = None
+
+
+def _rank(host: tool.Listed, spec: ToolSpec) -> int:
+    """Return how much the spec counts among its namesakes; the last one stands."""
+    return 2 if host.host == tool.CALL.room else int(spec.served_as is not None)

@@ -1,1 +1,18 @@
 """Multi-agent platform on NATS: contracts, bus, telemetry and client."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from natscope.client.serving import serve
+    from natscope.client.tools import ToolContext, tool
+
+__all__ = ["ToolContext", "serve", "tool"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the client when something of it is first named: the services need none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from natscope import client
+
+    return getattr(client, name)

@@ -120,6 +120,24 @@ def tools(as_json: Json = False) -> None:
 
 
 @app.command()
+def serve(
+    places: Annotated[list[str], typer.Argument(help="Python files or modules with `@natscope.tool` functions.")],
+    host: Annotated[
+        str, typer.Option(help="Processes of the same host share the calls.", callback=checks.name)
+    ] = "tools",
+    namesakes: Annotated[
+        Literal["refuse", "rename", "override"], typer.Option(help="If another host has a tool of that name.")
+    ] = "refuse",
+    reload: Annotated[bool, typer.Option(help="Serve changed files anew, without a gap.")] = True,
+) -> None:
+    """Serve your own tools to every agent, until Ctrl-C."""
+    from natscope.cli import serving
+
+    offer = serving.Offer(tuple(places), host, namesakes)
+    _exit(serving.reloading(offer) if reload else serving.once(offer), fast=True)
+
+
+@app.command()
 def models(as_json: Json = False) -> None:
     """List the models: what each is for, who runs it, what it costs, and whether it can be used."""
     from natscope.cli import spending

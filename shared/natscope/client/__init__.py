@@ -6,13 +6,26 @@ from natscope.client.attaching import Attachment
 from natscope.client.house import House, open
 from natscope.client.hubs import Hub, Utterance
 from natscope.client.ticket import Heard, Ticket
-from natscope.client.tools import Tool, tool
+from natscope.client.tools import Tool, ToolContext, tool
 from natscope.client.traces import Trace
 
 if TYPE_CHECKING:
     from natscope.client.serving import serve
 
-__all__ = ["Attachment", "Heard", "House", "Hub", "Ticket", "Tool", "Trace", "Utterance", "open", "serve", "tool"]
+__all__ = [
+    "Attachment",
+    "Heard",
+    "House",
+    "Hub",
+    "Ticket",
+    "Tool",
+    "ToolContext",
+    "Trace",
+    "Utterance",
+    "open",
+    "serve",
+    "tool",
+]
 
 
 def __getattr__(name: str) -> object:

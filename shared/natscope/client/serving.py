@@ -3,22 +3,27 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
+from typing import Literal
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from opentelemetry.trace import Span
+from pydantic import ValidationError
 
 from natscope.bus.answering import Doors
+from natscope.bus.connection import Bus
+from natscope.bus.envelope import explain
 from natscope.bus.ledger import Ledger
-from natscope.bus.room import open_room
+from natscope.bus.room import Room, open_room
 from natscope.bus.settings import BusSettings
 from natscope.bus.streams import CALLS
-from natscope.client.tools import Function, Tool, tool
+from natscope.client.tools import Function, Progress, Tool, ToolContext, tool
+from natscope.contracts import tool as tool_contract
 from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock
-from natscope.contracts.errors import BusUnavailable, SpecInvalid
-from natscope.contracts.tool import CALL, CANCELLED, LIST, Call, Called, List, Listed, ToolSpec
+from natscope.contracts.errors import BusUnavailable, SpecInvalid, ToolNotFound
+from natscope.contracts.tool import CALL, CANCELLED, CHANGED, LIST, Call, Called, Changed, List, Listed, ToolSpec
 from natscope.telemetry import Telemetry, TelemetrySettings, names, telemetry_for
 from natscope.telemetry.setup import fail_with
 
@@ -27,27 +32,36 @@ log = logging.getLogger(__name__)
 DEADLINE_S = 60.0
 """Of a call that names none."""
 WORKERS = 64
-RIGHTS = "serving tools takes a NATS user that may write the buckets `instances` and `calls`: set NATS_USER"
+_LOOK_S = 0.25
+_FREE = nullcontext()
+RIGHTS = "serving tools takes the NATS user `tool-host`: set NATS_USER and NATS_PASSWORD"
+
+Namesakes = Literal["refuse", "rename", "override"]
 
 Work = Callable[[], Awaitable[Called]]
 
 
 @asynccontextmanager
 async def serve(
-    *functions: Function | Tool, host: str = "tools", settings: BusSettings | None = None
+    *functions: Function | Tool,
+    host: str = "tools",
+    namesakes: Namesakes = "refuse",
+    settings: BusSettings | None = None,
 ) -> AsyncGenerator[list[Tool]]:
-    """Serve async functions as tools for as long as the body runs; give what is served.
+    """Serve functions as tools for as long as the body runs; give what is served. Agents know of them at once.
 
     Processes of the same `host` share the calls. A call has one outcome however often it is asked for: it is recorded
     before it is answered. If the process died while a call ran, its outcome is `unknown`; idempotent tools run again.
 
+    `namesakes` says what happens if another host serves a tool of the same name: `refuse`, `rename` ours to
+    `<host>_<name>`, or `override`, so that agents call ours instead. What is built in is never overridden.
+
     Raises:
-        SpecInvalid: a function cannot be a tool (see `tool`), or two have the same name.
+        SpecInvalid: a function cannot be a tool (see `tool`), two have the same name, or another host has it.
         BusUnavailable: NATS has no streams, or whoever we are there may not serve tools.
     """
-    served = [each if isinstance(each, Tool) else tool(each) for each in functions]
-    by_name = {each.spec.name: each for each in served}
-    if len(by_name) < len(served):
+    given = [each if isinstance(each, Tool) else tool(each) for each in functions]
+    if len({each.spec.name for each in given}) < len(given):
         raise SpecInvalid("two tools have the same name")
     kept = TelemetrySettings().model_copy(update={"keep": True})
     telemetry = telemetry_for(host, kept)
@@ -57,17 +71,53 @@ async def serve(
             room = await stack.enter_async_context(opening)
         except nats_errors.TimeoutError as error:
             raise BusUnavailable(f"host {host!r} could not give a sign of life", remedy=RIGHTS) from error
+        served = await _named(given, room, namesakes)
         ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=Called)
-        hosted = Hosted(by_name, ledger, telemetry)
+        hosted = Hosted({each.spec.name: each for each in served}, ledger, telemetry, room.bus)
         listed = Listed(host=host, instance=room.instance.id, tools=hosted.specs)
         await room.serve(_doors(Doors(room.bus), hosted, listed))
         await room.bus.nc.subscribe(CANCELLED.wildcard, cb=hosted.cancelled)
-        yield served
+        await _announce(room)
+        try:
+            yield served
+        finally:
+            await room.finish()
+            await _announce(room)
+
+
+async def _announce(room: Room) -> None:
+    await room.bus.tell(CHANGED, Changed(host=room.name, instance=room.instance.id), room.instance.id)
+
+
+async def _named(tools: list[Tool], room: Room, namesakes: Namesakes) -> list[Tool]:
+    """Return the tools under the names that they are served by, given what other hosts serve."""
+    hosts = await room.bus.ask_all(LIST, List(), wait_s=_LOOK_S)
+    taken = {spec.name: each.host for each in hosts if each.host != room.name for spec in each.tools}
+    return [each if each.spec.name not in taken else _apart(each, room, taken, namesakes) for each in tools]
+
+
+def _apart(each: Tool, room: Room, taken: Mapping[str, str], namesakes: Namesakes) -> Tool:
+    name = each.spec.name
+    other = f"{room.name}_{name}"
+    if namesakes == "refuse" or (namesakes == "rename" and other in taken):
+        raise SpecInvalid(
+            f"a tool {name!r} is served by {taken[name]!r} already",
+            remedy='give it another name, or say namesakes="rename" or "override"',
+        )
+    if namesakes == "override" and taken[name] == CALL.room:
+        raise SpecInvalid(f"the tool {name!r} is built in and cannot be overridden", remedy="give it another name")
+    change = {"name": other} if namesakes == "rename" else {"served_as": other}
+    try:
+        spec = ToolSpec.model_validate(each.spec.model_dump() | change)
+    except ValidationError as error:
+        raise SpecInvalid(f"{other!r} cannot be a tool's name: {explain(error)}") from error
+    log.info("namesake", extra={"tool": name, "of": taken[name], **change})
+    return replace(each, spec=spec)
 
 
 def _doors(doors: Doors, hosted: "Hosted", listed: Listed) -> Doors:
-    for name in hosted.tools:
-        doors.answers(CALL, key=name, queue=listed.host, workers=WORKERS)(hosted.call)
+    for spec in hosted.specs:
+        doors.answers(CALL, key=spec.served_as or spec.name, queue=listed.host, workers=WORKERS)(hosted.call)
 
     @doors.answers(LIST, queue="")
     async def tools(body: List) -> Listed:
@@ -76,13 +126,15 @@ def _doors(doors: Doors, hosted: "Hosted", listed: Listed) -> Doors:
     return doors
 
 
-@dataclass(frozen=True)
 class Hosted:
     """The tools of one process."""
 
-    tools: Mapping[str, Tool]
-    ledger: Ledger[Called]
-    telemetry: Telemetry
+    def __init__(self, tools: Mapping[str, Tool], ledger: Ledger[Called], telemetry: Telemetry, bus: Bus) -> None:
+        self.tools = tools
+        self.ledger = ledger
+        self.telemetry = telemetry
+        self._bus = bus
+        self._slots = {name: asyncio.Semaphore(each.at_once) for name, each in tools.items() if each.at_once}
 
     @property
     def specs(self) -> list[ToolSpec]:
@@ -96,11 +148,14 @@ class Hosted:
             ArgumentsInvalid: nothing ran.
             RequestConflict: the call's id was used for another call.
         """
-        asked = self.tools[ask.call.name]
+        asked = self.tools.get(ask.call.name)
+        if asked is None:
+            raise ToolNotFound(f"there is no tool {ask.call.name!r} here", remedy=f"there are {', '.join(self.tools)}")
         arguments = asked.read(ask.call)
 
         async def work() -> Called:
-            return await _run(asked, arguments, ask)
+            async with self._slots.get(asked.spec.name, _FREE):
+                return await _run(asked, arguments, ToolContext(ask, self._progress(ask)))
 
         async def lost() -> Called:
             return _called(ask, "unknown", "The tool's process died while it ran; whether it acted is not known.")
@@ -119,17 +174,30 @@ class Hosted:
                 raise
             return _called(ask, "interrupted", "The call was interrupted."), False
 
+    def _progress(self, ask: Call) -> Progress:
+        told = 0
+
+        async def progress(text: str) -> None:
+            nonlocal told
+            if ask.deltas_to is not None:
+                piece = tool_contract.Progress(call_id=ask.call_id, sequence=told, stream="progress", text=text)
+                told += 1
+                await self._bus.say(ask.deltas_to, piece)
+
+        return progress
+
     async def cancelled(self, message: Msg) -> None:
         """Stop the call if it runs here."""
         self.ledger.cancel(*CANCELLED.keys_in(message.subject))
 
 
-async def _run(asked: Tool, arguments: dict[str, object], ask: Call) -> Called:
-    deadline_s = ask.limits.deadline_s or DEADLINE_S
+async def _run(asked: Tool, arguments: dict[str, object], context: ToolContext) -> Called:
+    ask = context.call
+    deadline_s = ask.limits.deadline_s or asked.spec.deadline_s or DEADLINE_S
     limit = asyncio.timeout(deadline_s)
     try:
         async with limit:
-            return _called(ask, "success", await asked.run(arguments))
+            return _called(ask, "success", await asked.run(arguments, context))
     except Exception as error:  # noqa: BLE001 - whatever a function raises is its outcome
         if limit.expired():
             return _called(ask, "error", f"It did not end within {deadline_s:g} s.")

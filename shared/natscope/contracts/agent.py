@@ -8,14 +8,16 @@ from pydantic import Field
 from natscope.contracts.approval import Rule
 from natscope.contracts.contract import Contract, Duration
 from natscope.contracts.door import Command
-from natscope.contracts.model import Generation
+from natscope.contracts.model import Generation, Output
 from natscope.contracts.task import Finished, Submit
-from natscope.contracts.tool import CellMode, ToolName
+from natscope.contracts.tool import CellMode
 from natscope.contracts.tool import Limits as ToolLimits
 
 AgentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+ToolPattern = Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9_*-]{0,63}$")]
+"""A tool's name; `*` stands for any characters, so `mcp__github__*` is every tool of that server."""
 SkillName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
@@ -58,11 +60,18 @@ class ToolGroup(Contract):
 
     description: str
     """What the group is for: how the model decides."""
-    tools: list[ToolName]
+    tools: list[ToolPattern]
     active: bool = False
     """Whether it is on when a run begins."""
     notes: str = ""
     """What the model is told when it switches the group on."""
+
+
+class Skill(Contract):
+    """What a model is told of a skill before it reads it."""
+
+    name: SkillName
+    description: str
 
 
 class AgentSpec(Contract):
@@ -73,7 +82,9 @@ class AgentSpec(Contract):
     system_prompt: str
     model: str = "default"
     """An alias of `deploy/models.yaml`."""
-    tools: list[ToolName] = Field(default_factory=list[ToolName])
+    tools: list[ToolPattern] = Field(default_factory=list[ToolPattern])
+    output: Output | None = None
+    """What the answer must look like: the agent ends a run by calling `finish` with it."""
     parallel_tool_calls: bool = True
     generation: Generation = Generation()
     limits: Limits = Limits()

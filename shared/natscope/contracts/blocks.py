@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag
 
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import Failure
@@ -73,11 +73,21 @@ class VideoBlock(Contract):
     source: Source
 
 
+def _inside(path: str) -> str:
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("is no path inside a workspace: relative, with `/`, without `.` and `..`")
+    return path
+
+
+FilePath = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,1024}$"), AfterValidator(_inside)]
+"""Relative to a workspace, with `/` between its parts, none of which is empty, `.` or `..`."""
+
+
 class FileBlock(Contract):
-    """Any other media, with the bare file name it gets in the session's workspace."""
+    """Any other media, with the path it gets in the session's workspace."""
 
     type: Literal["file"] = "file"
-    name: Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]{1,255}$")]
+    name: FilePath
     source: Source
 
 

@@ -28,6 +28,7 @@ DOORS: tuple[Door, ...] = (
     model.USAGE,
     tool.CALL,
     tool.HELD,
+    tool.CHANGED,
     tool.CANCELLED,
     tool.LIST,
     tool.ENDED,

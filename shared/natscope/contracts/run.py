@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from natscope.contracts.agent import AgentSpec
+from natscope.contracts.agent import AgentSpec, Skill
 from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract, Instant, now
 from natscope.contracts.door import Event
@@ -31,6 +31,8 @@ class Started(_Entry):
     agent: AgentSpec
     """As it was then; a change of the agent does not change runs under way."""
     tools: list[ToolSpec]
+    """All it may ever be offered, those of groups that are off included."""
+    skills: list[Skill] = Field(default_factory=list[Skill])
     position: Position
     """The session's past is recalled up to here, however often the run is resumed."""
     holder: str

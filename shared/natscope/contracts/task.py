@@ -51,6 +51,8 @@ class Finished(Contract):
     text: str = ""
     """The answer's text, for those who want no blocks."""
     message: Message | None = None
+    output: JsonValue = None
+    """The answer as a value, of an agent that declares what it looks like."""
     failure: Failure | None = None
     limit: str | None = None
     """Which limit was reached."""

@@ -33,6 +33,8 @@ class ToolSpec(Contract):
     """False if two calls of one reply must not run at the same time."""
     deadline_s: Annotated[float, Field(gt=0, le=3600)] | None = None
     """How long a call may take that names no deadline. None: the host's default."""
+    served_as: ToolName | None = None
+    """Where it is called instead of `tool.call.<name>`: it stands before another host's tool of the same name."""
 
 
 class Limits(Contract):
@@ -107,6 +109,13 @@ class Listed(Contract):
     """Where this host runs foreign code, if it does."""
 
 
+class Changed(Contract):
+    """The tools of a host are not what they were."""
+
+    host: str
+    instance: Token
+
+
 class Cancelled(Contract):
     """Nobody waits for the call any more; if it still runs, it is stopped."""
 
@@ -142,6 +151,12 @@ LIST = Command(
     ask=List,
     answer=Listed,
     deadline_s=2,
+)
+CHANGED = Event[Changed](
+    template="tool.changed.{instance}",
+    summary="A host has begun or ceased to serve tools; whoever keeps a list asks again.",
+    room="tool-executor",
+    body=Changed,
 )
 CANCELLED = Event[Cancelled](
     template="tool.cancelled.{call}",

@@ -4,12 +4,9 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from natscope.contracts.blocks import FileBlock
+from natscope.contracts.blocks import FileBlock, FilePath
 from natscope.contracts.contract import Contract, Token
 from natscope.contracts.door import Command
-
-Path = Annotated[str, Field(min_length=1, max_length=1024)]
-"""Relative to the workspace, with `/`; never through a link, never above the workspace."""
 
 
 class List(Contract):
@@ -40,7 +37,7 @@ class Read(Contract):
     """Ask for files as they are now."""
 
     session: Token
-    paths: Annotated[list[Path], Field(min_length=1, max_length=256)]
+    paths: Annotated[list[FilePath], Field(min_length=1, max_length=256)]
 
 
 class Contents(Contract):
@@ -66,7 +63,7 @@ class Remove(Contract):
     """Remove files, or folders with all that is in them; what is not there is no error."""
 
     session: Token
-    paths: Annotated[list[Path], Field(min_length=1, max_length=256)]
+    paths: Annotated[list[FilePath], Field(min_length=1, max_length=256)]
 
 
 class Removed(Contract):

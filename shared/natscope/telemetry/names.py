@@ -31,7 +31,6 @@ CACHE_WRITE_TOKENS = "gen_ai.usage.cache_write.input_tokens"
 REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
 TOKEN_MODALITY = "gen_ai.token.modality"  # noqa: S105 - no password
 OUTPUT_TYPE = "gen_ai.output.type"
-ENCODING_FORMATS = "gen_ai.request.encoding_formats"
 DIMENSIONS = "gen_ai.embeddings.dimension.count"
 MEMORY_STORE = "gen_ai.memory.store.id"
 MEMORY_RECORDS = "gen_ai.memory.record.count"
@@ -40,6 +39,10 @@ ERROR_TYPE = "error.type"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 HTTP_STATUS = "http.response.status_code"
+NETWORK_TRANSPORT = "network.transport"
+
+MCP_METHOD = "mcp.method.name"
+MCP_SERVER = "natscope.mcp.server"
 
 MESSAGING_SYSTEM = "messaging.system"
 MESSAGING_OPERATION = "messaging.operation.name"

@@ -1,14 +1,17 @@
 """A tool in a plain process, called over a real server as an agent does."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
+from nats.aio.msg import Msg
 
 from natscope import client
 from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
 from natscope.contracts.errors import ArgumentsInvalid, RequestConflict, ServiceNotRunning, SpecInvalid
+from services.agent.registry import Tools
 
 ran: list[str] = []
 begun = asyncio.Event()
@@ -86,3 +89,130 @@ class TestServe:
         with pytest.raises(SpecInvalid, match="same name"):
             async with client.serve(shout, shout, settings=BusSettings(url=nats_url)):
                 pass
+
+    async def test_progress_is_told_to_whoever_listens(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        heard: list[tuple[int, str]] = []
+
+        @client.tool
+        def spell(word: str) -> Iterator[str]:
+            """Say a word letter by letter."""
+            yield from word
+
+        async def hear(message: Msg) -> None:
+            piece = tool.Progress.model_validate_json(message.data)
+            heard.append((piece.sequence, piece.text))
+
+        async with client.serve(spell, settings=settings), connect("agent", settings) as bus:
+            inbox = bus.nc.new_inbox()
+            await bus.nc.subscribe(inbox, cb=hear)
+            use = ToolUseBlock.model_validate({"id": "c1", "name": "spell", "input": {"word": "abc"}})
+            asked = tool.Call(call_id="id-8", call=use, session="s1", deltas_to=inbox)
+            called = await bus.ask(tool.CALL, asked, "spell")
+            await bus.nc.flush()
+        assert called.result.output == [TextBlock(text="abc")]
+        assert heard == [(0, "a"), (1, "b"), (2, "c")]
+
+    async def test_one_call_at_a_time_where_the_tool_says_so(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        running, most = 0, 0
+
+        async def narrow(word: str) -> str:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.05)
+            running -= 1
+            return word
+
+        async def call_all(at_once: int | None, ids: list[str]) -> None:
+            made = client.tool(narrow, at_once=at_once) if at_once else client.tool(narrow)
+            async with client.serve(made, settings=settings), connect("agent", settings) as bus:
+                await asyncio.gather(*(bus.ask(tool.CALL, _narrow(id), "narrow") for id in ids))
+
+        await call_all(1, ["n-1", "n-2", "n-3"])
+        assert most == 1
+        await call_all(None, ["n-4", "n-5", "n-6"])
+        assert most > 1
+
+
+class TestNamesakes:
+    async def test_another_host_s_tool_is_refused_by_default(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with client.serve(shout, host="first", settings=settings):
+            with pytest.raises(SpecInvalid, match="'shout' is served by 'first'"):
+                async with client.serve(shout, host="second", settings=settings):
+                    pass
+
+    async def test_the_same_host_s_tool_is_no_namesake(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with (
+            client.serve(shout, host="first", settings=settings),
+            client.serve(shout, host="first", settings=settings) as served,
+        ):
+            assert [each.spec.served_as for each in served] == [None]
+
+    async def test_it_can_be_renamed_after_its_host(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        ran.clear()
+        async with (
+            client.serve(shout, host="first", settings=settings),
+            client.serve(shout, host="second", namesakes="rename", settings=settings) as served,
+            connect("agent", settings) as bus,
+        ):
+            use = ToolUseBlock.model_validate({"id": "c1", "name": "second_shout", "input": {"word": "hi"}})
+            called = await bus.ask(tool.CALL, tool.Call(call_id="id-9", call=use, session="s1"), "second_shout")
+        assert [each.spec.name for each in served] == ["second_shout"]
+        assert called.result.output == [TextBlock(text="HI")]
+        assert ran == ["hi"]
+
+    async def test_it_can_stand_before_the_other(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+
+        async def whisper(word: str) -> str:
+            """Say a word softly."""
+            return word.lower()
+
+        override = client.tool(whisper, name="shout")
+        async with (
+            client.serve(shout, host="first", settings=settings),
+            client.serve(override, host="second", namesakes="override", settings=settings),
+            connect("agent", settings) as bus,
+        ):
+            (spec,) = await Tools(bus).get(["shout"])
+            softly = await bus.ask(tool.CALL, _shout("Hi", "id-10"), spec.served_as or spec.name)
+            loudly = await bus.ask(tool.CALL, _shout("Hi", "id-11"), "shout")
+        assert softly.result.output == [TextBlock(text="hi")]
+        assert loudly.result.output == [TextBlock(text="HI")]
+
+
+class TestAgents:
+    async def test_see_a_tool_when_its_host_comes_and_no_more_when_the_last_one_is_gone(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+        async with connect("agent", settings) as bus:
+            tools = Tools(bus)
+            await tools.start()
+            await tools.get(["*"])
+            async with client.serve(shout, settings=settings):
+                async with client.serve(shout, settings=settings):
+                    await _until(tools, ["shout"])
+                await asyncio.sleep(0.5)
+                await _until(tools, ["shout"])
+            await _until(tools, [])
+
+
+async def _until(tools: Tools, wanted: list[str]) -> None:
+    """Return when agents know just these tools; well before they would ask again by themselves."""
+    async with asyncio.timeout(5):
+        while [spec.name for spec in await tools.get(["*"])] != wanted:
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 - what agents know can only be asked for
+
+
+def _narrow(id: str) -> tool.Call:
+    use = ToolUseBlock.model_validate({"id": "c1", "name": "narrow", "input": {"word": "hi"}})
+    return tool.Call(call_id=id, call=use, session="s1")
+
+
+def _shout(word: str, id: str) -> tool.Call:
+    use = ToolUseBlock.model_validate({"id": "c1", "name": "shout", "input": {"word": word}})
+    return tool.Call(call_id=id, call=use, session="s1")
