@@ -10,14 +10,18 @@ from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolRes
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
 from services.agent.asking import insist
 from services.agent.loop import State, refuse
+from services.agent.own import NAMES
+from services.agent.own_acting import OwnTools
+from services.agent.shortening import shortened
 from services.agent.telling import Teller
 
 
 class Actor:
     """Asks tool hosts."""
 
-    def __init__(self, bus: Bus, *, patience_s: float) -> None:
+    def __init__(self, bus: Bus, own: OwnTools, *, patience_s: float) -> None:
         self._bus = bus
+        self._own = own
         self._patience_s = patience_s
 
     async def act(self, state: State, index: int, call: ToolUseBlock, teller: Teller) -> tool.Called:
@@ -27,6 +31,8 @@ class Actor:
             return _instead(call, index, "error", reason)
         if any(_forbids(rule, call) for rule in state.agent.permissions.rules):
             return _instead(call, index, "denied", f"The agent may not call {call.name!r}.")
+        if call.name in NAMES:
+            return await self._own.act(state.agent, state.started.tools, call, index)
         asked = self._asked(state, index, call)
         if not state.started.task.stream:
             return await self._ask(state, index, asked)
@@ -51,21 +57,26 @@ class Actor:
             session=task.lane,
             agent=state.agent.name,
             task=task.task_id,
-            files=[block for block in task.content if isinstance(block, FileBlock)],
+            files=[*(block for block in task.content if isinstance(block, FileBlock)), *state.kept],
             limits=state.agent.tool_limits,
+            cell=state.agent.cell,
         )
 
     async def _ask(self, state: State, index: int, asked: tool.Call) -> tool.Called:
-        limit = asked.limits.deadline_s
+        spec = next((spec for spec in state.tools if spec.name == asked.call.name), None)
+        limit = asked.limits.deadline_s or (spec.deadline_s if spec is not None else None)
         deadline = tool.CALL.deadline_s if limit is None else limit + 30
+        key = (spec.served_as if spec is not None else None) or asked.call.name
         try:
-            called = await insist(
-                self._bus, tool.CALL, asked, asked.call.name, deadline_s=deadline, patience_s=self._patience_s
-            )
+            called = await insist(self._bus, tool.CALL, asked, key, deadline_s=deadline, patience_s=self._patience_s)
+            most = state.agent.limits.tool_result_bytes
+            name = asked.call_id
+            result = await shortened(called.result, limit=most, blobs=self._bus.blobs, name=name)
         except NatscopeError as error:
             return _instead(asked.call, index, *_told(error))
-        metadata = {**called.result.metadata, "index": index}
-        return called.model_copy(update={"result": called.result.model_copy(update={"metadata": metadata})})
+        return called.model_copy(
+            update={"result": result.model_copy(update={"metadata": {**result.metadata, "index": index}})}
+        )
 
 
 def _told(error: NatscopeError) -> tuple[ResultState, str]:

@@ -8,10 +8,12 @@ from natscope.telemetry import Telemetry
 from services.agent.acting import Actor
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen_for_interrupts
+from services.agent.own_acting import OwnTools
 from services.agent.performing import Hands
 from services.agent.registry import Agents, Tools
 from services.agent.running import Runner
 from services.agent.settings import Settings
+from services.agent.skills import Skills
 from services.agent.thinking import Thinker
 from services.agent.working import Worker
 
@@ -24,15 +26,16 @@ async def app(
     settings = settings or Settings()
     patience = settings.patience.total_seconds()
     async with open_room("agent", description="Runs agents.", settings=bus, telemetry=telemetry) as room:
-        agents, tools = Agents(room.bus), Tools(room.bus)
+        agents, tools, skills = Agents(room.bus), Tools(room.bus), Skills(settings.skills)
         hands = Hands(
             bus=room.bus,
             thinker=Thinker(room.bus, patience_s=patience),
-            actor=Actor(room.bus, patience_s=patience),
+            actor=Actor(room.bus, OwnTools(room.bus, skills), patience_s=patience),
             attempts=settings.attempts,
         )
-        runner = Runner(hands, agents, tools, instance=room.instance.id, patience_s=patience)
+        runner = Runner(hands, agents, tools, skills, instance=room.instance.id, patience_s=patience)
         await agents.start()
+        await tools.start()
         await listen_for_interrupts(runner, room.bus)
         await room.serve(doors(Fronting(room.bus, agents), room.bus))
         worker = Worker(room.bus, runner, settings)

@@ -4,7 +4,8 @@ started ──► AskModel(1) ──reply──► CallTools ──all results�
                                                                   └─ a limit: AskModel(last, without tools) ─► Finish
 
 A call that cannot be carried out as it is written is told to the model, which may write it again: twice, then it has to
-answer without tools.
+answer without tools. An agent that declares what its answer looks like ends by calling `finish`; an answer without it
+is asked for again in the same way, and at a limit `finish` is the one tool left.
 """
 
 import json
@@ -12,13 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydantic import JsonValue
+
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.blocks import TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
 from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Resumed, Started, Steered, ToolReturned
 from natscope.contracts.task import Finished
 from natscope.contracts.tool import ToolSpec
+from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS, group_of, is_on
 
 MAX_STEPS = "max_steps"
 ARGUMENTS = "arguments"
@@ -84,6 +88,12 @@ class State:
     """Latest replies in a row that held a call of no use."""
     limit: str | None = None
     """The limit that was reached before the latest reply, which is the last then."""
+    active: frozenset[str] = frozenset()
+    """Groups of tools that are on."""
+    kept: tuple[FileBlock, ...] = ()
+    """Files that results have left for the workspace."""
+    output: JsonValue = None
+    """The answer as a value, once `finish` was called."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -95,8 +105,13 @@ class State:
 
     @property
     def tools(self) -> list[ToolSpec]:
-        """The tools the model is offered."""
-        return self.started.tools
+        """The tools the model is offered now."""
+        return [spec for spec in self.started.tools if is_on(self.agent, self.active, spec.name)]
+
+    @property
+    def owes_output(self) -> bool:
+        """Whether the agent has declared what its answer looks like, and has not given it."""
+        return self.agent.output is not None and self.output is None
 
 
 def begin(started: Started) -> State:
@@ -110,7 +125,8 @@ def begin(started: Started) -> State:
         metadata=task.metadata,
         created_at=started.at,
     )
-    return State(started=started, messages=(asked,))
+    active = frozenset(name for name, group in started.agent.groups.items() if group.active)
+    return State(started=started, messages=(asked,), active=active)
 
 
 def after(state: State, entry: JournalEntry) -> State:
@@ -124,7 +140,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 results=(),
                 messages=(*state.messages, entry.message),
                 usage=state.usage + entry.usage,
-                useless=state.useless + 1 if _is_useless(entry) else 0,
+                useless=state.useless + 1 if _is_useless(state, entry) else 0,
                 limit=_limit(state),
                 takeovers=0,
             )
@@ -132,6 +148,7 @@ def after(state: State, entry: JournalEntry) -> State:
             results = (*state.results, entry.result)
             calls = state.reply.message.tool_uses if state.reply else []
             state = replace(state, results=results, tool_calls=state.tool_calls + 1, takeovers=0)
+            state = _changed(state, entry.result, calls)
             if len(results) < len(calls):
                 return state
             return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
@@ -168,12 +185,15 @@ def decide(state: State) -> Decision:
     if state.reply is None:
         return AskModel(1)
     calls = state.reply.message.tool_uses
-    if not calls or state.limit is not None:
-        return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     done = {_index(result) for result in state.results}
     open_calls = tuple((index, call) for index, call in enumerate(calls) if index not in done)
+    if state.limit is not None:
+        open_calls = tuple((index, call) for index, call in open_calls if call.name == FINISH and state.owes_output)
     if open_calls:
         return CallTools(state.step, open_calls)
+    goes_on = bool(calls) or state.owes_output
+    if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
+        return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     return AskModel(state.step + 1, _limit(state))
 
 
@@ -184,8 +204,23 @@ def _limit(state: State) -> str | None:
     return ARGUMENTS if state.useless > REASKS else None
 
 
-def _is_useless(reply: ModelReplied) -> bool:
-    return any(_why_useless(call) is not None for call in reply.message.tool_uses)
+def _is_useless(state: State, reply: ModelReplied) -> bool:
+    calls = reply.message.tool_uses
+    return any(_why_useless(call) is not None for call in calls) or (not calls and state.owes_output)
+
+
+def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:
+    """Return the state as a result has changed it besides being there."""
+    if result.state != "success":
+        return state
+    kept, active = result.metadata.get(KEPT), result.metadata.get(ACTIVE)
+    if isinstance(kept, list):
+        state = replace(state, kept=(*state.kept, *map(FileBlock.model_validate, kept)))
+    if result.name == RESET_TOOLS and isinstance(active, list):
+        state = replace(state, active=frozenset(map(str, active)))
+    if result.name == FINISH and _index(result) < len(calls):
+        state = replace(state, output=calls[_index(result)].input)
+    return state
 
 
 def refuse(state: State, call: ToolUseBlock) -> str | None:
@@ -196,6 +231,9 @@ def refuse(state: State, call: ToolUseBlock) -> str | None:
     if state.reply is not None and state.reply.finish_reason == "length":
         return "The call was cut off by the token limit and was not executed. Write it again, shorter."
     tool = next((tool for tool in state.tools if tool.name == call.name), None)
+    group = group_of(state.agent, call.name) if tool is None else None
+    if group is not None and any(spec.name == call.name for spec in state.started.tools):
+        return f"The tool {call.name!r} is off. Switch its group on first: {RESET_TOOLS} with {group}=true."
     if tool is None:
         known = ", ".join(tool.name for tool in state.tools) or "none"
         return f"There is no tool {call.name!r}. The tools are: {known}."

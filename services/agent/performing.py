@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from natscope.bus import Bus
 from natscope.contracts import event, memory, tool
-from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock
 from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
 from natscope.contracts.run import Ended, JournalEntry, ModelReplied, ToolReturned
@@ -18,6 +18,7 @@ from services.agent.acting import Actor, interrupted
 from services.agent.asking import insist
 from services.agent.journal import Journal
 from services.agent.loop import AskModel, CallTools, Done, Finish, State, after, decide, said
+from services.agent.own import FINISH, answer_text
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
 
@@ -126,9 +127,8 @@ class Performance:
             raise
         message = reply.message.model_copy(update={"id": f"{self._task}-{wanted.step}", "name": self.state.agent.name})
         if wanted.last:
-            message = message.model_copy(
-                update={"content": [block for block in message.content if not isinstance(block, ToolUseBlock)]}
-            )
+            content = [block for block in message.content if not _is_barred(self.state, block)]
+            message = message.model_copy(update={"content": content})
         entry = ModelReplied(
             step=wanted.step,
             message=message,
@@ -140,11 +140,8 @@ class Performance:
         await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
 
     async def _call_tools(self, wanted: CallTools) -> None:
-        if self.state.agent.parallel_tool_calls:
-            await _together([self._call_tool(index, call) for index, call in wanted.calls])
-        else:
-            for index, call in wanted.calls:
-                await self._call_tool(index, call)
+        for batch in _batches(self.state, wanted.calls):
+            await _together([self._call_tool(index, call) for index, call in batch])
         await self._settled()
         if self._stop.is_set():
             raise _Stopped
@@ -230,8 +227,9 @@ class Performance:
             agent=self.state.agent.name,
             session=self.state.started.task.lane,
             state=state,
-            text=message.text,
+            text=message.text if self.state.output is None else answer_text(self.state.output),
             message=message,
+            output=self.state.output,
             failure=failure,
             limit=limit,
             usage=self.state.usage,
@@ -251,6 +249,27 @@ class Performance:
     @property
     def _task(self) -> str:
         return self.state.started.task.task_id
+
+
+def _is_barred(state: State, block: ContentBlock) -> bool:
+    """Return whether `block` is a call that the last reply of a run must not make."""
+    return isinstance(block, ToolUseBlock) and not (block.name == FINISH and state.owes_output)
+
+
+def _batches(state: State, calls: tuple[tuple[int, ToolUseBlock], ...]) -> Iterator[list[tuple[int, ToolUseBlock]]]:
+    """Give the calls in order, those together that may run at the same time."""
+    alone = {spec.name for spec in state.tools if not spec.concurrent}
+    batch: list[tuple[int, ToolUseBlock]] = []
+    for index, call in calls:
+        if batch and (call.name in alone or not state.agent.parallel_tool_calls):
+            yield batch
+            batch = []
+        batch.append((index, call))
+        if call.name in alone:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 async def _together(work: list[Coroutine[Any, Any, None]]) -> None:

@@ -29,8 +29,10 @@ from services.agent.asking import insist
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import State, after, begin, replay
+from services.agent.own import own_specs
 from services.agent.performing import Hands, Performance, remember
 from services.agent.registry import Agents, Tools
+from services.agent.skills import Skills
 from services.agent.telling import Teller
 
 log = logging.getLogger(__name__)
@@ -39,11 +41,14 @@ log = logging.getLogger(__name__)
 class Runner:
     """Carries tasks to their outcome, here or after somebody else."""
 
-    def __init__(self, hands: Hands, agents: Agents, tools: Tools, *, instance: str, patience_s: float) -> None:
+    def __init__(
+        self, hands: Hands, agents: Agents, tools: Tools, skills: Skills, *, instance: str, patience_s: float
+    ) -> None:
         self._hands = hands
         self._bus = hands.bus
         self._agents = agents
         self._tools = tools
+        self._skills = skills
         self._instance = instance
         self._patience_s = patience_s
         self._live: dict[str, Performance] = {}
@@ -126,11 +131,14 @@ class Runner:
             return await self._take_over(task, teller)
         spec = await self._agents.get(task.agent)
         past = await self._recall(task, spec, None)
+        skills = self._skills.listed(list(spec.skills))
+        wanted = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
         started = Started(
             task=task.submit,
             digest=task.digest,
             agent=spec,
-            tools=await self._tools.get(list(spec.tools)),
+            tools=[*await self._tools.get(wanted), *own_specs(spec, skills)],
+            skills=skills,
             position=past.position,
             holder=self._instance,
         )

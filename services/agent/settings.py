@@ -1,11 +1,14 @@
 """What an operator may set of the agent service."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from natscope.contracts.contract import Duration
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Settings(BaseSettings):
@@ -21,5 +24,7 @@ class Settings(BaseSettings):
     """How often tasks in hand are kept; well below the consumer's `ack_wait`."""
     patience: Duration = timedelta(seconds=60)
     """How long a run waits for a service that does not answer before it fails."""
+    skills: Path = _ROOT / "deploy" / "skills"
+    """Folder of skills, each a folder with a `SKILL.md`."""
     attempts: int = Field(default=5, ge=1)
     """A run that is taken over so often without a step in between, or breaks its worker so often, is buried."""

@@ -10,8 +10,10 @@ from natscope.contracts.message import Message, Role
 from services.agent.asking import insist
 from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel, State
 from services.agent.mending import mended
+from services.agent.own import FINISH, listing
 from services.agent.telling import Teller
 
+_FINISH = f"Give your answer by calling {FINISH}."
 _NOW = "Answer now with what you have; no tool can be called any more."
 _AT_THE_LIMIT = {
     MAX_STEPS: f"The step limit is reached. {_NOW}",
@@ -29,12 +31,18 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         return Message(id=f"{task.task_id}-{part}", name="system", role=role, content=plain(text), created_at=at)
 
     hint = [written("limit", "user", _AT_THE_LIMIT[wanted.limit])] if wanted.limit is not None else []
+    if state.reply is not None and not state.reply.message.tool_uses and state.owes_output and not hint:
+        hint = [written(f"finish-{wanted.step}", "user", _FINISH)]
+    prompt = agent.system_prompt
+    if state.started.skills:
+        prompt = f"{prompt}\n\n{listing(state.started.skills)}"
+    last = FINISH if state.owes_output else "none"
     return model.Chat(
         request_id=f"{task.task_id}-m{wanted.step}",
         model=agent.model,
-        messages=[written("system", "system", agent.system_prompt), *mended(past), *state.messages, *hint],
+        messages=[written("system", "system", prompt), *mended(past), *state.messages, *hint],
         tools=state.tools,
-        tool_choice="none" if wanted.last else "auto",
+        tool_choice=last if wanted.last else "auto",
         generation=agent.generation,
         tenant=task.tenant,
         agent=agent.name,

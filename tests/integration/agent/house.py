@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from nats.aio.msg import Msg
 
@@ -63,6 +64,10 @@ class House:
     asked: list[model.Chat] = field(default_factory=list[model.Chat])
     called: list[tool.Call] = field(default_factory=list[tool.Call])
     tool_delay_s: float = 0.0
+    says: str | None = None
+    """What the tool gives instead of the sum."""
+    concurrent: bool = True
+    """What the tool says of itself."""
     under_way: int = 0
     most_under_way: int = 0
     """How many tools ran at the same time, at the most."""
@@ -93,7 +98,12 @@ SPEC = AgentSpec(name="assistant", description="Helps.", system_prompt="You help
 
 @asynccontextmanager
 async def house(
-    url: str, *specs: AgentSpec, agents: int = 1, real_memory: bool = False, beat_s: float = 0.5
+    url: str,
+    *specs: AgentSpec,
+    agents: int = 1,
+    real_memory: bool = False,
+    beat_s: float = 0.5,
+    skills: Path = Path("there-are-none"),
 ) -> AsyncGenerator[House]:
     """Open the fakes and so many agent services; with `real_memory` the memory service itself."""
     settings = BusSettings(url=url)
@@ -102,9 +112,10 @@ async def house(
         for spec in specs or (SPEC,):
             await bus.js.publish(f"$KV.{AGENTS}.{spec.name}", spec.model_dump_json().encode())
         here = House(bus, settings)
+        wanted = Settings(beat=timedelta(seconds=beat_s), skills=skills)
         await stack.enter_async_context(_fakes(here, real_memory=real_memory))
         for _ in range(agents):
-            await stack.enter_async_context(app(Settings(beat=timedelta(seconds=beat_s)), bus=settings))
+            await stack.enter_async_context(app(wanted, bus=settings))
         yield here
 
 
@@ -160,7 +171,7 @@ def _tools(here: House, room: Room) -> Doors:
             await asyncio.sleep(here.tool_delay_s)
             here.under_way -= 1
             total = float(str(body.call.input["a"])) + float(str(body.call.input["b"]))
-            result = ToolResultBlock(id=body.call.id, name="add", output=plain(f"{total:g}"))
+            result = ToolResultBlock(id=body.call.id, name="add", output=plain(here.says or f"{total:g}"))
             return tool.Called(result=result)
 
         answer, _ = await outcomes.once(body.call_id, body, work, ignoring={"deltas_to"})
@@ -168,7 +179,9 @@ def _tools(here: House, room: Room) -> Doors:
 
     @doors.answers(tool.LIST, queue="")
     async def listed(body: tool.List) -> tool.Listed:
-        return tool.Listed(host="fake", instance=new_id(), tools=[ADD])
+        return tool.Listed(
+            host="fake", instance=new_id(), tools=[ADD.model_copy(update={"concurrent": here.concurrent})]
+        )
 
     return doors
 

@@ -1,0 +1,90 @@
+"""The tools that an agent carries out itself, as the model and the loop see them."""
+
+import json
+from fnmatch import fnmatchcase
+
+from pydantic import JsonValue
+
+from natscope.contracts.agent import AgentSpec, Skill
+from natscope.contracts.tool import ToolSpec
+
+RESET_TOOLS = "reset_tools"
+SKILL = "skill"
+FINISH = "finish"
+NAMES = (RESET_TOOLS, SKILL, FINISH)
+
+ACTIVE = "active_groups"
+"""In a result's metadata: the groups that are on from then on."""
+KEPT = "kept"
+"""In a result's metadata: files that are in the workspace from the next call on."""
+
+Schema = dict[str, JsonValue]
+
+
+def own_specs(agent: AgentSpec, skills: list[Skill]) -> list[ToolSpec]:
+    """Return what the model is told of the agent's own tools, as far as the agent has use for them."""
+    found: list[ToolSpec] = []
+    if agent.groups:
+        found.append(_reset_tools(agent))
+    if skills:
+        found.append(_skill(skills))
+    if agent.output is not None:
+        text = "End the task with its answer."
+        described = agent.output.description
+        found.append(_spec(FINISH, f"{text} {described}" if described else text, agent.output.json_schema))
+    return found
+
+
+def is_on(agent: AgentSpec, active: frozenset[str], tool: str) -> bool:
+    """Return whether the model is offered `tool` while these groups are on."""
+    groups = [group for name, group in agent.groups.items() if name in active]
+    patterns = [*agent.tools, *(pattern for group in groups for pattern in group.tools)]
+    return tool in NAMES or any(fnmatchcase(tool, pattern) for pattern in patterns)
+
+
+def group_of(agent: AgentSpec, tool: str) -> str | None:
+    """Return the first group that holds `tool`."""
+    groups = agent.groups.items()
+    return next((name for name, group in groups if any(fnmatchcase(tool, each) for each in group.tools)), None)
+
+
+def switched(agent: AgentSpec, tools: list[ToolSpec], active: list[str]) -> str:
+    """Return what the model reads when just these groups are on."""
+    on = [spec.name for spec in tools if is_on(agent, frozenset(active), spec.name) and spec.name not in NAMES]
+    notes = [f"{name}: {agent.groups[name].notes}" for name in active if agent.groups[name].notes]
+    return "\n".join([f"On now: {', '.join(on) or 'no tool'}.", *notes])
+
+
+def _reset_tools(agent: AgentSpec) -> ToolSpec:
+    groups: Schema = {
+        name: {"type": "boolean", "default": False, "description": group.description}
+        for name, group in agent.groups.items()
+    }
+    text = "Switch groups of tools on; a group that is not named true is switched off. Call it before you need them."
+    return _spec(RESET_TOOLS, text, {"type": "object", "properties": groups, "additionalProperties": False})
+
+
+def _skill(skills: list[Skill]) -> ToolSpec:
+    names: list[JsonValue] = [skill.name for skill in skills]
+    parameters: Schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "enum": names}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    return _spec(SKILL, "Read how something is done, before you do it.", parameters)
+
+
+def _spec(name: str, description: str, parameters: Schema) -> ToolSpec:
+    return ToolSpec(name=name, description=description, parameters=parameters, read_only=True, idempotent=True)
+
+
+def listing(skills: list[Skill]) -> str:
+    """Return what the model is told of its skills from the beginning."""
+    lines = [f"- {skill.name}: {skill.description}" for skill in skills]
+    return "\n".join([f"Skills, to be read with the tool `{SKILL}` before you do what they are for:", *lines])
+
+
+def answer_text(output: JsonValue) -> str:
+    """Return a structured answer as text."""
+    return json.dumps(output, ensure_ascii=False)

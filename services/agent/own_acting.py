@@ -1,0 +1,55 @@
+"""Carrying out the agent's own tools: they change the run, and nothing outside of it."""
+
+from pydantic import JsonValue
+
+from natscope.bus import Bus
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.errors import SpecInvalid
+from natscope.contracts.tool import Called, ToolSpec
+from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, switched
+from services.agent.skills import Skills
+
+
+class OwnTools:
+    """Carries out the agent's own tools."""
+
+    def __init__(self, bus: Bus, skills: Skills) -> None:
+        self._bus = bus
+        self._skills = skills
+
+    async def act(self, agent: AgentSpec, tools: list[ToolSpec], call: ToolUseBlock, index: int) -> Called:
+        """Return the outcome of a call of one of `NAMES`."""
+        metadata: dict[str, JsonValue] = {"index": index}
+        try:
+            text, more = await self._act(agent, tools, call)
+        except SpecInvalid as error:
+            return Called(result=_result(call, str(error), metadata).model_copy(update={"state": "error"}))
+        return Called(result=_result(call, text, metadata | more))
+
+    async def _act(
+        self, agent: AgentSpec, tools: list[ToolSpec], call: ToolUseBlock
+    ) -> tuple[str, dict[str, JsonValue]]:
+        if call.name == RESET_TOOLS:
+            active = [name for name in agent.groups if call.input.get(name) is True]
+            return switched(agent, tools, active), {ACTIVE: list(active)}
+        if call.name == SKILL:
+            return await self._read(agent, str(call.input.get("name")))
+        return "Done.", {}
+
+    async def _read(self, agent: AgentSpec, name: str) -> tuple[str, dict[str, JsonValue]]:
+        if name not in agent.skills:
+            raise SpecInvalid(f"there is no skill {name!r}", remedy=f"there are {', '.join(agent.skills)}")
+        text, files = self._skills.read(name)
+        kept: list[JsonValue] = []
+        for path, data in files.items():
+            source = await self._bus.blobs.source(data, "application/octet-stream")
+            kept.append(FileBlock(name=f"skills/{name}/{path}", source=source).model_dump(mode="json"))
+        if not kept:
+            return text, {}
+        names = "\n".join(f"- skills/{name}/{path}" for path in files)
+        return f"{text}\n\nIts files are in the workspace:\n{names}", {KEPT: kept}
+
+
+def _result(call: ToolUseBlock, text: str, metadata: dict[str, JsonValue]) -> ToolResultBlock:
+    return ToolResultBlock(id=call.id, name=call.name, output=[TextBlock(text=text)], metadata=metadata)

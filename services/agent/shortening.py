@@ -1,0 +1,26 @@
+"""Long results: the model sees the beginning and the end, the whole is a file of the workspace."""
+
+from natscope.bus.blobs import Blobs
+from natscope.contracts.blocks import ContentBlock, FileBlock, TextBlock, ToolResultBlock
+from services.agent.own import KEPT
+
+
+async def shortened(result: ToolResultBlock, *, limit: int, blobs: Blobs, name: str) -> ToolResultBlock:
+    """Return `result` with at most `limit` bytes of text; the whole text is kept under `name` then.
+
+    Source: AgentScope's `tool_result_limit` keeps the head alone; what went wrong stands at the end more often.
+    """
+    texts = [block.text for block in result.output if isinstance(block, TextBlock)]
+    whole = "\n".join(texts).encode("utf-8", "replace")
+    if len(whole) <= limit:
+        return result
+    path = f"results/{name}.txt"
+    kept = FileBlock(name=path, source=await blobs.source(whole, "text/plain; charset=utf-8"))
+    head = whole[: limit // 2].decode("utf-8", "ignore")
+    tail = whole[len(whole) - (limit - limit // 2) :].decode("utf-8", "ignore")
+    left_out = len(whole) - len(head.encode()) - len(tail.encode())
+    gap = f"[… {left_out} of {len(whole)} bytes are left out here; the whole is the file {path} of the workspace …]"
+    others = [block for block in result.output if not isinstance(block, TextBlock)]
+    output: list[ContentBlock] = [TextBlock(text=f"{head}\n{gap}\n{tail}"), *others]
+    metadata = {**result.metadata, KEPT: [kept.model_dump(mode="json")]}
+    return result.model_copy(update={"output": output, "metadata": metadata})
