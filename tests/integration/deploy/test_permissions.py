@@ -95,6 +95,11 @@ FORBIDDEN_TO_PUBLISH = [
     ("model-gateway", "task.submit.assistant"),
     ("model-gateway", "tool.call.execute_python"),
     ("model-gateway", "run.journal.r1"),
+    *(
+        ("model-gateway", f"$JS.API.{what}.KV_{bucket}")
+        for bucket in ("breakers", "usage")
+        for what in ("STREAM.INFO", "CONSUMER.CREATE", "STREAM.PURGE")
+    ),
     ("tool-executor", "model.chat"),
     ("tool-executor", "memory.clear"),
     ("tool-executor", "task.finished.t1"),
@@ -130,6 +135,7 @@ ALLOWED_TO_PUBLISH = [
     ("model-gateway", "$KV.replies.x"),
     ("model-gateway", "$KV.replies.embed=x"),
     ("model-gateway", "$KV.usage.tenant.default"),
+    ("model-gateway", "$KV.breakers.b0ac4a1a"),
     ("tool-executor", "$KV.calls.c1"),
     ("memory", "session.log.s1"),
     ("memory", "$O.said.M.x"),
