@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -80,10 +80,27 @@ def _strangers(node: yaml.MappingNode, kind: type[Contract], place: Place) -> It
         elif name not in kind.model_fields:
             yield key.start_mark.line + 1, field, f"there is no such field{_meant(name, kind)}"
         else:
-            inner = kind.model_fields[name].annotation
-            if isinstance(value, yaml.MappingNode) and isinstance(inner, type) and issubclass(inner, Contract):
-                yield from _strangers(value, inner, (*place, name))
+            for inner, node, deeper in _within(kind.model_fields[name].annotation, value, (*place, name)):
+                yield from _strangers(node, inner, deeper)
         seen.add(name)
+
+
+def _within(annotation: Any, node: yaml.Node, place: Place) -> Iterator[tuple[type[Contract], yaml.MappingNode, Place]]:
+    """Give each part of `node` that a type of ours describes: the node itself, or items of a list or a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Contract):
+        if isinstance(node, yaml.MappingNode):
+            yield annotation, node, place
+        return
+    inner = get_args(annotation)
+    if get_origin(annotation) is list and isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _within(inner[0], item, (*place, number))
+    elif get_origin(annotation) is dict and isinstance(node, yaml.MappingNode):
+        for key, item in node.value:
+            yield from _within(inner[1], item, (*place, str(key.value)))
+    else:
+        for each in inner:
+            yield from _within(each, node, place)
 
 
 def _meant(name: str, kind: type[Contract]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -18,6 +19,7 @@ from natscope.bus.envelope import explain
 from natscope.bus.ledger import Ledger
 from natscope.bus.room import Room, open_room
 from natscope.bus.settings import BusSettings
+from natscope.bus.settling import settle
 from natscope.bus.streams import CALLS
 from natscope.client.tools import Function, Progress, Tool, ToolContext, tool
 from natscope.contracts import tool as tool_contract
@@ -77,12 +79,24 @@ async def serve(
         listed = Listed(host=host, instance=room.instance.id, tools=hosted.specs)
         await room.serve(_doors(Doors(room.bus), hosted, listed))
         await room.bus.nc.subscribe(CANCELLED.wildcard, cb=hosted.cancelled)
+        await settle(room.bus.nc)
+        _must_be_let(room.bus.nc.last_error)
         await _announce(room)
         try:
             yield served
         finally:
             await room.finish()
             await _announce(room)
+
+
+def _must_be_let(said: Exception | None) -> None:
+    """Raise if the server has refused a subscription, which it says to nobody else."""
+    found = re.search(r'subscription to "tool\.call\.([^"]+)"', str(said), re.IGNORECASE)
+    if found is not None:
+        name = found[1]
+        raise SpecInvalid(
+            f"nobody but the house may serve {name!r} here", remedy="give it another name, and see NATS_USER"
+        )
 
 
 async def _announce(room: Room) -> None:

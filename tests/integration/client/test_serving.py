@@ -204,8 +204,8 @@ class TestAgents:
 async def _until(tools: Tools, wanted: list[str]) -> None:
     """Return when agents know just these tools; well before they would ask again by themselves."""
     async with asyncio.timeout(5):
-        while [spec.name for spec in await tools.get(["*"])] != wanted:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - what agents know can only be asked for
+        while [spec.name for spec in await tools.get(["*"])] != wanted:  # noqa: ASYNC110 - they can only be asked
+            await asyncio.sleep(0.02)
 
 
 def _narrow(id: str) -> tool.Call:

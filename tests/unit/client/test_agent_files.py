@@ -44,6 +44,12 @@ class TestReadFile:
             ("name: [unclosed\n", r"assistant.yaml:2: "),
             ("- a\n- b\n", r":1: an agent file is a mapping"),
             ("", r":1: an agent file is a mapping"),
+            (
+                GOOD + "permissions:\n  rules:\n    - {tool: a, behaviour: deny}\n    - {tool: b, patern: x}\n",
+                r":12: permissions.rules.1.patern: .*did you mean 'pattern'\?",
+            ),
+            (GOOD + "groups:\n  web: {description: d, tool: [a]}\n", r":10: groups.web.tool: .*did you mean 'tools'\?"),
+            (GOOD + "output: {json_shema: {}}\n", r":9: output.json_shema: .*did you mean 'json_schema'\?"),
             (GOOD + "weather: sunny\n", r":9: weather: there is no such field; there are: name, description"),
         ],
     )

@@ -1,0 +1,116 @@
+"""`natscope serve`: the tools of a file, from a process that goes on while the file changes."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from natscope import client
+from natscope.bus import BusSettings
+from natscope.contracts import tool
+from natscope.contracts.blocks import TextBlock, ToolUseBlock
+
+TOOLS = '''
+import natscope
+
+@natscope.tool(idempotent=True)
+def {name}(word: str) -> str:
+    """Say a word."""
+    return word + "{ending}"
+'''
+
+
+class Serving:
+    """A running `natscope serve`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = ""
+
+    async def says(self, text: str) -> None:
+        """Return when it has said `text` since the last look."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(60):
+            while text not in self.said:
+                line = await self.process.stderr.readline()
+                assert line, f"it ended, and had said: {self.said}"
+                self.said += line.decode()
+        self.said = self.said.split(text, 1)[1]
+
+    async def end(self, number: int = signal.SIGINT) -> int:
+        """Send it a signal and return its exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(60):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(url: str, *arguments: str, **environment: str) -> AsyncIterator[Serving]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "natscope.cli", "serve", *arguments),
+        env={**os.environ, "NATS_URL": url, "OTEL_SDK_DISABLED": "true", **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Serving(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def say(house: client.House, name: str, call_id: str) -> str:
+    use = ToolUseBlock.model_validate({"id": "c1", "name": name, "input": {"word": "hi"}})
+    called = await house.bus.ask(tool.CALL, tool.Call(call_id=call_id, call=use, session="s1"), name)
+    (block,) = called.result.output
+    assert isinstance(block, TextBlock)
+    return block.text
+
+
+class TestServe:
+    async def test_a_changed_file_is_served_anew_and_a_wrong_one_changes_nothing(
+        self, nats_url: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(TOOLS.format(name="speak", ending="!"))
+        async with serving(nats_url, str(file)) as served, client.open(BusSettings(url=nats_url)) as house:
+            await served.says("tools serves speak")
+            assert await say(house, "speak", "r-1") == "hi!"
+            file.write_text(TOOLS.format(name="speak", ending="?"))
+            await served.says("tools serves speak")
+            file.write_text("def (")
+            await served.says("cannot be imported: SyntaxError")
+            await served.says("the tools before stay in service")
+            assert await say(house, "speak", "r-2") == "hi?"
+            assert await served.end() == 0
+            assert await house.tools() == []
+
+    async def test_a_file_without_tools_or_no_file_is_said_in_one_line(self, nats_url: str, tmp_path: Path) -> None:
+        empty = tmp_path / "empty.py"
+        empty.write_text("x = 1\n")
+        for file, said in ((empty, "there is no tool"), (tmp_path / "none.py", "there is no such file")):
+            async with serving(nats_url, "--no-reload", str(file)) as served:
+                await served.says(f"error: {file}: {said}")
+                assert await served.process.wait() == 4
+
+    async def test_in_containers_it_takes_the_user_tool_host(self, admin: BusSettings, tmp_path: Path) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(TOOLS.format(name="speak", ending="!"))
+        who = {"NATS_USER": "tool-host", "NATS_PASSWORD": "of-this-test"}
+        async with serving(admin.url, "--no-reload", str(file)) as served:
+            await served.says("set NATS_USER and NATS_PASSWORD")
+        async with serving(admin.url, "--no-reload", str(file), **who) as served, client.open(admin) as house:
+            await served.says("tools serves speak")
+            assert await say(house, "speak", "r-3") == "hi!"
+            assert await served.end(signal.SIGTERM) == 0
+
+    async def test_a_built_in_tool_cannot_be_served_from_outside(self, admin: BusSettings, tmp_path: Path) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(TOOLS.format(name="execute_python", ending="!"))
+        who = {"NATS_USER": "tool-host", "NATS_PASSWORD": "of-this-test"}
+        async with serving(admin.url, "--no-reload", str(file), **who) as served:
+            await served.says("error: nobody but the house may serve 'execute_python'")
+            assert await served.process.wait() != 0
