@@ -1,0 +1,107 @@
+"""An MCP server of the handshake era in plain Python, which starts at once and misbehaves as its argument says.
+
+well · banner · chatter (garbage without end) · endless (no end of line) · mute (never answers) · late (after 2 s)
+garbled (an answer that is none) · wrong (one that is no result) · stubborn (ignores every wish that it end)
+gone (ends at once) · once (ends at once the second time) · older (talks of an unknown protocol)
+twins (tools whose names look the same)
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MANNER = sys.argv[1]
+TOOLS = {"twins": ["a.b", "a b", "a_b"]}.get(MANNER, ["ping", "note", "mute", "die", "x" * 90])
+
+
+def say(text: str) -> None:
+    """Write a line."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def answer(id: Any, result: Any) -> None:
+    """Answer a request."""
+    say(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}))
+
+
+def refuse(id: Any) -> None:
+    """Answer a request with an error."""
+    say(json.dumps({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "what?"}}))
+
+
+def initialize(id: Any) -> None:
+    """Shake hands."""
+    if MANNER == "mute":
+        return
+    version = "1999-01-01" if MANNER == "older" else "2025-06-18"
+    info = {"name": "bare", "version": "1"}
+    answer(id, {"protocolVersion": version, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": info})
+
+
+def call(id: Any, name: str, arguments: Any) -> None:
+    """Carry a call out."""
+    if name == "note":
+        with Path(os.environ["MCP_LOG"]).open("a") as file:
+            file.write(f"{arguments}\n")
+    if MANNER == "garbled":
+        return say("}{ this is no JSON")
+    if MANNER == "wrong":
+        return answer(id, {"content": [{"type": "text"}]})
+    if name == "mute":
+        return None
+    if name == "die":
+        sys.stderr.write("I give up\n")
+        sys.stderr.flush()
+        os._exit(9)
+    return answer(id, {"content": [{"type": "text", "text": f"{name} of {os.getpid()}"}]})
+
+
+def handle(message: Any) -> None:
+    """Handle one message."""
+    id, method = message.get("id"), message.get("method")
+    if method == "initialize":
+        initialize(id)
+    elif method == "tools/list":
+        answer(id, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]})
+    elif method == "tools/call":
+        call(id, message["params"]["name"], message["params"].get("arguments"))
+    elif id is not None and method:
+        refuse(id)
+
+
+def first() -> bool:
+    """Return whether this is the first start."""
+    mark = Path(os.environ["MCP_LOG"] + ".started")
+    before = mark.exists()
+    mark.touch()
+    return not before
+
+
+def main() -> None:
+    """Misbehave, then serve."""
+    if MANNER == "gone" or (MANNER == "once" and not first()):
+        sys.stderr.write("there is no such database\n")
+        sys.exit(4)
+    if MANNER == "banner":
+        say("Welcome!\n\n*** bare server ***")
+    if MANNER == "late":
+        time.sleep(2)
+    if MANNER == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while MANNER == "chatter":
+        say("blah " * 20)
+    while MANNER == "endless":
+        sys.stdout.write("x" * 65536)
+    for line in sys.stdin:
+        handle(json.loads(line))
+    while MANNER == "stubborn":
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
