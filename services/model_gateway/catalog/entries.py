@@ -42,10 +42,18 @@ class KeyFromEnvironment(Entry):
 
     env: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_a_variable(cls, value: object) -> object:
+        if isinstance(value, str):
+            raise ValueError("a key never stands in the file: name the variable that holds it, {env: NAME}")
+        return value
+
 
 class AccountEntry(Entry):
     """What every account over the network has."""
 
+    base_url: Value
     api_key: KeyFromEnvironment | None = None
     api_keys: Annotated[list[KeyFromEnvironment], Field(min_length=1)] | None = None
     """Instead of `api_key`: asked in this order; a key that is limited or refused gives way to the next."""

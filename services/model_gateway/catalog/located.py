@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from natscope.contracts.errors import SpecInvalid
+from services.model_gateway.catalog import mistakes
 
 M = TypeVar("M", bound=BaseModel)
 Place = Sequence[int | str]
@@ -35,15 +36,40 @@ def read(path: Path, kind: type[M]) -> M:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise SpecInvalid(f"{path}:{_told(error, root)}") from error
+        raise SpecInvalid(f"{path}:{_told(error, kind, root)}") from None
 
 
-def _told(error: ValidationError, root: yaml.Node | None) -> str:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    first = faults[0]
+def wrong(path: Path, place: Place, what: str, *, remedy: str | None = None) -> SpecInvalid:
+    """Return the error that names what is wrong at `place` in a file that was read before."""
+    try:
+        line = line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), place)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        line = 1
+    return SpecInvalid(f"{path}:{line}: {_named(place)}: {what}", remedy=remedy)
+
+
+def _told(error: ValidationError, kind: type[BaseModel], root: yaml.Node | None) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    said, words = mistakes.told(kind, first)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    field = ".".join(map(str, first["loc"])) or "file"
-    return f"{line_of(root, first['loc'])}: {field}: {first['msg'].removeprefix('Value error, ')}{more}"
+    place = _in_file(root, said, to_the_end=first["type"] in mistakes.ABSENT)
+    return f"{line_of(root, place)}: {_named(place) or 'file'}: {words}{more}"
+
+
+def _named(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _in_file(root: yaml.Node | None, place: Place, *, to_the_end: bool) -> Place:
+    """Return the steps of `place` that the file has; with `to_the_end` also the last one."""
+    steps: list[int | str] = []
+    node = root
+    for number, step in enumerate(place):
+        node, found = _child(node, step)
+        if found is not None or (to_the_end and number == len(place) - 1):
+            steps.append(step)
+    return steps
 
 
 def line_of(root: yaml.Node | None, place: Place) -> int:
@@ -53,11 +79,6 @@ def line_of(root: yaml.Node | None, place: Place) -> int:
         node, found = _child(node, step)
         line = found or line
     return line
-
-
-def line(path: Path, place: Place) -> int:
-    """Return the line, from 1, at which `place` stands in a file that was read before."""
-    return line_of(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), place)
 
 
 def _child(node: yaml.Node | None, step: int | str) -> tuple[yaml.Node | None, int | None]:

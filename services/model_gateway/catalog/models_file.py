@@ -1,6 +1,6 @@
 """The models file, read against an environment: which models an alias stands for, and which keys there are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,10 @@ from services.model_gateway.catalog.cards import card
 from services.model_gateway.catalog.entries import (
     AccountEntry,
     AliasEntry,
-    AnthropicEntry,
     AnyEntry,
     Environment,
     File,
     FromEnvironment,
-    GeminiEntry,
-    OpenAIEntry,
     TargetEntry,
     Value,
 )
@@ -61,6 +58,7 @@ class Catalog:
         self.path = path
         self.providers: Mapping[str, AnyEntry] = file.providers
         self.rules = Rules(file.budgets, file.limits)
+        self._file = file
         self._aliases = file.aliases
         self._environment = environment
         self._targets: dict[str, list[Target]] = {}
@@ -73,17 +71,33 @@ class Catalog:
             SpecInvalid: it is wrong; the message names line and field.
         """
         file = located.read(path, File)
-        for alias, entry in file.aliases.items():
-            for place, target in enumerate(entry.targets):
-                if target.provider not in file.providers:
-                    field = ("aliases", alias, "targets", place, "provider")
-                    line = located.line(path, field)
-                    known = ", ".join(file.providers) or "none"
-                    raise SpecInvalid(
-                        f"{path}:{line}: {'.'.join(map(str, field))}: there is no provider {target.provider!r}",
-                        remedy=f"declared are: {known}",
-                    )
+        for place, name in _providers_named(file):
+            if name not in file.providers:
+                known = ", ".join(file.providers) or "none"
+                raise located.wrong(path, place, f"there is no provider {name!r}", remedy=f"declared are: {known}")
         return cls(path, file, environment)
+
+    def check(self) -> None:
+        """Return if the file fits its environment, too.
+
+        Raises:
+            SpecInvalid: a variable that is needed is not set, an address is none, or a rule is for nobody.
+            CredentialRefused: a key holds what no HTTP header can carry.
+        """
+        self.infos()
+        used = self.in_use()
+        for name, entry in self.providers.items():
+            if isinstance(entry, AccountEntry) and (name in used or isinstance(entry.base_url, str)):
+                self.base_url(entry)
+        models = {f"{t.provider}/{t.model}" for alias in self._aliases for t in self._all(alias)}
+        for kind, rules in (("budgets", self._file.budgets), ("limits", self._file.limits)):
+            for number, rule in enumerate(rules):
+                if rule.scope == "model" and rule.name is not None and rule.name not in models:
+                    raise self._wrong(
+                        (kind, number, "name"),
+                        f"no alias asks a model {rule.name!r}",
+                        remedy=f"use one of {', '.join(sorted(models))}",
+                    )
 
     def alias(self, alias: str) -> AliasEntry:
         """Return what the file says of `alias`.
@@ -131,13 +145,17 @@ class Catalog:
         names = entry.keys if isinstance(entry, AccountEntry) else []
         return [Key(name, SecretStr(value)) for name in names if (value := self._key(name))]
 
-    def base_url(self, entry: OpenAIEntry | AnthropicEntry | GeminiEntry) -> str:
+    def base_url(self, entry: AccountEntry) -> str:
         """Return where a provider is.
 
         Raises:
-            SpecInvalid: its variable is not set and has no default.
+            SpecInvalid: its variable is not set and has no default, or it is no address.
         """
-        return self._text(entry.base_url, "base_url")
+        place = ("providers", next((name for name, each in self.providers.items() if each is entry), ""), "base_url")
+        url = self._text(entry.base_url, place)
+        if not url.startswith(("http://", "https://")):
+            raise self._wrong(place, "is no address", remedy="begin it with https:// or http://")
+        return url
 
     def infos(self) -> list[ModelInfo]:
         """Return every alias, in the order of the file."""
@@ -176,7 +194,8 @@ class Catalog:
         return not isinstance(entry, AccountEntry) or not entry.needs_key or bool(self.keys(provider))
 
     def _resolved(self, alias: str, target: TargetEntry) -> Target:
-        model = self._text(target.model, f"model of {alias!r}")
+        number = next(number for number, each in enumerate(self._aliases[alias].targets) if each is target)
+        model = self._text(target.model, ("aliases", alias, "targets", number, "model"))
         known = card(model)
         return Target(
             provider=target.provider,
@@ -188,13 +207,40 @@ class Catalog:
             weight=target.weight,
         )
 
-    def _text(self, value: Value, field: str) -> str:
-        found = value.value(self._environment) if isinstance(value, FromEnvironment) else value
+    def _all(self, alias: str) -> list[Target]:
+        """Return all targets of an alias, whether their keys are set or not, save those whose variable is not set."""
+        named = [
+            target
+            for target in self._aliases[alias].targets
+            if isinstance(target.model, str) or target.model.value(self._environment)
+        ]
+        return [self._resolved(alias, target) for target in named]
+
+    def _text(self, value: Value, place: located.Place) -> str:
+        if not isinstance(value, FromEnvironment):
+            return value
+        found = value.value(self._environment)
         if not found:
-            raise SpecInvalid(f"{self.path}: {field}: {value!r} is not set and has no default")
+            raise self._wrong(place, f"{value.env} is not set and there is no default", remedy=f"set {value.env}")
         return found
+
+    def _wrong(self, place: located.Place, what: str, *, remedy: str) -> SpecInvalid:
+        return located.wrong(self.path, place, what, remedy=remedy)
 
     def _remedy(self, entry: AliasEntry) -> str:
         accounts = (self.providers[target.provider] for target in entry.targets)
         names = [name for account in accounts if isinstance(account, AccountEntry) for name in account.keys]
         return f"set {' or '.join(dict.fromkeys(names))}"
+
+
+def _providers_named(file: File) -> Iterator[tuple[located.Place, str]]:
+    """Yield every place at which a provider is named."""
+    for alias, entry in file.aliases.items():
+        for number, target in enumerate(entry.targets):
+            yield ("aliases", alias, "targets", number, "provider"), target.provider
+    for kind, rules in (("budgets", file.budgets), ("limits", file.limits)):
+        for number, rule in enumerate(rules):
+            if rule.scope == "provider" and rule.name is not None:
+                yield (kind, number, "name"), rule.name
+            elif rule.scope == "model" and rule.name is not None:
+                yield (kind, number, "name"), rule.name.partition("/")[0]

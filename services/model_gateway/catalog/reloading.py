@@ -72,7 +72,7 @@ class Models:
 
     def _read(self) -> Catalog:
         catalog = Catalog.read(self._path, self._environment)
-        catalog.infos()  # raises for what is wrong only in this environment
+        catalog.check()
         return catalog
 
 

@@ -177,30 +177,64 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("old", "new", "told"),
         [
-            ("kind: openai", "kind: opnai", r"models.yaml:2: providers.far: .*'openai', .*'scripted'"),
+            ("kind: openai", "kind: opnai", r"models.yaml:3: providers.far.kind: is none of openai, .*scripted"),
             (
                 "kind: openai",
                 "kind: openai\n    dialect: dutch",
-                r"models.yaml:2: providers.far.openai: .*'dutch'.*deepseek",
+                r"models.yaml:2: providers.far: .*'dutch'.*deepseek",
             ),
             (
                 "kind: openai",
                 "kind: openai\n    overrides: {no_such: 1}",
-                r"models.yaml:2: providers.far.openai: .*no_such",
+                r"models.yaml:2: providers.far: .*no_such",
             ),
             ("  far:", "  far away:", r"models.yaml:2: providers.far away"),
             ("model: big", "model: big, price: {inputs: 1}", r"models.yaml:9: .*price.input"),
             ("model: big", "model: big, weight: 0", r"models.yaml:9: aliases.best.targets.0.weight: "),
             ("aliases:", "budgets: [{scope: tenant}]\naliases:", r"models.yaml:6: budgets.0: a budget needs"),
             ("api_key:", "api_keys: [{env: A}]\n    api_key:", r"models.yaml:2: .*either `api_key` or `api_keys`"),
-            ("{env: FAR_KEY}", "sk-in-the-file", r"models.yaml:4: providers.far.openai.api_key: "),
-            ("base_url:", "base_uri:", r"models.yaml:5: providers.far.openai.base_uri: Extra inputs"),
+            (
+                "{env: FAR_KEY}",
+                "sk-in-the-file",
+                r"models.yaml:4: providers.far.api_key: a key never stands in the file",
+            ),
+            ("kind: openai", "dialect: groq", r"models.yaml:2: providers.far.kind: is missing"),
+            ("model: big", "model: {default: x}", r"models.yaml:9: aliases.best.targets.0.model.env: is missing"),
+            (
+                "    targets:",
+                "    target:",
+                r"models.yaml:8: aliases.best.target: is not known \(did you mean 'targets'",
+            ),
+            ("model: big", "model: big, price: 3", r"models.yaml:9: .*price: should be a mapping of names to values"),
+            ("model: big", "model: 3", r"models.yaml:9: aliases.best.targets.0.model: should be a valid"),
+            ("model: big", "model: big, wait: 1", r"models.yaml:9: .*targets.0.wait: is not known .*'weight'.*price"),
+            ("aliases:", "budget: []\naliases:", r"models.yaml:6: budget: is not known \(did you mean 'budgets'"),
+            (
+                "aliases:",
+                "limits: [{scope: tenant, requests: 1}]\naliases:",
+                r"models.yaml:6: limits.0.requests: .*requests_per_minute",
+            ),
+            (
+                "aliases:",
+                "limits:\n  - {scope: provider, name: fra, concurrency: 1}\naliases:",
+                r"models.yaml:7: limits.0.name: there is no provider 'fra' \(declared are: far\)",
+            ),
+            (
+                "aliases:",
+                "budgets:\n  - {scope: model, name: gpt-5, usd: 1}\naliases:",
+                r"models.yaml:7: budgets.0.name: there is no provider 'gpt-5'",
+            ),
+            (
+                "base_url:",
+                "base_uri:",
+                r"models.yaml:5: providers.far.base_uri: is not known \(did you mean 'base_url'\?",
+            ),
             ("provider: far", "provider: near", r"models.yaml:9: aliases.best.targets.0.provider: .*'near'"),
             ("context_size: 1000", "context_size: -1", r"models.yaml:9: aliases.best.targets.0.context_size: "),
             ("  best:", "  best: {}\n  best:", r"models.yaml:8: 'best' is there twice"),
             ("providers:", "providers: [", r"models.yaml:\d+: "),
             (GOOD, "", r"models.yaml:1: file: the file must hold"),
-            (GOOD[GOOD.index("aliases") :], "", r"models.yaml:1: aliases: Field required"),
+            (GOOD[GOOD.index("aliases") :], "", r"models.yaml:1: aliases: is missing"),
         ],
     )
     def test_are_told_by_line_and_field(self, tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -211,3 +245,37 @@ class TestMistakes:
     def test_a_file_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(SpecInvalid, match=r"nowhere.yaml cannot be read"):
             Catalog.read(tmp_path / "nowhere.yaml", {})
+
+    def test_of_a_key_in_the_file_repeat_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(SpecInvalid) as caught:
+            _read(tmp_path, GOOD.replace("{env: FAR_KEY}", "sk-in-the-file"))
+        assert "sk-in" not in f"{caught.value!r} {caught.value} {caught.value.__cause__!r}"
+
+
+class TestCheck:
+    """What is only wrong in an environment."""
+
+    def test_says_nothing_of_what_is_right(self, tmp_path: Path) -> None:
+        limits = "limits: [{scope: model, name: far/big, concurrency: 1}]\naliases:"
+        _read(tmp_path, GOOD.replace("aliases:", limits), FAR_KEY="k", FAR_URL="https://far/v1").check()
+
+    @pytest.mark.parametrize(
+        ("old", "new", "told"),
+        [
+            ("{env: FAR_URL}", "127.0.0.1:80", r"models.yaml:5: providers.far.base_url: is no address \(begin it with"),
+            ("{env: FAR_URL}", "{env: NO_URL}", r"models.yaml:5: providers.far.base_url: NO_URL is not set .*\(set NO"),
+            ("model: big", "model: {env: BIG}", r"models.yaml:9: aliases.best.targets.0.model: BIG is not set"),
+            (
+                "aliases:",
+                "limits:\n  - {scope: model, name: far/bug, concurrency: 1}\naliases:",
+                r"models.yaml:7: limits.0.name: no alias asks a model 'far/bug' \(use one of far/big",
+            ),
+        ],
+    )
+    def test_tells_by_line_and_field(self, tmp_path: Path, old: str, new: str, told: str) -> None:
+        catalog = _read(tmp_path, GOOD.replace(old, new), FAR_KEY="k", FAR_URL="https://far/v1")
+        with pytest.raises(SpecInvalid, match=told):
+            catalog.check()
+
+    def test_leaves_alone_the_address_of_a_provider_whose_key_is_not_set(self, tmp_path: Path) -> None:
+        _read(tmp_path, GOOD).check()
