@@ -30,6 +30,8 @@ def told(kind: type[BaseModel], fault: ErrorDetails) -> tuple[Place, str]:
         case "union_tag_not_found":
             field = str(context.get("discriminator", "")).strip("'")
             return (*place, field), "is missing: it says which of several things this is"
+        case "model_type" if place[-1:] == ("FromEnvironment",):
+            return place, "should be a text, or {env: NAME, default: text}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return place, "should be a mapping of names to values"
         case "missing":

@@ -206,7 +206,7 @@ class TestMistakes:
                 r"models.yaml:8: aliases.best.target: is not known \(did you mean 'targets'",
             ),
             ("model: big", "model: big, price: 3", r"models.yaml:9: .*price: should be a mapping of names to values"),
-            ("model: big", "model: 3", r"models.yaml:9: aliases.best.targets.0.model: should be a valid"),
+            ("model: big", "model: 3", r"models.yaml:9: aliases.best.targets.0.model: should be a text, or {env"),
             ("model: big", "model: big, wait: 1", r"models.yaml:9: .*targets.0.wait: is not known .*'weight'.*price"),
             ("aliases:", "budget: []\naliases:", r"models.yaml:6: budget: is not known \(did you mean 'budgets'"),
             (
