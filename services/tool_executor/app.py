@@ -8,14 +8,16 @@ from natscope.bus.streams import CALLS
 from natscope.contracts import tool
 from natscope.telemetry import Telemetry, telemetry_for
 from services.tool_executor.backends import choose_backend
-from services.tool_executor.calls import Calls
+from services.tool_executor.calls import Calls, Means
 from services.tool_executor.cells import Backend
 from services.tool_executor.handlers import doors, listen
 from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
+from services.tool_executor.offering import Offer
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
-from services.tool_executor.tools import TOOLS
+from services.tool_executor.tools.catalog import built_in_tools
+from services.tool_executor.tools.toolbox import Toolbox
 
 NAME = tool.CALL.room
 DESCRIPTION = "Runs foreign code in cells and answers for every built-in tool."
@@ -32,29 +34,25 @@ async def app(
     sessions = Sessions(backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
     try:
         async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
-            calls = _calls(room, settings, sessions, backend)
+            toolbox = Toolbox(built_in_tools())
+            calls = _calls(room, settings, toolbox, sessions, backend)
+            offer = Offer(room, toolbox, backend=backend.name)
             async with housekeeping(backend, sessions, room.instance.lives, idle_after=settings.idle_after):
                 await listen(room.bus, calls, sessions)
-                await room.serve(doors(room.bus, calls, listed=_listed(room, backend), workers=settings.workers))
-                yield room
+                await room.serve(doors(room.bus, calls, offer, workers=settings.workers))
+                async with offer.kept(calls, workers=settings.workers):
+                    yield room
     finally:
         await sessions.close()
         await backend.close()
 
 
-def _calls(room: Room, settings: Settings, sessions: Sessions, backend: Backend) -> Calls:
-    return Calls(
-        settings,
-        sessions,
-        backend=backend.name,
+def _calls(room: Room, settings: Settings, toolbox: Toolbox, sessions: Sessions, backend: Backend) -> Calls:
+    means = Means(
         once=Ledger(room.bus, room.instance, bucket=CALLS, answer=tool.Called),
         media=room.bus.blobs,
         say=room.bus.say,
         telemetry=room.bus.telemetry,
         elsewhere=Homes(room.bus, room.instance),
     )
-
-
-def _listed(room: Room, backend: Backend) -> tool.Listed:
-    specs = [found.spec for found in TOOLS.values()]
-    return tool.Listed(host=NAME, instance=room.instance.id, tools=specs, backend=backend.name)
+    return Calls(settings, toolbox, sessions, means, backend=backend.name)

@@ -1,23 +1,26 @@
-"""Carry out a tool call exactly once, in its session's workspace, and tell its progress on the way."""
+"""Carry out a tool call exactly once, where its tool needs it to be, and tell its progress on the way."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from opentelemetry.trace import Span
 
 from natscope.contracts import tool
-from natscope.contracts.blocks import FileBlock, MediaBlock
+from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract
 from natscope.telemetry import Telemetry, names
 from natscope.telemetry.setup import fail_with
-from services.tool_executor.cells import CellLost, Hear, Outcome, Program, RunLimits, Stream
-from services.tool_executor.results import interrupted_result, lost_result, result_of
+from services.tool_executor import results
+from services.tool_executor.cells import CellLost, FileRefused
+from services.tool_executor.limiting import limits_of
 from services.tool_executor.sessions import Sessions, Workspace
 from services.tool_executor.settings import Settings
-from services.tool_executor.tools import tool_named
+from services.tool_executor.tools.port import Media, Place, Result, Tell, Told
+from services.tool_executor.tools.toolbox import AnyTool, Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +43,6 @@ class Once(Protocol):
         ...
 
 
-class Media(Protocol):
-    """Gives the bytes of attached files."""
-
-    async def bytes_of(self, block: MediaBlock) -> bytes:
-        """Return the bytes of `block`, wherever they are."""
-        ...
-
-
 class Elsewhere(Protocol):
     """Other executors, one of which may hold a session's cell."""
 
@@ -56,29 +51,26 @@ class Elsewhere(Protocol):
         ...
 
 
-class Calls:
-    """What the tool executor does."""
+@dataclass(frozen=True)
+class Means:
+    """What the house gives the executor to carry calls out with."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        sessions: Sessions,
-        *,
-        backend: str,
-        once: Once,
-        media: Media,
-        say: Say,
-        telemetry: Telemetry,
-        elsewhere: Elsewhere,
-    ) -> None:
+    once: Once
+    media: Media
+    say: Say
+    telemetry: Telemetry
+    elsewhere: Elsewhere
+
+
+class Calls:
+    """What the tool executor does with the tools of its `toolbox`."""
+
+    def __init__(self, settings: Settings, toolbox: Toolbox, sessions: Sessions, means: Means, *, backend: str) -> None:
         self._settings = settings
+        self._toolbox = toolbox
         self._sessions = sessions
+        self._means = means
         self._backend = backend
-        self._once = once
-        self._media = media
-        self._say = say
-        self._telemetry = telemetry
-        self._elsewhere = elsewhere
 
     async def carry_out(self, ask: tool.Call) -> tool.Called:
         """Return the outcome of a call; asked again under the same id, the recorded one.
@@ -88,117 +80,116 @@ class Calls:
             SandboxUnavailable, Overloaded, BlobNotFound: nothing ran.
             RequestConflict: the id was used for another call.
         """
-        tool_named(ask.call.name).read(ask.call)
-        called = await self._elsewhere.carry_out_there(ask)
-        return called if called is not None else await self.carry_out_here(ask)
+        found = self._toolbox.named(ask.call.name)
+        arguments = found.read(ask.call)
+        if found.spec.sandboxed and ask.cell == "session":
+            called = await self._means.elsewhere.carry_out_there(ask)
+            if called is not None:
+                return called
+        return await self._carry_out(ask, found, arguments)
 
     async def carry_out_here(self, ask: tool.Call) -> tool.Called:
         """Return the outcome of a call whose session's cell is, or will be, one of this process; see `carry_out`."""
-        program = tool_named(ask.call.name).read(ask.call)
+        found = self._toolbox.named(ask.call.name)
+        return await self._carry_out(ask, found, found.read(ask.call))
+
+    def cancel(self, call_id: str) -> None:
+        """Stop the call if it runs here."""
+        if self._means.once.cancel(call_id):
+            log.info("call cancelled", extra={"call": call_id})
+
+    async def _carry_out(self, ask: tool.Call, found: AnyTool, arguments: Any) -> tool.Called:
+        backend = self._backend_of(found)
 
         async def work() -> tool.Called:
-            return await self._run(ask, program)
+            return _called(ask, await self._run(ask, found, arguments), backend)
 
         async def lost() -> tool.Called:
-            result = lost_result(ask.call, backend=self._backend, why="the tool executor died while it ran")
-            return tool.Called(result=result, backend=self._backend)
+            return _called(ask, results.lost("the tool executor died while it ran", backend=backend), backend)
 
-        with self._telemetry.span(f"execute_tool {ask.call.name}", attributes=_attributes(ask, self._backend)) as span:
-            called, known = await self._settle(ask, work, lost)
+        with self._means.telemetry.span(f"execute_tool {ask.call.name}", attributes=_attributes(ask, backend)) as span:
+            called, known = await self._settle(ask, work, None if found.spec.idempotent else lost, backend)
             span.set_attribute(names.REPLAYED, known)
             _mark(span, called)
             return called.model_copy(update={"replayed": known})
 
-    def cancel(self, call_id: str) -> None:
-        """Stop the call if it runs here."""
-        if self._once.cancel(call_id):
-            log.info("call cancelled", extra={"call": call_id})
-
-    async def _settle(self, ask: tool.Call, work: Work, lost: Work) -> tuple[tool.Called, bool]:
+    async def _settle(
+        self, ask: tool.Call, work: Work, lost: Work | None, backend: str | None
+    ) -> tuple[tool.Called, bool]:
         try:
-            return await self._once.once(ask.call_id, ask, work, lost=lost, ignoring={"deltas_to"})
+            return await self._means.once.once(ask.call_id, ask, work, lost=lost, ignoring={"deltas_to"})
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if this is not None and this.cancelling():
                 raise
-            return tool.Called(result=interrupted_result(ask.call), backend=self._backend), False
+            return _called(ask, results.interrupted(), backend), False
 
-    async def _run(self, ask: tool.Call, program: Program) -> tool.Called:
-        async with self._sessions.workspace(ask.session) as workspace:
-            new = workspace.runs == 0
-            await self._place(ask.files, workspace)
-            try:
-                outcome = await workspace.cell.run(program, self._limits(ask.limits), self._hear(ask))
-            except CellLost as error:
-                log.error("cell lost", extra={"session": ask.session, "call": ask.call_id, "reason": str(error)})
-                result = lost_result(ask.call, backend=self._backend, why="its cell was lost")
-                return tool.Called(result=result, backend=self._backend)
-        _note(ask, outcome)
-        result = result_of(ask.call, outcome, backend=self._backend, new_workspace=new)
-        return tool.Called(result=result, backend=self._backend)
+    async def _run(self, ask: tool.Call, found: AnyTool, arguments: Any) -> Result:
+        try:
+            return await found.run(arguments, self._place(ask, found))
+        except FileRefused as error:
+            return results.refused(error, backend=self._backend)
+        except CellLost as error:
+            log.error("cell lost", extra={"session": ask.session, "call": ask.call_id, "reason": str(error)})
+            return results.lost("its cell was lost", backend=self._backend, idempotent=found.spec.idempotent)
 
-    async def _place(self, files: list[FileBlock], workspace: Workspace) -> None:
-        for file in files:
+    def _place(self, ask: tool.Call, found: AnyTool) -> Place:
+        @asynccontextmanager
+        async def workspace() -> AsyncGenerator[Workspace]:
+            if not found.spec.sandboxed:
+                raise AssertionError(f"{found.spec.name!r} opens a workspace and does not say that it is sandboxed")
+            opening = self._sessions.workspace(ask.session) if ask.cell == "session" else self._sessions.virgin()
+            async with opening as opened:
+                await self._put_in(ask, opened)
+                yield opened
+
+        limits = limits_of(ask.limits, self._settings, deadline_s=found.spec.deadline_s)
+        return Place(ask, limits, self._means.media, workspace, self._backend, self._tell(ask))
+
+    async def _put_in(self, ask: tool.Call, workspace: Workspace) -> None:
+        for file in ask.files:
             if file.name in workspace.placed:
                 continue
             if not await workspace.cell.has_file(file.name):
-                await workspace.cell.put_file(file.name, await self._media.bytes_of(file))
+                await workspace.cell.put_file(file.name, await self._means.media.bytes_of(file))
             workspace.placed.add(file.name)
 
-    def _limits(self, wanted: tool.Limits) -> RunLimits:
-        settings = self._settings
-        seconds = settings.deadline if wanted.deadline_s is None else timedelta(seconds=wanted.deadline_s)
-        output = settings.output_bytes if wanted.output_bytes is None else wanted.output_bytes
-        memory = None if wanted.memory_bytes is None else min(wanted.memory_bytes, settings.memory_bytes)
-        return RunLimits(
-            wall_clock=min(seconds, settings.deadline_ceiling),
-            output_bytes=min(output, settings.output_bytes_ceiling),
-            memory_bytes=memory,
-        )
-
-    def _hear(self, ask: tool.Call) -> Hear | None:
+    def _tell(self, ask: tool.Call) -> Tell | None:
         subject = ask.deltas_to
         if subject is None:
             return None
         told = 0
 
-        async def hear(stream: Stream, text: str) -> None:
+        async def tell(stream: Told, text: str) -> None:
             nonlocal told
-            await self._say(subject, tool.Progress(call_id=ask.call_id, sequence=told, stream=stream, text=text))
+            await self._means.say(subject, tool.Progress(call_id=ask.call_id, sequence=told, stream=stream, text=text))
             told += 1
 
-        return hear
+        return tell
+
+    def _backend_of(self, found: AnyTool) -> str | None:
+        return self._backend if found.spec.sandboxed else None
 
 
-def _attributes(ask: tool.Call, backend: str) -> dict[str, str]:
+def _called(ask: tool.Call, result: Result, backend: str | None) -> tool.Called:
+    block = ToolResultBlock(
+        id=ask.call.id, name=ask.call.name, output=result.output, state=result.state, metadata=result.metadata
+    )
+    return tool.Called(result=block, backend=backend)
+
+
+def _attributes(ask: tool.Call, backend: str | None) -> dict[str, str]:
     attributes = {
         names.OPERATION: "execute_tool",
         names.TOOL: ask.call.name,
         names.TOOL_TYPE: "function",
         names.TOOL_CALL_ID: ask.call.id,
         names.CONVERSATION: ask.session,
-        names.BACKEND: backend,
     }
-    if ask.agent is not None:
-        attributes[names.AGENT] = ask.agent
-    if ask.task is not None:
-        attributes[names.TASK_ID] = ask.task
-    return attributes
+    optional = {names.BACKEND: backend, names.AGENT: ask.agent, names.TASK_ID: ask.task}
+    return attributes | {name: value for name, value in optional.items() if value is not None}
 
 
 def _mark(span: Span, called: tool.Called) -> None:
     if called.result.state != "success":
         fail_with(span, called.result.state)
-
-
-def _note(ask: tool.Call, outcome: Outcome) -> None:
-    fields = {
-        "tool": ask.call.name,
-        "session": ask.session,
-        "exit_code": outcome.exit_code,
-        "signal": outcome.signal,
-        "timed_out": outcome.timed_out,
-        "out_of_memory": outcome.out_of_memory,
-        "duration_ms": round(outcome.duration.total_seconds() * 1000, 1),
-    }
-    log.info("tool finished", extra=fields)

@@ -5,20 +5,18 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus, Doors
 from natscope.contracts import tool
 from services.tool_executor.calls import Calls
+from services.tool_executor.offering import Offer
 from services.tool_executor.sessions import Sessions
-from services.tool_executor.tools import TOOLS
 
 
-def doors(bus: Bus, calls: Calls, *, listed: tool.Listed, workers: int) -> Doors:
-    """Return `tool.call.<tool>` for each built-in tool, and `tool.list`."""
+def doors(bus: Bus, calls: Calls, offer: Offer, *, workers: int) -> Doors:
+    """Return the doors that are always there: `tool.list`, and calls for this process's cells."""
     found = Doors(bus)
-    for name in TOOLS:
-        found.answers(tool.CALL, key=name, workers=workers)(calls.carry_out)
-    found.answers(tool.HELD, key=listed.instance, workers=workers)(calls.carry_out_here)
+    found.answers(tool.HELD, key=offer.instance, workers=workers)(calls.carry_out_here)
 
     @found.answers(tool.LIST, queue="")
     async def tools(_: tool.List) -> tool.Listed:
-        return listed
+        return offer.listed
 
     return found
 

@@ -1,15 +1,16 @@
-"""Turn the outcome of a run into what a model reads."""
+"""Turn the outcome of a run, or the loss of one, into what a model reads."""
 
 import signal
 
 from pydantic import JsonValue
 
-from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
-from services.tool_executor.cells import Outcome
+from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock
+from services.tool_executor.cells import FileRefused, Outcome
+from services.tool_executor.tools.port import Result
 
 
-def result_of(call: ToolUseBlock, outcome: Outcome, *, backend: str, new_workspace: bool) -> ToolResultBlock:
-    """Return the result block: standard output, standard error, and how the program ended if not well."""
+def result_of(outcome: Outcome, *, backend: str, new_workspace: bool) -> Result:
+    """Return the result: standard output, standard error, and how the program ended if not well."""
     output: list[ContentBlock] = []
     if outcome.stdout.text:
         output.append(TextBlock(text=outcome.stdout.text))
@@ -20,30 +21,27 @@ def result_of(call: ToolUseBlock, outcome: Outcome, *, backend: str, new_workspa
         output.append(TextBlock(text=f"[{ending}]"))
     if not output:
         output.append(TextBlock(text="[no output]"))
-    return ToolResultBlock(
-        id=call.id,
-        name=call.name,
-        output=output,
-        state=_state(outcome),
-        metadata=_metadata(outcome, backend=backend, new_workspace=new_workspace),
-    )
+    return Result(output, _state(outcome), _metadata(outcome, backend=backend, new_workspace=new_workspace))
 
 
-def lost_result(call: ToolUseBlock, *, backend: str, why: str) -> ToolResultBlock:
-    """Return the result of a program that had begun and whose outcome is not known."""
-    text = (
-        f"[outcome unknown: {why}. The program had begun and was not run again."
-        " Its workspace is gone; the next call starts in an empty one]"
-    )
-    return ToolResultBlock(
-        id=call.id, name=call.name, output=[TextBlock(text=text)], state="unknown", metadata={"backend": backend}
-    )
+def lost(why: str, *, backend: str | None, idempotent: bool = False) -> Result:
+    """Return the result of a call that had begun and whose outcome is not known; `backend` is that of its cell."""
+    gone = " Its workspace is gone; the next call starts in an empty one" if backend else ""
+    metadata: dict[str, JsonValue] = {"backend": backend} if backend else {}
+    if idempotent:
+        return Result([TextBlock(text=f"[failed: {why}.{gone}]")], "error", metadata)
+    text = f"[outcome unknown: {why}. The call had begun and was not carried out again.{gone}]"
+    return Result([TextBlock(text=text)], "unknown", metadata)
 
 
-def interrupted_result(call: ToolUseBlock) -> ToolResultBlock:
+def refused(error: FileRefused, *, backend: str) -> Result:
+    """Return the result of a call that the cell's files were not given for."""
+    return Result([TextBlock(text=f"[{error.code}] {error}")], "error", {"backend": backend, "code": error.code})
+
+
+def interrupted() -> Result:
     """Return the result of a call that was stopped because nobody wanted it any more."""
-    text = "[stopped: the call is no longer wanted]"
-    return ToolResultBlock(id=call.id, name=call.name, output=[TextBlock(text=text)], state="interrupted")
+    return Result([TextBlock(text="[stopped: the call is no longer wanted]")], "interrupted")
 
 
 def ending_of(outcome: Outcome) -> str | None:

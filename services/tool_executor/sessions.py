@@ -69,6 +69,20 @@ class Sessions:
             seat.waiting -= 1
             self._forget(session, seat)
 
+    @asynccontextmanager
+    async def virgin(self) -> AsyncGenerator[Workspace]:
+        """Give a cell to the body that nobody has used and nobody will use again.
+
+        Raises:
+            SandboxUnavailable: no cell can be made.
+        """
+        cell = await self._backend.open_cell("one-shot")
+        try:
+            yield Workspace(cell)
+        finally:
+            with contextlib.suppress(CellLost):
+                await cell.close()
+
     async def end(self, session: str) -> None:
         """Remove the session's cell and files; a program that runs in it is stopped."""
         seat = self._seats.get(session)

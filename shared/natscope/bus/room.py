@@ -17,7 +17,7 @@ from nats import errors as nats_errors
 from natscope.bus.answering import Doors
 from natscope.bus.connection import Bus
 from natscope.bus.ledger import Instance
-from natscope.bus.micro import Micro
+from natscope.bus.micro import Endpoint, Micro
 from natscope.bus.settings import BusSettings
 from natscope.bus.settling import settle
 from natscope.bus.streams import SPAN_SUBJECT, wait_until_provisioned
@@ -39,17 +39,37 @@ class Room:
     broker: NatsBroker
     description: str = ""
     _served: list[Doors] = field(default_factory=list[Doors])
+    _micro: Micro | None = None
 
-    async def serve(self, doors: Doors) -> None:
-        """Answer at `doors` from now on, and show them on `$SRV`."""
-        self.broker.include_router(doors.router)
-        self._served.append(doors)
-        doors.open()
-        await self.broker.start()
-        endpoints = [endpoint for served in self._served for endpoint in served.endpoints]
-        await Micro(self.name, self.instance.id, self.description, endpoints).start(self.bus.nc)
+    async def serve(self, *doors: Doors) -> None:
+        """Answer at `doors` too from now on, and show them on `$SRV`."""
+        for each in doors:
+            self.broker.include_router(each.router)
+            self._served.append(each)
+            each.open()
+        if self._micro is None:
+            await self.broker.start()
+            self._micro = Micro(self.name, self.instance.id, self.description, self._endpoints)
+            await self._micro.start(self.bus.nc)
+        else:
+            for subscriber in (subscriber for each in doors for subscriber in each.router.subscribers):
+                await subscriber.start()
+        self._micro.endpoints = self._endpoints
         await settle(self.bus.nc)
-        log.info("open", extra={"doors": [endpoint.subject for endpoint in endpoints]})
+        log.info("open", extra={"doors": [endpoint.subject for each in doors for endpoint in each.endpoints]})
+
+    async def drop(self, doors: Doors) -> None:
+        """Answer at `doors` no more, and return when the calls that were delivered have ended, or after 15 s."""
+        self._served.remove(doors)
+        if self._micro is not None:
+            self._micro.endpoints = self._endpoints
+        await asyncio.gather(*(_closed(subscriber) for subscriber in doors.router.subscribers))
+        await doors.finish(within_s=DRAIN_S)
+        self.broker.routers.remove(doors.router)
+
+    @property
+    def _endpoints(self) -> list[Endpoint]:
+        return [endpoint for served in self._served for endpoint in served.endpoints]
 
     async def finish(self) -> None:
         """Take no new call, and return when those that were delivered have ended, or after 15 s."""

@@ -19,11 +19,13 @@ from natscope.contracts.errors import (
     ToolNotFound,
 )
 from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.tool_executor.calls import Calls
+from services.tool_executor.calls import Calls, Means
 from services.tool_executor.cells import Program
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
-from services.tool_executor.tools import tool_named
+from services.tool_executor.tools.catalog import built_in_tools
+from services.tool_executor.tools.programs import PYTHON
+from services.tool_executor.tools.toolbox import Toolbox
 from tests.doors.tool_executor.fakes import FakeBackend, FakeElsewhere, FakeMedia, FakeOnce, FakeSay
 
 SILENT = TelemetrySettings.model_construct(endpoint=None, disabled=True)
@@ -38,16 +40,10 @@ class House:
         self.elsewhere = FakeElsewhere()
         self.media = FakeMedia({"a.csv": b"1,2"})
         self.sessions = Sessions(self.backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
-        self.calls = Calls(
-            settings,
-            self.sessions,
-            backend="fake",
-            once=self.once,
-            media=self.media,
-            say=self.say,
-            telemetry=telemetry_for("tool-executor", SILENT),
-            elsewhere=self.elsewhere,
-        )
+        self.toolbox = Toolbox(built_in_tools())
+        telemetry = telemetry_for("tool-executor", SILENT)
+        means = Means(self.once, self.media, self.say, telemetry, self.elsewhere)
+        self.calls = Calls(settings, self.toolbox, self.sessions, means, backend="fake")
 
     async def python(self, code: str, *, session: str = "s1", id: str = "", **more: object) -> tool.Called:
         call = ToolUseBlock(id="c1", name="execute_python", input={"code": code})
@@ -210,7 +206,7 @@ class TestArguments:
         self, arguments: dict[str, object]
     ) -> None:
         call = ToolUseBlock.model_validate({"id": "c", "name": "execute_python", "input": arguments})
-        told = tool_named("execute_python").spec.parameters
+        told = PYTHON.spec.parameters
         if jsonschema_rs.is_valid(told, arguments):
             assert (await House().raw(call)).result.state == "success"
         else:
@@ -218,7 +214,7 @@ class TestArguments:
                 await House().raw(call)
 
     async def test_an_unknown_tool_is_told_with_those_there_are(self) -> None:
-        with pytest.raises(ToolNotFound, match=r"'fly'.*execute_python, execute_shell"):
+        with pytest.raises(ToolNotFound, match=r"'fly'.*execute_python.*execute_shell"):
             await House().raw(ToolUseBlock(id="c", name="fly"))
 
 

