@@ -132,9 +132,10 @@ class Failed(Exception):
         """What a person can do."""
         return self.fault.remedy.format(key=self._key) if self.fault.remedy else None
 
-    def told(self, model: str, *, attempts: int = 1) -> str:
-        """Return what happened, for people."""
-        text = f"{self.provider!r} {self.fault.told} (model {model!r}"
+    def told(self, model: str, *, attempts: int = 1, by: str | None = None, at: tuple[str, int] | None = None) -> str:
+        """Return what happened, for people; `by` is what they call the provider, `at` where it is."""
+        where = f" at {at[0]}:{at[1]}" if at is not None and self.name == "connection" else ""
+        text = f"{(by or self.provider)!r} {self.fault.told}{where} (model {model!r}"
         text += f", HTTP {self.status}" if self.status is not None else ""
         text += f", {attempts} attempts)" if attempts > 1 else ")"
         return f"{text}: {self.said}" if self.said else text

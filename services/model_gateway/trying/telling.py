@@ -42,8 +42,10 @@ class Said:
 
     def told(self, attempts: int) -> str:
         """Return it for people."""
-        model = self.route.target.model
-        return self.failed.told(model, attempts=attempts) if isinstance(self.failed, Failed) else self.failed.message
+        if not isinstance(self.failed, Failed):
+            return self.failed.message
+        target, at = self.route.target, self.route.provider.address
+        return self.failed.told(target.model, attempts=attempts, by=target.provider, at=at)
 
 
 def error(said: Sequence[Said], outs: Mapping[Route, Out]) -> errors.NatscopeError:
@@ -71,7 +73,7 @@ def overdue(
     said: Sequence[Said], outs: Mapping[Route, Out], *, deadline_s: float, route: Route | None
 ) -> errors.DeadlineExceeded:
     """Return what the asker is told if the deadline passed, while `route` was asked if there is one."""
-    now = f"{route.provider.name!r} did not answer" if route else "there was no answer"
+    now = f"{route.target.provider!r} did not answer" if route else "there was no answer"
     model = f" (model {route.target.model!r})" if route else ""
     return errors.DeadlineExceeded(
         "; ".join([f"{now} within {deadline_s:g} s{model}", *_told(said, outs)]),
@@ -96,18 +98,23 @@ def _nowhere(outs: Mapping[Route, Out]) -> errors.NatscopeError:
 
 
 def _told(said: Sequence[Said], outs: Mapping[Route, Out]) -> list[str]:
-    """Return one phrase for each route that said something, or is out."""
+    """Return one phrase for each route that said something, and for each reason why others were not asked."""
     lasts = {each.route: each for each in said}
     counts = {route: sum(each.route is route for each in said) for route in lasts}
     phrases = [each.told(counts[route]) for route, each in lasts.items()]
-    return phrases + [_out(route, out) for route, out in outs.items() if route not in lasts]
+    left: dict[tuple[str, str | None, str, str], list[str]] = {}
+    for route, out in outs.items():
+        if route not in lasts:
+            until = f"{datetime.fromtimestamp(out.until, UTC):%H:%M:%S}"
+            models = left.setdefault((route.target.provider, route.account.key, until, FAULTS[out.reason].told), [])
+            if repr(route.target.model) not in models:
+                models.append(repr(route.target.model))
+    return phrases + [_out(*who, models) for who, models in left.items()]
 
 
-def _out(route: Route, out: Out) -> str:
-    until = datetime.fromtimestamp(out.until, UTC)
-    told = FAULTS[out.reason].told
-    where = f"{route.target.provider!r} is not asked until {until:%H:%M:%S} UTC (model {route.target.model!r})"
-    return f"{where}: it {told}"
+def _out(provider: str, key: str | None, until: str, told: str, models: Sequence[str]) -> str:
+    which = f"model{'s' if len(models) > 1 else ''} {', '.join(models)}" + (f", {key}" if key else "")
+    return f"{provider!r} is not asked until {until} UTC ({which}): it {told}"
 
 
 def _details(said: Sequence[Said], outs: Mapping[Route, Out], *, why: str) -> dict[str, JsonValue]:
@@ -125,4 +132,8 @@ def _why(said: Sequence[Said], outs: Mapping[Route, Out]) -> str:
     if isinstance(last, Failed) and last.fault.reaction == "tell":
         return "what was asked is refused, and asking again would not help"
     targets = {id(each.route.target) for each in said} | {id(route.target) for route in outs}
-    return f"{len(said)} attempts at {len(targets)} targets failed, and none is left"
+    return f"{_some(len(said), 'attempt')} at {_some(len(targets), 'target')} failed, and none is left"
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
