@@ -7,7 +7,6 @@ whatever goes wrong is a `Failed`.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -24,18 +23,15 @@ from services.model_gateway.ports import Hear, Made, Media, Prompt, Reply, Vecto
 from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
 from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires import gemini_making as making
-from services.model_gateway.wires.gemini import FETCHES, body, forced, path, resource
+from services.model_gateway.wires.gemini import FETCHES, base, body, forced, path, resource
 from services.model_gateway.wires.gemini_faults import failed
 from services.model_gateway.wires.gemini_parts import decoded
 from services.model_gateway.wires.gemini_reply import Draft
 from services.model_gateway.wires.json_text import is_json
 from services.model_gateway.wires.sse import Splitter
 
-VERSION = "v1beta"
-"""Of the API, unless the base URL names one; `v1` has neither thoughts nor schemas for answers."""
 AFTER_END_S = 2.0
 """The longest wait for one more event after the end of an answer was proven; what may still come is its usage."""
-_HAS_VERSION = re.compile(r"/v\d[^/]*(/|$)")
 
 
 class GoogleGemini:
@@ -52,12 +48,11 @@ class GoogleGemini:
         self._key_name = key_name
         self._secret = api_key.get_secret_value()
         self._stall_s = stall_s
-        options = HttpOptions(base_url=base_url, api_version=VERSION)
+        options = HttpOptions(base_url=base_url)
         self._client = genai.Client(vertexai=False, api_key=self._secret, http_options=options)
         # The package has no public door to what it would send; this one is at least meant to be read.
         said = self._client._api_client.get_read_only_http_options()
-        base = str(said["base_url"]).rstrip("/")
-        self._base = base if _HAS_VERSION.search(URL(base).path) else f"{base}/{said['api_version']}"
+        self._base = base(str(said["base_url"]))
         self._headers = CIMultiDict({str(header): str(value) for header, value in said["headers"].items()})
         url = URL(self._base)
         self.address = (url.host or "", url.port or 443)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from natscope.contracts.errors import SpecInvalid
 from natscope.contracts.model import Modality
@@ -19,6 +19,9 @@ Level = Literal["off", "low", "medium", "high"]
 OutputMode = Literal["json_schema", "json_object", "tool", "prompt"]
 """`json_schema`: held to by the endpoint · `json_object`: any JSON object, the schema stands in the prompt · `tool`: as
 the arguments of a call · `prompt`: only asked for."""
+
+
+_OURS = ("model", "messages", "input", "stream", "n")
 
 
 class _Data(BaseModel):
@@ -56,6 +59,13 @@ class Embedding(_Data):
     packed: bool = True
     """They may come as base64, which is a quarter of the size."""
     texts_at_once: Annotated[int, Field(gt=0)] = 2048
+
+
+def _only_more(body: Json) -> Json:
+    """Refuse what the gateway says itself; of several answers (`n`) all would be paid and one read."""
+    if ours := [name for name in _OURS if name in body]:
+        raise ValueError(f"{', '.join(ours)}: the gateway says this itself, leave it out")
+    return body
 
 
 class Dialect(_Data):
@@ -98,7 +108,7 @@ class Dialect(_Data):
     fetches: frozenset[Modality] = frozenset()
     """What may be given by an address in the web."""
     embedding: Embedding = Embedding()
-    body: Json = Field(default_factory=dict)
+    body: Annotated[Json, AfterValidator(_only_more)] = Field(default_factory=dict)
     """Added to every request."""
     sources: Annotated[tuple[str, ...], Field(min_length=1)] = ("https://platform.openai.com/docs/api-reference/chat",)
 
@@ -146,7 +156,9 @@ def _made(name: str, raw: dict[str, Any]) -> Dialect:
         return Dialect.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise SpecInvalid(f"dialect {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise SpecInvalid(
+            f"dialect {name!r}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 def _raw(name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Writes a conversation as a request of Gemini's generateContent."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,8 @@ FETCHES: Fetches = {"image": _STARTS, "audio": _STARTS, "video": _STARTS, "file"
 """Beginnings of addresses that Google looks up itself, whatever the model."""
 _NO_THOUGHTS = ("image", "tts", "live", "audio", "embedding")
 _VALUE = "value"
+_VERTEX = re.compile(r"https?://([\w-]+\.)?([\w-]+-)?aiplatform\.googleapis\.com(:\d+)?(/|$)")
+_HAS_VERSION = re.compile(r"/v\d[^/]*(/|$)")
 _BUDGETS: Mapping[Thinking, int] = {"off": 0, "low": 1024, "medium": 8192, "high": 24576}
 
 
@@ -72,6 +75,20 @@ def body(ask: Chat, *, model: str, provider: str) -> bytes:
     if generation := dict(_generation(ask, shape, model)):
         out["generationConfig"] = generation
     return to_json(out)
+
+
+def base(url: str) -> str:
+    """Return where models are found under `url`: it may name the API's version already, or the whole way to them.
+
+    Without a version it is the Gemini API's `v1beta` (`v1` has neither thoughts nor schemas for answers), at Vertex AI
+    `v1`, where Google's models are under `publishers/google` of the project, or of nobody's with an express key.
+    Source: https://cloud.google.com/vertex-ai/generative-ai/docs/start/express-mode/overview
+    """
+    found = url.rstrip("/").removesuffix("/models")
+    vertex = _VERTEX.match(found) is not None
+    if not _HAS_VERSION.search(found.partition("://")[2]):
+        found = f"{found}/{'v1' if vertex else 'v1beta'}"
+    return f"{found}/publishers/google" if vertex and "/publishers/" not in found else found
 
 
 def path(model: str, *, stream: bool) -> str:

@@ -46,6 +46,12 @@ class TestDialects:
         with pytest.raises(SpecInvalid, match="colour"):
             dialect("openai", {"colour": "blue"})
 
+    @pytest.mark.parametrize("name", ["n", "model", "stream"])
+    def test_what_the_gateway_says_itself_is_added_to_no_request(self, name: str) -> None:
+        with pytest.raises(SpecInvalid, match=f"body: {name}: the gateway says this itself"):
+            dialect("openai", {"body": {name: 2}})
+        assert dialect("openai", {"body": {"top_k": 2}}).body == {"top_k": 2}
+
     @pytest.mark.parametrize(
         ("model", "samples"),
         [("gpt-4o", True), ("o3-mini", False), ("gpt-5-mini", False), ("gpt-5-chat-latest", True)],
