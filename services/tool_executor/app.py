@@ -1,5 +1,6 @@
 """Puts the tool executor together."""
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -9,15 +10,16 @@ from natscope.contracts import tool
 from natscope.telemetry import Telemetry, telemetry_for
 from services.tool_executor.backends import choose_backend
 from services.tool_executor.calls import Calls, Means
-from services.tool_executor.cells import Backend
-from services.tool_executor.handlers import doors, listen
+from services.tool_executor.handlers import doors, listen, workspace_doors
 from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
+from services.tool_executor.mcp.toolset import mcp_tools
 from services.tool_executor.offering import Offer
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
 from services.tool_executor.tools.catalog import built_in_tools
 from services.tool_executor.tools.toolbox import Toolbox
+from services.tool_executor.workspaces import Workspaces
 
 NAME = tool.CALL.room
 DESCRIPTION = "Runs foreign code in cells and answers for every built-in tool."
@@ -35,24 +37,31 @@ async def app(
     try:
         async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
             toolbox = Toolbox(built_in_tools())
-            calls = _calls(room, settings, toolbox, sessions, backend)
+            homes = Homes(room.bus, room.instance)
+            calls = Calls(settings, toolbox, sessions, _means(room, homes), backend=backend.name)
+            workspaces = Workspaces(sessions, room.bus.blobs)
             offer = Offer(room, toolbox, backend=backend.name)
             async with housekeeping(backend, sessions, room.instance.lives, idle_after=settings.idle_after):
                 await listen(room.bus, calls, sessions)
-                await room.serve(doors(room.bus, calls, offer, workers=settings.workers))
-                async with offer.kept(calls, workers=settings.workers):
+                await room.serve(
+                    doors(room.bus, calls, offer, workers=settings.workers),
+                    workspace_doors(room.bus, workspaces, homes, instance=room.instance.id, workers=settings.workers),
+                )
+                async with (
+                    mcp_tools(settings.mcp, os.environ, toolbox, telemetry),
+                    offer.kept(calls, workers=settings.workers),
+                ):
                     yield room
     finally:
         await sessions.close()
         await backend.close()
 
 
-def _calls(room: Room, settings: Settings, toolbox: Toolbox, sessions: Sessions, backend: Backend) -> Calls:
-    means = Means(
+def _means(room: Room, homes: Homes) -> Means:
+    return Means(
         once=Ledger(room.bus, room.instance, bucket=CALLS, answer=tool.Called),
         media=room.bus.blobs,
         say=room.bus.say,
         telemetry=room.bus.telemetry,
-        elsewhere=Homes(room.bus, room.instance),
+        elsewhere=homes,
     )
-    return Calls(settings, toolbox, sessions, means, backend=backend.name)

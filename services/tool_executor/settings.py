@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     sandbox_dir: Path = _ROOT / "sandbox"
     """Where the worker and the seccomp profile are."""
 
+    mcp: Path = _ROOT / "deploy" / "mcp.yaml"
+    """Which MCP servers' tools are served; read again whenever it changes. No file is no server."""
+
     deadline: Duration = timedelta(seconds=30)
     """Wall clock of a call that names none."""
     deadline_ceiling: Duration = timedelta(seconds=300)

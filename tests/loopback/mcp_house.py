@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,15 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from natscope.contracts.blocks import Base64Source, text_of
+from natscope.contracts.blocks import Base64Source, MediaBlock, text_of
 from natscope.telemetry import Telemetry, TelemetrySettings, telemetry_for
-from services.tool_executor.mcp.calling import Calling, Result
+from services.tool_executor.mcp.calling import Calling
 from services.tool_executor.mcp.client import opener
 from services.tool_executor.mcp.servers import Servers
+from services.tool_executor.tools.port import Result
 
 HERE = Path(__file__).parent
 REAL = str(HERE / "mcp_server.py")
 BARE = str(HERE / "mcp_bare.py")
+PATHS = {"http": "mcp", "sse": "sse"}
 
 
 class Inline:
@@ -34,6 +37,10 @@ class Inline:
         """Return `data` as a source."""
         self.sizes.append(len(data))
         return Base64Source(data="", media_type=media_type)
+
+    async def bytes_of(self, block: MediaBlock) -> bytes:
+        """Return nothing: nobody asks."""
+        return b""
 
 
 def quiet() -> Telemetry:
@@ -85,9 +92,24 @@ class McpHouse:
         """What the servers have written: a line for each time a tool acted."""
         return self.log.read_text().splitlines()
 
-    def start(self, *command: str, cwd: Path | None = None) -> "subprocess.Popen[bytes]":
+    def network(self, kind: str, port: int, *, name: str = "s", **more: Any) -> "McpHouse":
+        """Declare a server on the network; `listening` starts it."""
+        return self.declare(name, kind=kind, url=f"http://127.0.0.1:{port}/{PATHS[kind]}", **more)
+
+    @asynccontextmanager
+    async def listening(self, kind: str, port: int) -> AsyncGenerator["subprocess.Popen[bytes]"]:
+        """Run the SDK's server on the network."""
+        process = self.start(sys.executable, REAL, kind, str(port), MCP_LOG=str(self.log))
+        try:
+            assert await eventually(lambda: _accepts(port), 20)
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def start(self, *command: str, cwd: Path | None = None, **more: str) -> "subprocess.Popen[bytes]":
         """Start a program of another kind that carries the mark, in a group of its own."""
-        env = {**os.environ, "NATSCOPE_TEST": self.mark}
+        env = {**os.environ, **more, "NATSCOPE_TEST": self.mark}
         return subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, start_new_session=True)
 
     def processes(self) -> list[int]:
@@ -112,7 +134,7 @@ class McpHouse:
         servers = Servers(self.file, variables, lambda: opener(variables))
         store = Inline()
         async with servers.up(self._follow, look_s=look_s):
-            yield Up(self, servers, Calling(store, self.telemetry), store)
+            yield Up(self, servers, Calling(self.telemetry), store)
 
     async def hear(self, text: str) -> None:
         """Hear progress."""
@@ -133,8 +155,9 @@ class Up:
 
     async def call(self, tool: str, *, server: str = "s", deadline_s: float = 10.0, **arguments: Any) -> Result:
         """Call a server's tool."""
+        assert await self.until(tool, server=server, within_s=20), f"no tool {tool!r}: {list(self.servers.tools)}"
         found = self.servers.tools[f"mcp__{server}__{tool}"]
-        return await self.calling.call(found, arguments, deadline_s=deadline_s, hear=self.house.hear)
+        return await self.calling.call(found, arguments, deadline_s=deadline_s, hear=self.house.hear, media=self.store)
 
     async def text(self, tool: str, **arguments: Any) -> str:
         """Call a tool and return what it says."""
@@ -163,3 +186,15 @@ async def took(work: Awaitable[Any]) -> tuple[Any, float]:
     except Exception as error:
         outcome = error
     return outcome, time.monotonic() - began
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

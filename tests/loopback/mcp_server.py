@@ -72,6 +72,12 @@ def trace(context: Context) -> str:
 
 
 @server.tool(annotations=READ_ONLY, structured_output=False)
+def header(name: str, context: Context) -> str:
+    """Tell what the client's HTTP request says."""
+    return str((context.headers or {}).get(name))
+
+
+@server.tool(annotations=READ_ONLY, structured_output=False)
 async def count(to: int, context: Context) -> str:
     """Count and tell about it."""
     for each in range(1, to + 1):

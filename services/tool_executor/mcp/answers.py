@@ -5,22 +5,20 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from pydantic import JsonValue
 
 from natscope.contracts.blocks import (
     AudioBlock,
-    Base64Source,
     ContentBlock,
     FileBlock,
     ImageBlock,
     TextBlock,
-    URLSource,
     VideoBlock,
 )
 from services.tool_executor.mcp.speaking import Answer, Json
+from services.tool_executor.tools.port import Media
 
 STRUCTURED_BYTES = 64 << 10
 """A structured result up to this is kept beside the text, for programs."""
@@ -30,17 +28,9 @@ _KINDS = {"image": ImageBlock, "audio": AudioBlock, "video": VideoBlock}
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class Store(Protocol):
-    """Keeps heavy bytes; `natscope.bus.Blobs` is one."""
-
-    async def source(self, data: bytes, media_type: str) -> URLSource | Base64Source:
-        """Return `data` as a media block's source: inline up to 64 KiB, by reference above."""
-        ...
-
-
-async def blocks_of(answer: Answer, store: Store) -> list[ContentBlock]:
+async def blocks_of(answer: Answer, media: Media) -> list[ContentBlock]:
     """Return the answer's content; a structured result that no text block says is added as text."""
-    found = [await _block(item, store) for item in answer.content]
+    found = [await _block(item, media) for item in answer.content]
     if answer.structured is not None and not _is_said(answer.structured, found):
         found.append(TextBlock(text=json.dumps(answer.structured, ensure_ascii=False)))
     return found
@@ -52,14 +42,14 @@ def metadata_of(answer: Answer) -> dict[str, JsonValue]:
     return {"structured": answer.structured} if answer.structured is not None and small else {}
 
 
-async def _block(item: Json, store: Store) -> ContentBlock:
+async def _block(item: Json, media: Media) -> ContentBlock:
     match item:
         case {"type": "text", "text": str(text)}:
             return TextBlock(text=text)
         case {"type": "image" | "audio", "data": str(data), "mimeType": str(kind)}:
-            return await _media(data, kind, str(item["type"]), store)
+            return await _media(data, kind, str(item["type"]), media)
         case {"type": "resource", "resource": dict(resource)}:
-            return await _resource(resource, store)
+            return await _resource(resource, media)
         case {"type": "resource_link", "uri": str(uri)}:
             told = [str(item[key]) for key in ("title", "name", "description", "mimeType") if item.get(key)]
             return TextBlock(text=f"[resource {uri}: {'; '.join(dict.fromkeys(told))}]")
@@ -67,17 +57,17 @@ async def _block(item: Json, store: Store) -> ContentBlock:
             return TextBlock(text=json.dumps(item, ensure_ascii=False))
 
 
-async def _resource(resource: Mapping[str, JsonValue], store: Store) -> ContentBlock:
+async def _resource(resource: Mapping[str, JsonValue], media: Media) -> ContentBlock:
     uri, kind = str(resource.get("uri", "")), str(resource.get("mimeType") or "application/octet-stream")
     data = resource.get("blob")
     if not isinstance(data, str):
         return TextBlock(text=f"[resource {uri}]\n{resource.get('text', '')}")
-    return await _media(data, kind, _name_in(uri), store)
+    return await _media(data, kind, _name_in(uri), media)
 
 
-async def _media(data: str, kind: str, name: str, store: Store) -> ContentBlock:
+async def _media(data: str, kind: str, name: str, media: Media) -> ContentBlock:
     try:
-        source = await store.source(base64.b64decode(data, validate=True), kind)
+        source = await media.source(base64.b64decode(data, validate=True), kind)
     except binascii.Error:
         return TextBlock(text=f"[{kind} that is no base64, {len(data):,} characters]")
     block = _KINDS.get(kind.partition("/")[0])

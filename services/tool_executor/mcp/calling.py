@@ -4,18 +4,17 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.trace import Span, SpanKind
 from pydantic import JsonValue
 
-from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock
+from natscope.contracts.blocks import TextBlock
 from natscope.contracts.errors import DeadlineExceeded, NatscopeError, ToolUnavailable
 from natscope.telemetry import Telemetry, names
 from natscope.telemetry.propagation import inject
 from natscope.telemetry.setup import fail_with
-from services.tool_executor.mcp.answers import Store, blocks_of, metadata_of
+from services.tool_executor.mcp.answers import blocks_of, metadata_of
 from services.tool_executor.mcp.entries import ProgramEntry
 from services.tool_executor.mcp.offering import McpTool
 from services.tool_executor.mcp.speaking import (
@@ -26,21 +25,13 @@ from services.tool_executor.mcp.speaking import (
     SessionForgotten,
     SessionLost,
 )
+from services.tool_executor.tools.port import Media, Result
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """Of a call that may be sent again."""
 METHOD = "tools/call"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a call came to."""
-
-    output: list[ContentBlock]
-    state: ResultState
-    metadata: dict[str, JsonValue] = field(default_factory=dict)
 
 
 class _Unanswered(Exception):
@@ -50,13 +41,14 @@ class _Unanswered(Exception):
 class Calling:
     """Calls tools of any server."""
 
-    def __init__(self, store: Store, telemetry: Telemetry) -> None:
-        self._store = store
+    def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._behind: set[asyncio.Task[Any]] = set()
         """What goes on behind calls that are over."""
 
-    async def call(self, tool: McpTool, given: Mapping[str, JsonValue], *, deadline_s: float, hear: Hear) -> Result:
+    async def call(
+        self, tool: McpTool, given: Mapping[str, JsonValue], *, deadline_s: float, hear: Hear, media: Media
+    ) -> Result:
         """Return what the call came to, within `deadline_s`.
 
         `error`: the tool or its server says that it failed. `unknown`: it was sent, and there is no answer; a tool that
@@ -79,7 +71,7 @@ class Calling:
             if answer.failed:
                 fail_with(span, "tool_error")
             state = "error" if answer.failed else "success"
-            return Result(await blocks_of(answer, self._store), state, metadata_of(answer))
+            return Result(await blocks_of(answer, media), state, metadata_of(answer))
 
     async def _within(
         self, deadline_s: float, tool: McpTool, given: Mapping[str, JsonValue], hear: Hear, *, meta: Mapping[str, str]

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
 """How often it is looked whether the file has changed."""
-FIRST_S = 5.0
+FIRST_S = 2.0
 """So long the start waits for the servers to name their tools; those that take longer come later."""
 
 Stamp = tuple[int, int, int] | None

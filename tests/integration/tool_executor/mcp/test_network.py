@@ -1,0 +1,72 @@
+"""Servers on the network: streamable HTTP, and the older transport."""
+
+import os
+import signal
+
+import pytest
+
+from natscope.contracts.errors import DeadlineExceeded, ToolUnavailable
+from tests.loopback.mcp_house import McpHouse, free_port, took
+
+KINDS = pytest.mark.parametrize("kind", ["http", "sse"])
+SESSIONS = pytest.mark.parametrize("session", ["lasting", "per_call"])
+
+
+class TestAServerOnTheNetwork:
+    @KINDS
+    @SESSIONS
+    async def test_is_called_with_the_headers_that_it_wants(self, house: McpHouse, kind: str, session: str) -> None:
+        port = free_port()
+        house.network(kind, port, session=session, headers={"X-Key": {"env": "KEY", "prefix": "Bearer "}})
+        async with house.listening(kind, port), house.up({"KEY": "k3y"}) as up:
+            assert await up.text("header", name="x-key") == "Bearer k3y"
+            assert await up.text("count", to=2) == "counted"
+        assert house.heard == ["1/2 at 1", "2/2 at 2"]
+
+    @KINDS
+    async def test_that_is_not_there_yet_comes_when_it_is(self, house: McpHouse, kind: str) -> None:
+        port = free_port()
+        house.network(kind, port)
+        async with house.up() as up:
+            assert up.servers.tools == {}
+            async with house.listening(kind, port):
+                assert await up.until("add")
+
+    @KINDS
+    async def test_is_found_back_by_the_next_call_after_its_restart(self, house: McpHouse, kind: str) -> None:
+        port = free_port()
+        house.network(kind, port)
+        async with house.up() as up:
+            async with house.listening(kind, port):
+                await up.call("note", text="one")
+            lost, seconds = await took(up.call("note", text="lost", deadline_s=3))
+            async with house.listening(kind, port):
+                result = await up.call("note", text="two", deadline_s=10)
+        assert isinstance(lost, ToolUnavailable) or lost.state == "unknown"
+        assert seconds < 3.5
+        assert (result.state, house.lines) == ("success", ["one|nobody|", "two|nobody|"])
+
+    @KINDS
+    @SESSIONS
+    async def test_that_stops_answering_is_an_error_in_time(self, house: McpHouse, kind: str, session: str) -> None:
+        port = free_port()
+        house.network(kind, port, session=session)
+        async with house.listening(kind, port) as process, house.up() as up:
+            await up.call("add", a=1, b=2)
+            os.kill(process.pid, signal.SIGSTOP)
+            error, seconds = await took(up.call("add", a=1, b=2, deadline_s=1))
+        assert isinstance(error, DeadlineExceeded | ToolUnavailable)
+        assert seconds < 1.5
+
+    @KINDS
+    async def test_that_dies_under_a_call_leaves_it_unknown(self, house: McpHouse, kind: str) -> None:
+        port = free_port()
+        house.network(kind, port)
+        async with house.listening(kind, port), house.up() as up:
+            result, seconds = await took(up.call("die"))
+        assert (result.state, seconds < 3) == ("unknown", True)
+
+    async def test_that_is_none_is_an_error(self, house: McpHouse) -> None:
+        house.network("http", free_port(), session="per_call")
+        async with house.up() as up:
+            assert up.servers.tools == {}
