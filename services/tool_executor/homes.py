@@ -13,6 +13,7 @@ from natscope.bus.envelope import Headers
 from natscope.bus.ledger import Instance, latest
 from natscope.bus.streams import CELLS
 from natscope.contracts import tool
+from natscope.contracts.door import AnswerT, AskT, Command
 from natscope.contracts.errors import BusUnavailable, RunFenced, ServiceNotRunning
 
 log = logging.getLogger(__name__)
@@ -46,20 +47,28 @@ class Homes:
         Raises:
             BusUnavailable: the claims cannot be reached; nothing ran.
         """
+        return await self.ask_there(tool.HELD, ask, ask.session)
+
+    async def ask_there(self, door: Command[AskT, AnswerT], ask: AskT, session: str) -> AnswerT | None:
+        """Return what the executor that holds the session's cell answers; None: that is this one, or it is now.
+
+        Raises:
+            BusUnavailable: the claims cannot be reached; nothing was done.
+        """
         takeover = False
         while True:
-            claim = await self._look(ask.session)
+            claim = await self._look(session)
             if claim.holder == self._instance.id and not claim.old:
                 return None
             if claim.holder is None or claim.holder == self._instance.id or takeover:
-                if await self._claim(ask.session, expect=claim.sequence):
+                if await self._claim(session, expect=claim.sequence):
                     return None
                 takeover = False
                 continue
             try:
-                return await self._bus.ask(tool.HELD, ask, claim.holder)
+                return await self._bus.ask(door, ask, claim.holder)
             except ServiceNotRunning:
-                log.warning("holder gone", extra={"session": ask.session, "holder": claim.holder})
+                log.warning("holder gone", extra={"session": session, "holder": claim.holder})
                 takeover = True
 
     async def _look(self, session: str) -> _Claim:

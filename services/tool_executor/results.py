@@ -5,8 +5,15 @@ import signal
 from pydantic import JsonValue
 
 from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock
-from services.tool_executor.cells import FileRefused, Outcome
+from services.tool_executor.cells import FileRefused, Limit, Outcome
 from services.tool_executor.tools.port import Result
+
+_LIMITS: dict[Limit, str] = {
+    "cpu_s": "CPU time",
+    "processes": "processes",
+    "disk_bytes": "bytes in the workspace",
+    "files": "files in the workspace",
+}
 
 
 def result_of(outcome: Outcome, *, backend: str, new_workspace: bool) -> Result:
@@ -19,6 +26,7 @@ def result_of(outcome: Outcome, *, backend: str, new_workspace: bool) -> Result:
     ending = ending_of(outcome)
     if ending is not None:
         output.append(TextBlock(text=f"[{ending}]"))
+    output += [TextBlock(text=f"[{remark}]") for remark in _remarks(outcome)]
     if not output:
         output.append(TextBlock(text="[no output]"))
     return Result(output, _state(outcome), _metadata(outcome, backend=backend, new_workspace=new_workspace))
@@ -52,9 +60,21 @@ def ending_of(outcome: Outcome) -> str | None:
         return "stopped: the call is no longer wanted"
     if outcome.out_of_memory and not outcome.succeeded:
         return "killed: out of memory"
+    if outcome.over is not None:
+        return f"stopped: over the limit of {_LIMITS[outcome.over]}"
     if outcome.signal is not None:
         return f"killed by {_name_of(outcome.signal)}"
     return None if outcome.exit_code == 0 else f"exit code {outcome.exit_code}"
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    """Return what else a model has to know, whether the program ended well or not."""
+    remarks: list[str] = []
+    if outcome.disk_full:
+        remarks.append("the disk is full: what was written last may be missing")
+    if outcome.variables == "lost":
+        remarks.append("variables of earlier calls were lost, for their interpreter had been ended")
+    return remarks
 
 
 def _state(outcome: Outcome) -> ResultState:
@@ -74,6 +94,8 @@ def _metadata(outcome: Outcome, *, backend: str, new_workspace: bool) -> dict[st
         "cpu_ms": round(outcome.cpu_s * 1000, 1),
         "dropped_bytes": {"stdout": outcome.stdout.dropped_bytes, "stderr": outcome.stderr.dropped_bytes},
         "new_workspace": new_workspace,
+        "over": outcome.over,
+        "variables": outcome.variables,
     }
 
 

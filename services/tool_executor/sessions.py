@@ -83,6 +83,11 @@ class Sessions:
             with contextlib.suppress(CellLost):
                 await cell.close()
 
+    def holds(self, session: str) -> bool:
+        """Return whether the session has a cell here at the moment."""
+        seat = self._seats.get(session)
+        return seat is not None and seat.workspace is not None and not seat.workspace.cell.lost
+
     async def end(self, session: str) -> None:
         """Remove the session's cell and files; a program that runs in it is stopped."""
         seat = self._seats.get(session)

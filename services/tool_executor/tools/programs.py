@@ -1,6 +1,7 @@
 """`execute_python` and `execute_shell`: foreign code in the session's cell."""
 
 import logging
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, Field
 from services.tool_executor.cells import Outcome, Program
 from services.tool_executor.results import result_of
 from services.tool_executor.tools.arguments import Arguments
+from services.tool_executor.tools.attaching import blocks_of
 from services.tool_executor.tools.built_in import built_in
 from services.tool_executor.tools.port import Place, Result
 
@@ -50,8 +52,10 @@ async def _run(program: Program, place: Place) -> Result:
     async with place.workspace() as workspace:
         new = workspace.runs == 0
         outcome = await workspace.cell.run(program, place.limits, place.hear)
+        shown = await blocks_of(outcome.artifacts, outcome.artifacts_left_out, workspace.cell, place.media)
     _note(place, outcome)
-    return result_of(outcome, backend=place.backend, new_workspace=new)
+    result = result_of(outcome, backend=place.backend, new_workspace=new)
+    return replace(result, output=[*result.output, *shown])
 
 
 def _note(place: Place, outcome: Outcome) -> None:

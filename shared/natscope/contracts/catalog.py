@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from natscope.contracts import agent, approval, event, hub, memory, model, run, task, tool
+from natscope.contracts import agent, approval, event, hub, memory, model, run, task, tool, workspace
 from natscope.contracts.door import Command, Durable, Event
 
 Door = Command[Any, Any] | Durable[Any] | Event[Any]
@@ -32,6 +32,18 @@ DOORS: tuple[Door, ...] = (
     tool.CANCELLED,
     tool.LIST,
     tool.ENDED,
+    workspace.LIST,
+    workspace.READ,
+    workspace.WRITE,
+    workspace.REMOVE,
+    workspace.SNAPSHOT,
+    workspace.RESTORE,
+    workspace.LIST_HELD,
+    workspace.READ_HELD,
+    workspace.WRITE_HELD,
+    workspace.REMOVE_HELD,
+    workspace.SNAPSHOT_HELD,
+    workspace.RESTORE_HELD,
     memory.RECALL,
     memory.APPEND,
     memory.SEARCH,

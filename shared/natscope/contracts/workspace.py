@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from natscope.contracts.blocks import FileBlock, FilePath
 from natscope.contracts.contract import Contract, Token
-from natscope.contracts.door import Command
+from natscope.contracts.door import AnswerT, AskT, Command
 
 
 class List(Contract):
@@ -149,3 +149,23 @@ RESTORE = Command(
     answer=Restored,
     deadline_s=120,
 )
+
+
+def held(door: Command[AskT, AnswerT]) -> Command[AskT, AnswerT]:
+    """Return the same door at the one process that holds a session's cell; executors ask one another there."""
+    return Command(
+        template=f"{door.template}.{{instance}}",
+        summary=f"{door.summary[:-1]}, in the process that holds its cell; executors ask one another.",
+        room=door.room,
+        ask=door.ask,
+        answer=door.answer,
+        deadline_s=door.deadline_s,
+    )
+
+
+LIST_HELD = held(LIST)
+READ_HELD = held(READ)
+WRITE_HELD = held(WRITE)
+REMOVE_HELD = held(REMOVE)
+SNAPSHOT_HELD = held(SNAPSHOT)
+RESTORE_HELD = held(RESTORE)

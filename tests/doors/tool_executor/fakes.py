@@ -1,12 +1,13 @@
 """Stand-ins that implement the tool executor's ports and remember what was asked of them."""
 
 import asyncio
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from natscope.contracts import tool
-from natscope.contracts.blocks import MediaBlock
+from natscope.contracts.blocks import Base64Source, MediaBlock, URLSource
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import BlobNotFound, SandboxUnavailable
 from services.tool_executor.calls import Work
@@ -118,6 +119,12 @@ class FakeMedia:
         if name not in self.blobs:
             raise BlobNotFound(f"blob of {name!r} is gone")
         return self.blobs[name]
+
+    async def source(self, data: bytes, media_type: str) -> URLSource | Base64Source:
+        if len(data) <= 64 << 10:
+            return Base64Source(data=base64.b64encode(data).decode(), media_type=media_type)
+        self.blobs[f"{len(self.blobs)}"] = data
+        return URLSource(url=f"nats://blob/blobs/{len(self.blobs)}", media_type=media_type, size_bytes=len(data))
 
 
 class FakeSay:
