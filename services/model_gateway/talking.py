@@ -1,5 +1,6 @@
 """Asks models for the next message, and charges each attempt: also for what was written before it was broken off."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,8 +80,9 @@ class Talker:
                 usage = self._counted(reply, route, tokens) if uncounted else reply.usage
                 cost_usd = await charge.settle(usage, reply.model, billed_usd=reply.billed_usd, estimated=uncounted)
                 return Said(reply, cost_usd)
-            except BaseException:
-                await _settle_what_was_written(charge, deltas, route, tokens)
+            except BaseException as error:
+                broken_off = isinstance(error, asyncio.CancelledError)
+                await _settle_what_was_written(charge, deltas, route, tokens, broken_off=broken_off)
                 raise
             finally:
                 await charge.release()
@@ -114,11 +116,17 @@ def _patience_s(route: Route, timeout_s: float) -> float:
     return min(timeout_s, (route.account.patience_s or timeout_s) / 2)
 
 
-async def _settle_what_was_written(charge: Charge, deltas: Deltas | None, route: Route, tokens: Tokens) -> None:
-    """Charge an answer that was broken off: the provider has begun to write it, and will be paid for that much."""
-    if deltas is not None and deltas.letters:
-        written = -(-deltas.letters // LETTERS_PER_TOKEN)
-        usage = Usage(input_tokens=tokens.input, output_tokens=written)
+async def _settle_what_was_written(
+    charge: Charge, deltas: Deltas | None, route: Route, tokens: Tokens, *, broken_off: bool
+) -> None:
+    """Charge an answer that did not come to its end for the prompt, and for what was heard of it.
+
+    What was `broken_off` by us had been asked: its provider has read the prompt and is paid for it, though nothing came
+    back yet. What failed without a word is not charged, for no provider bills an error.
+    """
+    letters = deltas.letters if deltas is not None else 0
+    if letters or broken_off:
+        usage = Usage(input_tokens=tokens.input, output_tokens=-(-letters // LETTERS_PER_TOKEN))
         await charge.settle(usage, route.target.model, estimated=True)
 
 

@@ -90,13 +90,18 @@ class TestAnAttempt:
         ((state, spent),) = house.paid()
         assert (state, spent and spent.output_tokens) == ("settled", 1)
 
-    async def test_that_is_cancelled_before_it_writes_holds_nothing_any_more(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_that_is_cancelled_before_it_writes_is_charged_for_its_prompt(
+        self, tmp_path: Path, stream: bool
+    ) -> None:
         house = House(tmp_path, 60.0)
-        asking = asyncio.create_task(house.ask(question()))
+        asking = asyncio.create_task(house.ask(question(), stream=stream))
         await house.provider.busy.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        assert house.paid() == [("released", None)]
+        (charge,) = house.charges.held
+        assert (charge.state, charge.estimated) == ("settled", True)
+        assert charge.usage == Usage(input_tokens=charge.tokens.input)
 
     async def test_is_not_made_if_nothing_may_be_reserved_for_it(self, tmp_path: Path) -> None:
         house = House(tmp_path)
