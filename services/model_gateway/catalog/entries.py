@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from natscope.contracts.errors import SpecInvalid
 from natscope.contracts.model import Modality, Price, Purpose
@@ -99,13 +100,12 @@ class OpenAIEntry(AccountEntry):
     def _as_its_dialect(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
+        name, overrides = str(value.get("dialect", "openai")), value.get("overrides")
         try:
-            overrides = value.get("overrides")
-            flavour = dialects.dialect(
-                str(value.get("dialect", "openai")), overrides if isinstance(overrides, dict) else None
-            )
+            flavour = dialects.dialect(name, overrides if isinstance(overrides, dict) else None)
         except SpecInvalid as error:
-            raise ValueError(str(error)) from None
+            field = "dialect" if name not in dialects.names() else "overrides"
+            raise PydanticCustomError("dialect", "{told}", {"told": str(error), "field": field}) from None
         said: dict[str, object] = {"name": flavour.provider, "base_url": flavour.base_url, **value}
         if flavour.key and "api_key" not in said and "api_keys" not in said:
             said["api_key"] = {"env": flavour.key}

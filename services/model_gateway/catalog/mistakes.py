@@ -36,6 +36,8 @@ def told(kind: type[BaseModel], fault: ErrorDetails) -> tuple[Place, str]:
             return place, "should be a mapping of names to values"
         case "missing":
             return place, "is missing"
+        case "dialect":
+            return (*place, str(context.get("field"))), fault["msg"]
         case _:
             return place, fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
 

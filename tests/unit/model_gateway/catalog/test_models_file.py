@@ -181,12 +181,12 @@ class TestMistakes:
             (
                 "kind: openai",
                 "kind: openai\n    dialect: dutch",
-                r"models.yaml:2: providers.far: .*'dutch'.*deepseek",
+                r"models.yaml:4: providers.far.dialect: .*'dutch'.*deepseek",
             ),
             (
                 "kind: openai",
                 "kind: openai\n    overrides: {no_such: 1}",
-                r"models.yaml:2: providers.far: .*no_such",
+                r"models.yaml:4: providers.far.overrides: .*no_such",
             ),
             ("  far:", "  far away:", r"models.yaml:2: providers.far away"),
             ("model: big", "model: big, price: {inputs: 1}", r"models.yaml:9: .*price.input"),
