@@ -1,15 +1,17 @@
 """Carrying out tool calls, wherever their tools are served."""
 
+import json
+
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
 from natscope.bus.envelope import read
 from natscope.contracts import event, tool
-from natscope.contracts.approval import Rule
+from natscope.contracts.approval import Decision, Rule
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
 from services.agent.asking import insist
-from services.agent.loop import State, refuse
+from services.agent.loop import State, call_id, refuse
 from services.agent.own import NAMES
 from services.agent.own_acting import OwnTools
 from services.agent.shortening import shortened
@@ -26,6 +28,11 @@ class Actor:
 
     async def act(self, state: State, index: int, call: ToolUseBlock, teller: Teller) -> tool.Called:
         """Return the outcome of a call. Whatever goes wrong with it is a result that the model reads."""
+        decided = state.decisions.get(call_id(state, index))
+        if decided is not None and decided.verdict != "approve":
+            return _by_decision(call, index, decided)
+        if decided is not None and decided.arguments is not None:
+            call = call.model_copy(update={"input": decided.arguments, "raw_input": json.dumps(decided.arguments)})
         reason = refuse(state, call)
         if reason is not None:
             return _instead(call, index, "error", reason)
@@ -46,13 +53,13 @@ class Actor:
 
     async def forget(self, state: State, index: int) -> None:
         """Say that the outcome of a call is no longer wanted."""
-        call_id = _call_id(state, index)
-        await self._bus.tell(tool.CANCELLED, tool.Cancelled(call_id=call_id), call_id)
+        id = call_id(state, index)
+        await self._bus.tell(tool.CANCELLED, tool.Cancelled(call_id=id), id)
 
     def _asked(self, state: State, index: int, call: ToolUseBlock) -> tool.Call:
         task = state.started.task
         return tool.Call(
-            call_id=_call_id(state, index),
+            call_id=call_id(state, index),
             call=call,
             session=task.lane,
             agent=state.agent.name,
@@ -105,8 +112,13 @@ def _instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> t
     return tool.Called(result=result)
 
 
-def _call_id(state: State, index: int) -> str:
-    return f"{state.started.task.task_id}-t{state.step}-{index}"
+def _by_decision(call: ToolUseBlock, index: int, decision: Decision) -> tool.Called:
+    """Return the result that a person's decision is."""
+    if decision.verdict == "deny":
+        why = f": {decision.reason}" if decision.reason else "."
+        return _instead(call, index, "denied", f"The call was denied{why}")
+    result = ToolResultBlock(id=call.id, name=call.name, output=decision.output, metadata={"index": index})
+    return tool.Called(result=result)
 
 
 def _forbids(rule: Rule, call: ToolUseBlock) -> bool:

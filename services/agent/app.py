@@ -7,7 +7,7 @@ from natscope.bus import BusSettings, open_room
 from natscope.telemetry import Telemetry
 from services.agent.acting import Actor
 from services.agent.fronting import Fronting
-from services.agent.handlers import doors, listen_for_interrupts
+from services.agent.handlers import doors, listen
 from services.agent.own_acting import OwnTools
 from services.agent.performing import Hands
 from services.agent.registry import Agents, Tools
@@ -36,9 +36,9 @@ async def app(
         runner = Runner(hands, agents, tools, skills, instance=room.instance.id, patience_s=patience)
         await agents.start()
         await tools.start()
-        await listen_for_interrupts(runner, room.bus)
-        await room.serve(doors(Fronting(room.bus, agents), room.bus))
         worker = Worker(room.bus, runner, settings)
+        await listen(runner, worker, room.bus)
+        await room.serve(doors(Fronting(room.bus, agents), room.bus))
         await worker.start()
         try:
             yield

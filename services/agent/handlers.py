@@ -5,11 +5,12 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus, Doors
 from natscope.bus.answering import Say
 from natscope.bus.envelope import read
-from natscope.contracts import agent, task
+from natscope.contracts import agent, approval, task
 from natscope.contracts.contract import new_id
 from services.agent.fronting import Fronting
 from services.agent.intake import submitted
 from services.agent.running import Runner
+from services.agent.working import Worker
 
 
 def doors(fronting: Fronting, bus: Bus) -> Doors:
@@ -23,11 +24,17 @@ def doors(fronting: Fronting, bus: Bus) -> Doors:
     return house
 
 
-async def listen_for_interrupts(runner: Runner, bus: Bus) -> None:
-    """Stop runs of this process when their interrupts are published."""
+async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
+    """Hear what is said about runs of this process: stop those that are interrupted, go on where somebody decided."""
 
     async def interrupt(message: Msg) -> None:
         body = read(task.Interrupt, message.data or b"{}", where=message.subject)
-        runner.interrupt(task.INTERRUPT.keys_in(message.subject)[0], body.reason)
+        (task_id,) = task.INTERRUPT.keys_in(message.subject)
+        runner.interrupt(task_id, body.reason)
+        worker.wake(task_id)
+
+    async def decide(message: Msg) -> None:
+        worker.wake(*approval.DECIDE.keys_in(message.subject))
 
     await bus.nc.subscribe(task.INTERRUPT.wildcard, cb=interrupt)
+    await bus.nc.subscribe(approval.DECIDE.wildcard, cb=decide)

@@ -9,17 +9,29 @@ is asked for again in the same way, and at a limit `finish` is the one tool left
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
+from natscope.contracts import approval
 from natscope.contracts.agent import AgentSpec
+from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
-from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Resumed, Started, Steered, ToolReturned
+from natscope.contracts.run import (
+    Decided,
+    Ended,
+    JournalEntry,
+    ModelReplied,
+    Parked,
+    Resumed,
+    Started,
+    Steered,
+    ToolReturned,
+)
 from natscope.contracts.task import Finished
 from natscope.contracts.tool import ToolSpec
 from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS, group_of, is_on
@@ -53,6 +65,14 @@ class CallTools:
 
 
 @dataclass(frozen=True)
+class Park:
+    """Wait until somebody decides on these calls; nothing else is left to do."""
+
+    step: int
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True)
 class Finish:
     """The run is over."""
 
@@ -68,7 +88,7 @@ class Done:
     outcome: Finished
 
 
-Decision = AskModel | CallTools | Finish | Done
+Decision = AskModel | CallTools | Park | Finish | Done
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,14 @@ class State:
     """Files that results have left for the workspace."""
     output: JsonValue = None
     """The answer as a value, once `finish` was called."""
+    decisions: Mapping[str, approval.Decision] = field(default_factory=dict[str, approval.Decision])
+    """What was decided about calls of the latest reply, by the calls' ids."""
+    rules: tuple[approval.Rule, ...] = ()
+    """Rules that decisions have added."""
+    parked: Parked | None = None
+    """What the run waits with, if it waits."""
+    waited: timedelta = timedelta()
+    """How long it has waited in all."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -138,6 +166,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 step=entry.step,
                 reply=entry,
                 results=(),
+                decisions={},
                 messages=(*state.messages, entry.message),
                 usage=state.usage + entry.usage,
                 useless=state.useless + 1 if _is_useless(state, entry) else 0,
@@ -154,6 +183,10 @@ def after(state: State, entry: JournalEntry) -> State:
             return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
         case Steered():
             return replace(state, messages=(*state.messages, entry.message))
+        case Parked():
+            return replace(state, parked=entry, takeovers=0)
+        case Decided():
+            return _decided(state, entry)
         case Resumed():
             return replace(state, takeovers=state.takeovers + 1)
         case Ended():
@@ -185,16 +218,51 @@ def decide(state: State) -> Decision:
     if state.reply is None:
         return AskModel(1)
     calls = state.reply.message.tool_uses
-    done = {_index(result) for result in state.results}
-    open_calls = tuple((index, call) for index, call in enumerate(calls) if index not in done)
-    if state.limit is not None:
-        open_calls = tuple((index, call) for index, call in open_calls if call.name == FINISH and state.owes_output)
+    open_calls = open_calls_of(state)
+    ready = tuple((index, call) for index, call in open_calls if not _waits(state, index, call))
+    if ready:
+        return CallTools(state.step, ready)
     if open_calls:
-        return CallTools(state.step, open_calls)
+        return Park(state.step, tuple(_waiting(state, index, call) for index, call in open_calls))
     goes_on = bool(calls) or state.owes_output
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     return AskModel(state.step + 1, _limit(state))
+
+
+def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:
+    """Return the calls of the latest reply that have no result, each with its index; in the last step only `finish`."""
+    calls = state.reply.message.tool_uses if state.reply is not None else []
+    done = {_index(result) for result in state.results}
+    left = tuple((index, call) for index, call in enumerate(calls) if index not in done)
+    if state.limit is None:
+        return left
+    return tuple((index, call) for index, call in left if call.name == FINISH and state.owes_output)
+
+
+def call_id(state: State, index: int) -> str:
+    """Return the id of a call of the latest reply, unique within all tasks."""
+    return f"{state.started.task.task_id}-t{state.step}-{index}"
+
+
+def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
+    """Return whether somebody has to decide on `call` before it can be gone on with."""
+    return call_id(state, index) not in state.decisions and refuse(state, call) is None and _is_external(state, call)
+
+
+def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
+    return Waiting(call_id=call_id(state, index), call=call, kind="answer")
+
+
+def _is_external(state: State, call: ToolUseBlock) -> bool:
+    return any(spec.name == call.name and spec.external for spec in state.tools)
+
+
+def _decided(state: State, entry: Decided) -> State:
+    waited = entry.at - state.parked.at if state.parked is not None else timedelta()
+    decisions = {**state.decisions, entry.decision.call_id: entry.decision}
+    rules = (*state.rules, *entry.decision.rules)
+    return replace(state, decisions=decisions, rules=rules, parked=None, waited=state.waited + waited, takeovers=0)
 
 
 def _limit(state: State) -> str | None:

@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 from natscope.bus import Bus
 from natscope.contracts import event, memory, tool
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock
+from natscope.contracts.contract import now
 from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
-from natscope.contracts.run import Ended, JournalEntry, ModelReplied, ToolReturned
+from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Parked, ToolReturned
 from natscope.contracts.task import Finished, Outcome
 from services.agent.acting import Actor, interrupted
 from services.agent.asking import insist
 from services.agent.journal import Journal
-from services.agent.loop import AskModel, CallTools, Done, Finish, State, after, decide, said
+from services.agent.loop import AskModel, CallTools, Done, Finish, Park, State, after, decide, open_calls_of, said
 from services.agent.own import FINISH, answer_text
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
@@ -73,8 +74,8 @@ class Performance:
         for work in self._working:
             work.cancel()
 
-    async def perform(self) -> Finished:
-        """Carry the run to its end and return the outcome, which is in the journal then.
+    async def perform(self) -> Finished | Parked:
+        """Carry the run on and return its outcome, or what it waits with; either is in the journal then.
 
         Raises:
             RunFenced: another process holds the run now; nothing more may be done here.
@@ -93,11 +94,13 @@ class Performance:
         finally:
             alarm.cancel()
         await self._settled()
+        if isinstance(outcome, Parked):
+            return outcome
         if self.state.ended is None:
             await self._append(Ended(outcome=outcome))
         return outcome
 
-    async def _steps(self) -> Finished:
+    async def _steps(self) -> Finished | Parked:
         if self.state.takeovers > self._hands.attempts:
             raise RunPoisoned(
                 f"task {self._task!r} lost its worker {self.state.takeovers} times without a step in between",
@@ -109,6 +112,8 @@ class Performance:
                     await self._ask_model(wanted)
                 case CallTools() as wanted:
                     await self._call_tools(wanted)
+                case Park() as wanted:
+                    return await self._park(wanted)
                 case Finish() as wanted:
                     if wanted.finish_reason == "content_filter":
                         raise ContentRefused("the provider's policy stopped the answer")
@@ -145,6 +150,20 @@ class Performance:
         await self._settled()
         if self._stop.is_set():
             raise _Stopped
+
+    async def _park(self, wanted: Park) -> Parked:
+        """Write down what is waited with, and tell it."""
+        if self._stop.is_set():
+            raise _Stopped
+        permissions = self.state.agent.permissions
+        until = now() + permissions.wait if permissions.wait is not None else None
+        parked = Parked(step=wanted.step, waiting=list(wanted.waiting), until=until, unanswered=permissions.unanswered)
+        await self._settled()
+        await self._append(parked)
+        id = f"{wanted.step}.{len(self.state.decisions)}.waiting"
+        told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=parked.waiting, until=until)
+        await self._teller.tell(told)
+        return parked
 
     async def _call_tool(self, index: int, call: ToolUseBlock) -> None:
         step = self.state.step
@@ -198,12 +217,11 @@ class Performance:
                 raise failure
 
     async def _stopped(self) -> Finished:
-        pending = decide(self.state)
-        if isinstance(pending, CallTools):
-            for index, call in pending.calls:
-                called = interrupted(call, index)
-                self._happened(ToolReturned(step=pending.step, result=called.result))
-                await self._tell_result(pending.step, index, called)
+        step = self.state.step
+        for index, call in open_calls_of(self.state):
+            called = interrupted(call, index)
+            self._happened(ToolReturned(step=step, result=called.result))
+            await self._tell_result(step, index, called)
         if self._expired:
             await self._tell_limit(DEADLINE)
             return self._outcome("limited", self._last_words(), limit=DEADLINE)
@@ -244,7 +262,9 @@ class Performance:
         return reply.message if reply is not None else said(self.state, "")
 
     def _age_s(self) -> float:
-        return max(0.0, time.time() - self.state.started.at.timestamp())
+        """Return how old the run is, without the time in which it waited for somebody."""
+        age = time.time() - self.state.started.at.timestamp()
+        return max(0.0, age - self.state.waited.total_seconds())
 
     @property
     def _task(self) -> str:

@@ -21,11 +21,12 @@ from natscope.contracts.errors import (
     Unavailable,
 )
 from natscope.contracts.message import Message
-from natscope.contracts.run import JOURNALED, Resumed, Started
+from natscope.contracts.run import JOURNALED, Parked, Resumed, Started
 from natscope.contracts.task import BURIED, FINISHED, INTERRUPT, Buried, Finished
 from natscope.telemetry import names
 from natscope.telemetry.setup import fail_with
 from services.agent.asking import insist
+from services.agent.deciding import decisions_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import State, after, begin, replay
@@ -70,8 +71,8 @@ class Runner:
             if reason is not None:
                 performance.interrupt(reason)
 
-    async def run(self, task: Task, *, fresh: bool) -> Finished:
-        """Carry `task` to its outcome; when this returns it is recorded.
+    async def run(self, task: Task, *, fresh: bool) -> Finished | Parked:
+        """Carry `task` to its outcome, or to where it waits for somebody; when this returns it is recorded.
 
         `fresh` says that nobody can have begun it yet, which saves a look; it may be wrong.
 
@@ -91,6 +92,8 @@ class Runner:
             return await self._never_began(task, error)
         finally:
             reason = self._beginning.pop(task.id, None)
+        if isinstance(performance, Parked):
+            return performance
         if reason is not None:
             performance.interrupt(reason)
         self._live[task.id] = performance
@@ -100,7 +103,7 @@ class Runner:
             if self._live.get(task.id) is performance:
                 del self._live[task.id]
 
-    async def _perform(self, task: Task, performance: Performance, teller: Teller) -> Finished:
+    async def _perform(self, task: Task, performance: Performance, teller: Teller) -> Finished | Parked:
         began = time.perf_counter()
         state = performance.state
         with self._bus.telemetry.span(f"invoke_agent {state.agent.name}", attributes=_attributes(state)) as span:
@@ -116,6 +119,10 @@ class Runner:
             if resumed:
                 span.add_event("resumed", {names.STEP: state.step})
             outcome = await performance.perform()
+            if isinstance(outcome, Parked):
+                span.add_event("parked", {names.STEP: outcome.step})
+                await teller.flush()
+                return outcome
             _describe(span, outcome)
             await self._close(task, performance.state, teller, outcome)
         spent = time.perf_counter() - began
@@ -126,7 +133,7 @@ class Runner:
         self._bus.telemetry.record(names.INVOKE_AGENT_TOOL_CALLS, outcome.tool_calls, labels)
         return outcome
 
-    async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance:
+    async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance | Parked:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
         spec = await self._agents.get(task.agent)
@@ -152,7 +159,7 @@ class Runner:
             performance.interrupt(stopped)
         return performance
 
-    async def _take_over(self, task: Task, teller: Teller) -> Performance:
+    async def _take_over(self, task: Task, teller: Teller) -> Performance | Parked:
         journal = Journal(self._bus, task.id)
         try:
             state = replay(await journal.read())
@@ -167,14 +174,17 @@ class Runner:
                 f"task id {task.id!r} was used before with another body",
                 remedy="use a fresh id for another task",
             )
+        stopped = await self._was_interrupted(task.id)
+        decided = await decisions_for(self._bus, task.id, state.parked) if state.parked is not None else []
+        if state.parked is not None and not decided and stopped is None:
+            return state.parked
         past: list[Message] = []
         if state.ended is None:
-            resumed = Resumed(holder=self._instance)
-            await journal.append(resumed)
-            state = after(state, resumed)
+            for entry in (Resumed(holder=self._instance), *decided):
+                await journal.append(entry)
+                state = after(state, entry)
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, state, past)
-        stopped = await self._was_interrupted(task.id)
         if stopped is not None:
             performance.interrupt(stopped)
         return performance
@@ -194,6 +204,12 @@ class Runner:
             found = await insist(self._bus, memory.RECALL, asked, deadline_s=deadline, patience_s=deadline)
             span.set_attribute(names.MEMORY_RECORDS, len(found.messages))
         return found
+
+    async def is_due(self, task_id: str, parked: Parked) -> bool:
+        """Return whether a parked run may go on: somebody has decided, it was interrupted, or its time is up."""
+        if await self._was_interrupted(task_id) is not None:
+            return True
+        return bool(await decisions_for(self._bus, task_id, parked))
 
     async def _was_interrupted(self, task_id: str) -> str | None:
         found = await latest(self._bus, INTERRUPT.stream, INTERRUPT.at(task_id))

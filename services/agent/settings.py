@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     """Runs that this replica carries at a time."""
     waiting_room: int = Field(default=256, ge=1)
     """Tasks held here while an earlier task of their session runs; above it they go back to the queue for a second."""
+    parked: int = Field(default=4096, ge=1)
+    """Tasks kept here, without a slot, while they wait for a person; above it they are looked after every 30 s."""
     beat: Duration = timedelta(seconds=3)
     """How often tasks in hand are kept; well below the consumer's `ack_wait`."""
     patience: Duration = timedelta(seconds=60)

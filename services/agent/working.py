@@ -1,7 +1,9 @@
 """Working: pulling tasks into free slots, keeping them alive, standing in line, and handing over at the end."""
 
 import asyncio
+import itertools
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +16,7 @@ from natscope.bus import Bus
 from natscope.bus.settling import settle
 from natscope.bus.streams import FRONT, RUNS
 from natscope.contracts.errors import NatscopeError, Refused, RunFenced, RunPoisoned, Unavailable
+from natscope.contracts.run import Parked
 from natscope.contracts.task import SUBMIT, SUBMIT_IN
 from natscope.telemetry import names
 from natscope.telemetry.propagation import extract
@@ -26,8 +29,20 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
+LOOK_BEATS = 10
+"""How many beats lie between two looks at what was said about parked tasks."""
 LINE_S = (0.02, 0.5)
 """Shortest and longest time between two looks at the line."""
+
+
+@dataclass
+class _ParkedTask:
+    """A task whose run waits for somebody: kept from other replicas, without a slot."""
+
+    task: Task
+    message: Msg
+    parked: Parked
+    alarm: asyncio.TimerHandle | None = None
 
 
 @dataclass
@@ -40,6 +55,7 @@ class Worker:
     _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _pullers: list[Puller] = field(default_factory=list[Puller])
+    _parked: dict[str, _ParkedTask] = field(default_factory=dict[str, _ParkedTask])
     _waiting: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = True
@@ -60,6 +76,7 @@ class Worker:
     async def stop(self) -> None:
         """Hand every task in hand over to the other replicas, at once."""
         self._open = False
+        self._parked.clear()
         left = [message for puller in self._pullers for message in await puller.stop()]
         for task in self._tasks:
             task.cancel()
@@ -159,7 +176,7 @@ class Worker:
             return False
         return int(found.seq or 0) >= message.metadata.sequence.stream
 
-    async def _run(self, task: Task, message: Msg) -> None:
+    async def _run(self, task: Task, message: Msg, *, again: bool = False) -> None:
         sender = extract(message.headers)
         deliveries = message.metadata.num_delivered
         if deliveries > 1:
@@ -172,7 +189,7 @@ class Worker:
             links=(sender,) if sender else (),
         ):
             try:
-                outcome = await self.runner.run(task, fresh=deliveries == 1)
+                outcome = await self.runner.run(task, fresh=deliveries == 1 and not again)
             except RunFenced:
                 log.info("the run is held by another process", extra={"task": task.id})
                 self._in_hand.pop(message.reply, None)
@@ -183,9 +200,41 @@ class Worker:
                 await self._later(message, error)
                 return
             else:
+                if isinstance(outcome, Parked):
+                    await self._park(task, message, outcome)
+                    return
                 if outcome.failure is not None and outcome.failure.code == "run_poisoned":
                     await self._bury(message, outcome.failure.error(), task.id)
         await self._done(message)
+
+    async def _park(self, task: Task, message: Msg, parked: Parked) -> None:
+        """Keep the task until somebody decides, or its time is up; above `parked` tasks, another replica may."""
+        if len(self._parked) >= self.settings.parked:
+            await message.nak(LONGEST_RETRY_S)
+            self._in_hand.pop(message.reply, None)
+            return
+        kept = self._parked[task.id] = _ParkedTask(task, message, parked)
+        if parked.until is not None:
+            left_s = max(0.0, parked.until.timestamp() - time.time())
+            kept.alarm = asyncio.get_running_loop().call_later(left_s, self.wake, task.id)
+        log.info("a run waits for a decision", extra={"task": task.id, "calls": len(parked.waiting)})
+        if await self.runner.is_due(task.id, parked):
+            self.wake(task.id)
+
+    def wake(self, task_id: str) -> None:
+        """Go on with a parked task, if it is kept here: something was decided, or said, about it."""
+        kept = self._parked.pop(task_id, None)
+        if kept is None:
+            return
+        if kept.alarm is not None:
+            kept.alarm.cancel()
+        self._own(self._guarded(self._run(kept.task, kept.message, again=True), kept.message))
+
+    async def _look_after_parked(self) -> None:
+        """Wake the parked tasks about which something was said while nobody here could hear it."""
+        for task_id, kept in list(self._parked.items()):
+            if await self.runner.is_due(task_id, kept.parked):
+                self.wake(task_id)
 
     async def _done(self, message: Msg) -> None:
         await message.ack()
@@ -205,7 +254,7 @@ class Worker:
         await self.runner.bury(task_id or id_of(message), message.subject, message.data, error, deliveries)
 
     async def _beat(self) -> None:
-        while True:
+        for beat in itertools.count(1):
             await asyncio.sleep(self.settings.beat.total_seconds())
             for message in list(self._in_hand.values()):
                 try:
@@ -214,6 +263,8 @@ class Worker:
                     log.warning("a task could not be kept", extra={"reason": repr(error)})
             try:
                 await self.runner.look_for_interrupts()
+                if beat % LOOK_BEATS == 0:
+                    await self._look_after_parked()
             except NatscopeError as error:
                 log.warning("interrupts could not be looked for", extra={"reason": error.message})
 

@@ -120,6 +120,25 @@ def tools(as_json: Json = False) -> None:
 
 
 @app.command()
+def decide(
+    task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
+    call: Annotated[str | None, typer.Argument(help="The call; without, what the task waits with is listed.")] = None,
+    verdict: Annotated[Literal["approve", "deny", "answer"] | None, typer.Argument(help="What is decided.")] = None,
+    text: Annotated[str, typer.Option("--text", "-t", help="The answer, or why it is denied.")] = "",
+    arguments: Annotated[str | None, typer.Option(help="Approve with these arguments instead: a JSON object.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Decide on calls that a task waits with, or list them."""
+    from natscope.cli import deciding
+
+    if call is None:
+        _exit(deciding.show(task, as_json=as_json), as_json=as_json)
+    if verdict is None:
+        raise typer.BadParameter("say approve, deny or answer")
+    _exit(deciding.decide(task, call, verdict, text=text, arguments=arguments), as_json=as_json)
+
+
+@app.command()
 def serve(
     places: Annotated[list[str], typer.Argument(help="Python files or modules with `@natscope.tool` functions.")],
     host: Annotated[
@@ -135,6 +154,23 @@ def serve(
 
     offer = serving.Offer(tuple(places), host, namesakes)
     _exit(serving.reloading(offer) if reload else serving.once(offer), fast=True)
+
+
+@app.command()
+def mcp(
+    agent: Annotated[list[str] | None, typer.Option(help="Offer this agent only; may be repeated.")] = None,
+    tools: Annotated[bool, typer.Option("--tools", help="Offer the house's tools too.")] = False,
+    http: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="A port for streamable HTTP; 0: a free one.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; beyond this machine NATSCOPE_MCP_TOKEN has to be set.")
+    ] = "127.0.0.1",
+) -> None:
+    """Offer the agents to MCP clients: over standard input and output, or over HTTP."""
+    from natscope.cli.mcp import running
+
+    _exit(running.serve(running.Way(tuple(agent or ()), tools, http, host)), fast=True)
 
 
 @app.command()

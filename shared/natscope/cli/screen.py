@@ -119,7 +119,12 @@ class Screen:
         self._mark(sign, colour, f"{said.result.name}: {said.result.state}{where}")
 
     def _approval(self, said: event.ApprovalNeeded) -> None:
-        self._mark("?", "yellow", f"waits for a decision on: {', '.join(call.name for call in said.calls)}")
+        for each in said.waiting:
+            why = f" ({each.reason})" if each.reason else ""
+            wants = "an answer to" if each.kind == "answer" else "a decision on"
+            arguments = each.call.raw_input or json.dumps(each.call.input, ensure_ascii=False)
+            self._mark("?", "yellow", f"waits for {wants} {each.call.name} {arguments}{why}")
+            self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} approve|deny|answer")
 
     def _say(self, text: str) -> None:
         self._said += text

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from natscope.bus.connection import Bus
 from natscope.client import looking
 from natscope.client.following import follow
-from natscope.contracts import event, task
+from natscope.contracts import approval, event, run, task
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import DeadlineExceeded, Unavailable
+from natscope.contracts.errors import DeadlineExceeded, DecisionStale, Unavailable
 
 LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
@@ -18,6 +18,7 @@ SOON_S = 0.002
 """What is published is heard a moment before its stream has it; so soon it is looked for again, then ever later."""
 
 _EVENTS = event.HAPPENED.stream or ""
+_JOURNAL = run.JOURNALED.stream or ""
 _RESULTS = task.FINISHED.stream or ""
 
 
@@ -97,6 +98,29 @@ class Ticket:
             if self.bus.nc.is_closed:
                 raise
             return None
+
+    async def waiting(self) -> list[approval.Waiting]:
+        """Return the calls that the task waits with, for `decide`; none if it does not wait."""
+        found = await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id))
+        entry = await self.bus.read(run.JOURNALED, found) if found else None
+        return entry.waiting if isinstance(entry, run.Parked) else []
+
+    async def decide(self, *decisions: approval.Decision, by: str = "user") -> None:
+        """Approve, deny or answer calls that the task waits with; it goes on at once.
+
+        Raises:
+            DecisionStale: the task does not wait with one of them, or no longer; nothing was decided.
+        """
+        waiting = {each.call_id for each in await self.waiting()}
+        for decision in decisions:
+            if decision.call_id not in waiting:
+                wanted = ", ".join(sorted(waiting)) or "nothing"
+                raise DecisionStale(
+                    f"task {self.task_id!r} does not wait for a decision on {decision.call_id!r}",
+                    remedy=f"it waits for: {wanted}",
+                )
+        body = approval.Decide(decisions=list(decisions), by=by)
+        await self.bus.submit(approval.DECIDE, body, self.task_id, message_id=new_id())
 
     async def interrupt(self, reason: str = "") -> None:
         """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so."""

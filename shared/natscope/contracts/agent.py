@@ -51,6 +51,10 @@ class Permissions(Contract):
     asked is denied.
     """
     rules: list[Rule] = Field(default_factory=list[Rule])
+    wait: Duration | None = None
+    """How long a call waits for a decision; None: for ever."""
+    unanswered: Literal["approve", "deny"] = "deny"
+    """What is decided then."""
     folders: list[str] = Field(default_factory=lambda: ["."])
     """Folders of the workspace that `accept_edits` is about."""
 

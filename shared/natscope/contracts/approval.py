@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.door import Durable
+from natscope.contracts.message import Content
 
 
 class Rule(Contract):
@@ -18,15 +20,33 @@ class Rule(Contract):
     behaviour: Literal["allow", "ask", "deny"]
 
 
+class Waiting(Contract):
+    """A call that a run waits with."""
+
+    call_id: str
+    """Names the call within its task; a decision names it by this."""
+    call: ToolUseBlock
+    kind: Literal["approval", "answer"]
+    """`approval`: whether it may be carried out · `answer`: its result, which somebody outside gives."""
+    reason: str = ""
+    rules: list[Rule] = Field(default_factory=list[Rule])
+    """Rules under which such calls would not be asked about again."""
+
+
 class Decision(Contract):
     """What is decided about one call."""
 
     call_id: str
-    verdict: Literal["approve", "deny"]
+    """As the waiting call has it; a decision about a call that does not wait changes nothing."""
+    verdict: Literal["approve", "deny", "answer"]
     arguments: dict[str, JsonValue] | None = None
     """Approve, but with these arguments instead."""
+    output: Content = Field(default_factory=list[ContentBlock])
+    """With `answer`: the call's result."""
     reason: str = ""
+    """What the model is told, with `deny`."""
     rules: list[Rule] = Field(default_factory=list[Rule])
+    """Hold for the rest of the run."""
 
 
 class Decide(Contract):
@@ -38,7 +58,7 @@ class Decide(Contract):
 
 DECIDE = Durable(
     template="approval.decide.{task}",
-    summary="Approve or deny calls that a task waits for. Kept, and not acted upon yet.",
+    summary="Approve, deny or answer calls that a task waits with.",
     room="agent",
     ask=Decide,
     stream="CONTROL",

@@ -99,6 +99,12 @@ class TaskConflict(Refused):
     code = "task_conflict"
 
 
+class DecisionStale(Refused):
+    """Nobody waits for that decision: it was made before, the call is none of the task's, or the task is over."""
+
+    code = "decision_stale"
+
+
 class RequestConflict(Refused):
     """The request or call id was used before, with a different body; the first one stands."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
+from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
 from natscope.contracts.contract import Contract, Instant, new_id, now
 from natscope.contracts.door import Event
@@ -140,10 +141,12 @@ class ToolResult(_Event):
 
 
 class ApprovalNeeded(_Event):
-    """The run waits for a person to decide on these calls."""
+    """The run waits for somebody to decide on these calls (`approval.decide.<task>`)."""
 
     type: Literal["approval_needed"] = "approval_needed"
-    calls: list[ToolUseBlock]
+    waiting: list[Waiting]
+    until: Instant | None = None
+    """When it goes on without a decision."""
 
 
 class Interrupted(_Event):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from natscope.contracts.agent import AgentSpec, Skill
+from natscope.contracts.approval import Decision, Waiting
 from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract, Instant, now
 from natscope.contracts.door import Event
@@ -73,6 +74,24 @@ class Steered(_Entry):
     message: Message
 
 
+class Parked(_Entry):
+    """The run waits with these calls, and nobody holds it meanwhile."""
+
+    entry: Literal["parked"] = "parked"
+    step: int
+    waiting: list[Waiting]
+    until: Instant | None = None
+    unanswered: Literal["approve", "deny"] = "deny"
+
+
+class Decided(_Entry):
+    """Somebody has decided on a call that the run waited with, or the time for that was up."""
+
+    entry: Literal["decided"] = "decided"
+    decision: Decision
+    by: str
+
+
 class Ended(_Entry):
     """The run is over; nothing follows."""
 
@@ -81,7 +100,7 @@ class Ended(_Entry):
 
 
 JournalEntry = Annotated[
-    Started | Resumed | ModelReplied | ToolReturned | Steered | Ended, Field(discriminator="entry")
+    Started | Resumed | ModelReplied | ToolReturned | Steered | Parked | Decided | Ended, Field(discriminator="entry")
 ]
 """One entry, told apart by `entry`. A reader that meets an unknown one must not go on with the run."""
 

@@ -67,6 +67,7 @@ class House:
     says: str | None = None
     """What the tool gives instead of the sum."""
     concurrent: bool = True
+    external: bool = False
     """What the tool says of itself."""
     under_way: int = 0
     most_under_way: int = 0
@@ -179,9 +180,8 @@ def _tools(here: House, room: Room) -> Doors:
 
     @doors.answers(tool.LIST, queue="")
     async def listed(body: tool.List) -> tool.Listed:
-        return tool.Listed(
-            host="fake", instance=new_id(), tools=[ADD.model_copy(update={"concurrent": here.concurrent})]
-        )
+        told = ADD.model_copy(update={"concurrent": here.concurrent, "external": here.external})
+        return tool.Listed(host="fake", instance=new_id(), tools=[told])
 
     return doors
 

@@ -1,0 +1,67 @@
+"""Decisions about calls that a run waits with, as people and programs have published them."""
+
+import logging
+
+from nats import errors as nats_errors
+from nats.js import errors as js_errors
+
+from natscope.bus import Bus
+from natscope.bus.envelope import read
+from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
+from natscope.contracts.contract import now
+from natscope.contracts.errors import BodyInvalid, BusUnavailable
+from natscope.contracts.run import Decided, Parked
+
+log = logging.getLogger(__name__)
+
+NOBODY = "time"
+"""Who has decided when nobody had until the time was up."""
+
+
+async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]:
+    """Return what was decided about the calls that a parked run waits with; the first decision about a call stands.
+
+    What is about no such call, or does not fit it, is passed over: it is late, was said twice, or is wrong.
+
+    Raises:
+        BusUnavailable: the decisions cannot be read.
+    """
+    waiting = {each.call_id: each for each in parked.waiting}
+    found: dict[str, Decided] = {}
+    for said in await _published(bus, task_id):
+        for decision in said.decisions:
+            call = waiting.get(decision.call_id)
+            if call is not None and _fits(decision, call) and decision.call_id not in found:
+                found[decision.call_id] = Decided(decision=decision, by=said.by)
+    if parked.until is not None and now() >= parked.until:
+        for call_id, call in waiting.items():
+            found.setdefault(call_id, Decided(decision=_unanswered(call, parked), by=NOBODY))
+    return list(found.values())
+
+
+def _fits(decision: Decision, call: Waiting) -> bool:
+    return decision.verdict == "deny" or (decision.verdict == "answer") == (call.kind == "answer")
+
+
+def _unanswered(call: Waiting, parked: Parked) -> Decision:
+    verdict = "approve" if call.kind == "approval" and parked.unanswered == "approve" else "deny"
+    return Decision(call_id=call.call_id, verdict=verdict, reason="nobody has decided in time")
+
+
+async def _published(bus: Bus, task_id: str) -> list[Decide]:
+    subject = DECIDE.at(task_id)
+    found: list[Decide] = []
+    sequence = 1
+    while True:
+        try:
+            message = await bus.js.get_msg(DECIDE.stream, seq=sequence, subject=subject, next=True, direct=True)
+        except js_errors.NotFoundError:
+            return found
+        except (nats_errors.Error, js_errors.Error) as error:
+            raise BusUnavailable(f"the decisions about {task_id!r} cannot be read: {error!r}") from error
+        sequence = int(message.seq or 0) + 1
+        try:
+            data = await bus.envelope.unpack(message.data or b"", message.headers)
+            found.append(read(Decide, data, where=subject))
+        except BodyInvalid as error:
+            log.warning("a decision is passed over", extra={"task": task_id, "reason": error.message})

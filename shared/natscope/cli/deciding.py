@@ -1,0 +1,52 @@
+"""`natscope decide`: what a task waits with, and what is decided about it."""
+
+import json
+import sys
+from typing import Literal
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from natscope import client
+from natscope.contracts.approval import Decision, Waiting
+from natscope.contracts.blocks import plain
+from natscope.contracts.errors import BodyInvalid
+
+_OBJECT = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
+Verdict = Literal["approve", "deny", "answer"]
+
+
+async def show(task_id: str, *, as_json: bool) -> None:
+    """List the calls that a task waits with."""
+    async with client.open() as house:
+        waiting = await house.ticket(task_id).waiting()
+    for each in waiting:
+        sys.stdout.write((each.model_dump_json() if as_json else _line(each)) + "\n")
+    if not waiting and not as_json:
+        sys.stderr.write(f"task {task_id} waits for nobody\n")
+
+
+async def decide(task_id: str, call_id: str, verdict: Verdict, *, text: str, arguments: str | None) -> None:
+    """Decide on one call; `text` is the answer, or the reason of a denial."""
+    decision = Decision(
+        call_id=call_id,
+        verdict=verdict,
+        arguments=_object(arguments) if arguments is not None else None,
+        output=plain(text) if verdict == "answer" else [],
+        reason=text if verdict != "answer" else "",
+    )
+    async with client.open() as house:
+        await house.ticket(task_id).decide(decision)
+    sys.stderr.write(f"decided; `natscope watch --task {task_id}` shows how it goes on\n")
+
+
+def _object(text: str) -> dict[str, JsonValue]:
+    try:
+        return _OBJECT.validate_json(text)
+    except ValidationError as error:
+        raise BodyInvalid(f"--arguments is no JSON object: {text}") from error
+
+
+def _line(waiting: Waiting) -> str:
+    arguments = waiting.call.raw_input or json.dumps(waiting.call.input, ensure_ascii=False)
+    why = f"  ({waiting.reason})" if waiting.reason else ""
+    return f"{waiting.call_id}  {waiting.kind}  {waiting.call.name} {arguments}{why}"

@@ -1,0 +1,179 @@
+"""Runs that wait for somebody: parked without a holder, and gone on with by whoever is there."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from natscope.client import Ticket
+from natscope.contracts import event, model
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
+from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain, text_of
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import DecisionStale
+from natscope.contracts.event import HAPPENED
+from natscope.contracts.task import INTERRUPT, Interrupt, Submit
+from services.agent.app import app
+from services.agent.settings import Settings
+from tests.integration.agent.house import SPEC, House, Model, call, house, reply
+from tests.integration.agent.test_own_tools import results
+
+QUESTION = ToolUseBlock(id="c1", name="add", input={"a": 1, "b": 2}, raw_input='{"a": 1, "b": 2}')
+
+
+def says_then(*calls: ToolUseBlock) -> Model:
+    """Return a model that calls an external tool first, and then says what came of it."""
+
+    async def mind(asked: model.Chat) -> model.Chatted:
+        results = [block for block in asked.messages[-1].content if isinstance(block, ToolResultBlock)]
+        if not results:
+            return call(*calls)
+        return reply(" and ".join(text_of(block.output) for block in results))
+
+    return mind
+
+
+async def waiting(here: House, task: Submit) -> list[Waiting]:
+    """Return what the task waits with, once it does."""
+    subscription = await here.bus.js.subscribe(HAPPENED.at(task.task_id), ordered_consumer=True)
+    async with asyncio.timeout(20):
+        while True:
+            said = await here.bus.read(HAPPENED, await subscription.next_msg(timeout=20))
+            if isinstance(said, event.ApprovalNeeded):
+                await subscription.unsubscribe()
+                return said.waiting
+
+
+async def decide(here: House, task: Submit, *decisions: Decision) -> None:
+    await here.bus.submit(DECIDE, Decide(decisions=list(decisions)), task.task_id, message_id=new_id())
+
+
+def answers(waits: Iterable[Waiting], *texts: str) -> list[Decision]:
+    pairs = zip(waits, texts, strict=True)
+    return [Decision(call_id=each.call_id, verdict="answer", output=plain(text)) for each, text in pairs]
+
+
+class TestACallThatSomebodyOutsideAnswers:
+    async def test_waits_and_the_answer_is_its_result(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            (wait,) = await waiting(here, task)
+            assert (wait.kind, wait.call) == ("answer", QUESTION)
+            await decide(here, task, *answers([wait], "forty-two"))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.state, outcome.text) == ("completed", "forty-two")
+        assert here.called == []
+        assert [result.state for result in results(here, 1)] == ["success"]
+
+    async def test_is_answered_although_no_agent_was_there_when_it_was(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            settings = Settings()
+            async with app(settings, bus=here.settings):
+                task = await here.submit("Ask them.")
+                (wait,) = await waiting(here, task)
+            await decide(here, task, *answers([wait], "forty-two"))
+            async with app(settings, bus=here.settings):
+                outcome = await here.outcome(task.task_id)
+        assert outcome.text == "forty-two"
+        assert len(here.asked) == 2
+
+    async def test_can_be_looked_at_and_answered_by_a_client_and_once_only(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            (answer,) = answers(await ticket.waiting(), "forty-two")
+            with pytest.raises(DecisionStale):
+                await ticket.decide(answer.model_copy(update={"call_id": "another"}))
+            await ticket.decide(answer)
+            assert (await ticket.result(20)).text == "forty-two"
+            with pytest.raises(DecisionStale, match="waits for: nothing"):
+                await ticket.decide(answer)
+
+    async def test_of_several_may_be_answered_in_parts(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external = True
+            here.mind = says_then(QUESTION, QUESTION.model_copy(update={"id": "c2"}))
+            task = await here.submit("Ask them.")
+            first, second = await waiting(here, task)
+            await decide(here, task, *answers([second], "two"))
+            await decide(here, task, *answers([first], "one"))
+            outcome = await here.outcome(task.task_id)
+        assert outcome.text == "one and two"
+        assert len(here.asked) == 2
+
+    async def test_may_be_denied_with_a_reason(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            (wait,) = await waiting(here, task)
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="deny", reason="not today"))
+            outcome = await here.outcome(task.task_id)
+        assert outcome.text == "The call was denied: not today"
+        assert [result.state for result in results(here, 1)] == ["denied"]
+
+    async def test_takes_the_first_answer_and_none_that_fits_no_waiting_call(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            (wait,) = await waiting(here, task)
+            await decide(here, task, Decision(call_id="another", verdict="deny"))
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="approve"))
+            await here.bus.js.publish(DECIDE.at(task.task_id), b"approve it")
+            await decide(here, task, *answers([wait], "first"))
+            await decide(here, task, *answers([wait], "second"))
+            outcome = await here.outcome(task.task_id)
+        assert outcome.text == "first"
+
+
+class TestAParkedRun:
+    async def test_delays_no_other_session_and_keeps_its_own_in_line(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            parked = await here.submit("Ask them.", session="s1")
+            (wait,) = await waiting(here, parked)
+            here.mind = says_only
+            behind = await here.submit("And this?", session="s1")
+            other = await here.submit("And that?", session="s2")
+            assert (await here.outcome(other.task_id)).text == "said"
+            asked = len(here.asked)
+            await decide(here, parked, *answers([wait], "forty-two"))
+            first, second = await asyncio.gather(here.outcome(parked.task_id), here.outcome(behind.task_id))
+        assert asked == 2
+        assert (first.state, second.text) == ("completed", "said")
+        assert first.finished_at < second.finished_at
+
+    async def test_can_be_interrupted(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            await waiting(here, task)
+            await here.bus.submit(INTERRUPT, Interrupt(), task.task_id, message_id=new_id())
+            outcome = await here.outcome(task.task_id)
+        assert outcome.state == "interrupted"
+
+    async def test_goes_on_as_declared_when_nobody_decides_in_time(self, nats_url: str) -> None:
+        spec = AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"wait": 0.2}})
+        async with house(nats_url, spec) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            outcome = await here.run("Ask them.")
+        assert outcome.text == "The call was denied: nobody has decided in time"
+
+    async def test_waiting_does_not_count_as_its_time(self, nats_url: str) -> None:
+        spec = AgentSpec.model_validate(SPEC.model_dump() | {"limits": {"deadline": 1.5}})
+        async with house(nats_url, spec) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            task = await here.submit("Ask them.")
+            (wait,) = await waiting(here, task)
+            await asyncio.sleep(1.6)
+            await decide(here, task, *answers([wait], "late"))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.state, outcome.text) == ("completed", "late")
+
+
+async def says_only(_: model.Chat) -> model.Chatted:
+    return reply("said")
