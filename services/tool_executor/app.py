@@ -17,7 +17,9 @@ from services.tool_executor.mcp.toolset import mcp_tools
 from services.tool_executor.offering import Offer
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
+from services.tool_executor.todo import Lists
 from services.tool_executor.tools.catalog import built_in_tools
+from services.tool_executor.tools.tasks import task_tools
 from services.tool_executor.tools.toolbox import Toolbox
 from services.tool_executor.workspaces import Workspaces
 
@@ -36,7 +38,7 @@ async def app(
     sessions = Sessions(backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
     try:
         async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
-            toolbox = Toolbox(built_in_tools())
+            toolbox = Toolbox([*built_in_tools(), *task_tools(Lists(room.bus))])
             homes = Homes(room.bus, room.instance)
             calls = Calls(settings, toolbox, sessions, _means(room, homes), backend=backend.name)
             workspaces = Workspaces(sessions, room.bus.blobs)

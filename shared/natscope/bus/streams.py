@@ -46,6 +46,8 @@ BREAKERS = "breakers"
 """Which keys of which providers are not to be asked for now."""
 HUBS = "hubs"
 CELLS = "cells"
+TODO = "todo"
+"""The sessions' lists of tasks; changed by compare-and-set alone."""
 SAID = "said"
 """Bucket of session entries that are too large for their stream; like them, they stay until the session is cleared."""
 FRONT = "front"
@@ -159,6 +161,7 @@ def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
         bucket(AGENTS, mib=64, history=5),
         bucket(HUBS, mib=256),
         bucket(CELLS, mib=64, ttl=_DAY_S),
+        bucket(TODO, mib=256, ttl=30 * _DAY_S),
         bucket(REPLIES, mib=4096, ttl=_DAY_S),
         bucket(CALLS, mib=4096, ttl=_DAY_S),
         bucket(REUSED, mib=1024, ttl=_DAY_S),

@@ -21,6 +21,10 @@ from natscope.contracts.memory import CLEAR, Clear, Cleared
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
 
+BUILT_IN = [
+    *("execute_python", "execute_shell", "read_file", "write_file", "edit_file", "list_files", "glob", "grep"),
+    *("fetch_url", "task_create", "task_get", "task_list", "task_update"),
+]
 OURS = ["agent", "memory", "model-gateway", "tool-executor"]
 
 
@@ -78,6 +82,9 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "model.embed"),
     (None, "$KV.usage.tenant.default"),
     (None, "tool.call.execute_python"),
+    (None, "tool.held.i1"),
+    (None, "workspace.write.i1"),
+    (None, "$KV.todo.s1"),
     (None, "session.log.s1"),
     (None, "session.ended.s1"),
     (None, "$KV.agents.assistant"),
@@ -137,6 +144,7 @@ ALLOWED_TO_PUBLISH = [
     ("model-gateway", "$KV.usage.tenant.default"),
     ("model-gateway", "$KV.breakers.b0ac4a1a"),
     ("tool-executor", "$KV.calls.c1"),
+    ("tool-executor", "$KV.todo.s1"),
     ("memory", "session.log.s1"),
     ("memory", "$O.said.M.x"),
 ]
@@ -196,6 +204,29 @@ class TestHearing:
             assert (await agent.request("tool.call.weather", b"", timeout=2)).data == b"from a guest"
             with pytest.raises((NoAnswer, NoRespondersError)):
                 await agent.request("tool.call.execute_python", b"", timeout=0.3)
+
+    @pytest.mark.parametrize("user", [None, "tool-host"])
+    @pytest.mark.parametrize("name", BUILT_IN)
+    async def test_nobody_else_serves_what_is_built_in(self, guarded: NatsServer, user: str | None, name: str) -> None:
+        async with connected(guarded, user) as (other, refusals):
+            await other.subscribe(f"tool.call.{name}")
+            assert await refusals.name(f"tool.call.{name}")
+
+    async def test_a_guest_asks_for_a_session_s_files_wherever_they_are(self, guarded: NatsServer) -> None:
+        async with (
+            connected(guarded, None) as (guest, _),
+            connected(guarded, "tool-executor") as (one, refusals),
+            connected(guarded, "tool-executor") as (other, _),
+        ):
+            await answers(other, "workspace.list.other", b"its files")
+
+            async def hand_on(message: Msg) -> None:
+                await message.respond((await one.request("workspace.list.other", message.data, timeout=2)).data)
+
+            await one.subscribe("workspace.list", cb=hand_on)
+            await settle(one)
+            assert (await guest.request("workspace.list", b"", timeout=2)).data == b"its files"
+            assert refusals == []
 
 
 class TestForging:
