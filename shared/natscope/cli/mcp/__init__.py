@@ -1,0 +1,1 @@
+"""`natscope mcp`: the agents of the house, and its tools, offered to MCP clients."""
