@@ -26,7 +26,7 @@ def _knows(path: Path, sdk: str) -> bool:
 
 
 class TestTheWalls:
-    @pytest.mark.parametrize("sdk", ["openai", "anthropic", "google.genai", "docker", "wordllama"])
+    @pytest.mark.parametrize("sdk", ["openai", "anthropic", "google.genai", "docker", "wordllama", "tree_sitter"])
     def test_each_sdk_is_imported_by_exactly_one_file(self, sdk: str) -> None:
         assert len([path for path in SOURCES if _knows(path, sdk)]) == 1
 
