@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from natscope.cli import checks
+from natscope.cli import checks, files
 from natscope.cli.outcome import run
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 unavailable, 4 refused, 5 limit, 130 interrupted.",
 )
+
+app.add_typer(files.commands, name="files")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Scope = Literal["tenant", "agent", "session", "provider", "model"]

@@ -8,6 +8,7 @@ from natscope.client.hubs import Hub, Utterance
 from natscope.client.ticket import Heard, Ticket
 from natscope.client.tools import Tool, ToolContext, tool
 from natscope.client.traces import Trace
+from natscope.client.workspaces import Workspace
 
 if TYPE_CHECKING:
     from natscope.client.serving import serve
@@ -22,6 +23,7 @@ __all__ = [
     "ToolContext",
     "Trace",
     "Utterance",
+    "Workspace",
     "open",
     "serve",
     "tool",

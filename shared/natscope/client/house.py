@@ -15,6 +15,7 @@ from natscope.bus.streams import SPAN_SUBJECT
 from natscope.client import hubs, looking, registry, submitting, traces, waiting
 from natscope.client.attaching import Attachable, attach
 from natscope.client.ticket import Ticket
+from natscope.client.workspaces import Workspace
 from natscope.contracts import memory, model, task, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ContentBlock, TextBlock
@@ -148,6 +149,10 @@ class House:
     async def trace(self, task_id: str, *, patience_s: float = 2.0) -> traces.Trace:
         """Return the trace of a task; its last spans are waited for (see `traces.trace_of`)."""
         return await traces.trace_of(self.bus, task_id, patience_s=patience_s)
+
+    def workspace(self, session: str) -> Workspace:
+        """Return the files of a session."""
+        return Workspace(self.bus, session)
 
     def hub(self, name: str) -> hubs.Hub:
         """Return the hub of that name; it exists as soon as somebody says something in it or joins it."""

@@ -2,28 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
 
-from natscope.bus import Bus, BusSettings, Ledger, connect, open_room
-from natscope.bus.streams import CALLS
+from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock, text_of
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import ServiceNotRunning
-from natscope.telemetry import TelemetrySettings, telemetry_for
-from services.tool_executor.calls import Calls, Means
-from services.tool_executor.handlers import doors
-from services.tool_executor.offering import Offer
-from services.tool_executor.sessions import Sessions
-from services.tool_executor.settings import Settings
 from services.tool_executor.tools.arguments import Arguments
 from services.tool_executor.tools.built_in import BuiltIn, built_in
 from services.tool_executor.tools.port import Place, Result
 from services.tool_executor.tools.toolbox import Toolbox
-from tests.doors.tool_executor.fakes import FakeBackend, FakeElsewhere
+from tests.integration.tool_executor.executors import executor
 
 
 class NoArguments(Arguments):
@@ -39,21 +30,6 @@ def named(name: str, pause: asyncio.Event | None = None) -> BuiltIn[NoArguments]
         return Result([TextBlock(text=name)])
 
     return built_in(name, "Says its name.", NoArguments, act, sandboxed=False)
-
-
-@asynccontextmanager
-async def executor(url: str, toolbox: Toolbox) -> AsyncIterator[None]:
-    settings, backend = Settings(), FakeBackend()
-    silent = telemetry_for("tool-executor", TelemetrySettings.model_construct(endpoint=None, disabled=True))
-    sessions = Sessions(backend, max_cells=2, idle_after=timedelta(minutes=1))
-    async with open_room(tool.CALL.room, settings=BusSettings(url=url), telemetry=silent) as room:
-        ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=tool.Called)
-        means = Means(ledger, room.bus.blobs, room.bus.say, silent, FakeElsewhere())
-        calls = Calls(settings, toolbox, sessions, means, backend="fake")
-        offer = Offer(room, toolbox, backend="fake")
-        await room.serve(doors(room.bus, calls, offer, workers=4))
-        async with offer.kept(calls, workers=4):
-            yield
 
 
 @pytest.fixture
