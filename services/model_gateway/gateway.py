@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from pydantic import JsonValue
@@ -30,8 +30,8 @@ from services.model_gateway.trying.routes import Route
 from services.model_gateway.ways import Ways
 from services.model_gateway.wires.collapsed import collapsed
 
-IGNORED = {"deltas_to"}
-"""What may differ when a request is asked again."""
+IGNORED: dict[str, Any] = {"deltas_to": True, "messages": {"__all__": {"id": True, "created_at": True}}}
+"""What may differ when a request is asked again; who writes messages by hand leaves ids and times to us."""
 
 
 class Ledger(Protocol):
@@ -44,7 +44,7 @@ class Ledger(Protocol):
         work: Callable[[], Awaitable[Chatted]],
         *,
         lost: Callable[[], Awaitable[Chatted]] | None = None,
-        ignoring: set[str] | None = None,
+        ignoring: set[str] | dict[str, Any] | None = None,
     ) -> tuple[Chatted, bool]:
         """Return the answer, and whether it was kept from before."""
         ...

@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nats.js import JetStreamContext
 from pydantic import TypeAdapter, ValidationError
@@ -27,7 +27,11 @@ CLAIM_BYTES = 256 << 10
 """Bodies above this are claim-checked (256 KiB): NATS's own limit is 1 MiB with headers."""
 
 
-def digest_of(body: Contract, *, exclude: set[str] | None = None) -> str:
+Excluded = set[str] | dict[str, Any]
+"""Fields, or fields of fields, as pydantic's `exclude` names them."""
+
+
+def digest_of(body: Contract, *, exclude: Excluded | None = None) -> str:
     """Return the SHA-256 of `body` as it travels, in hexadecimal; `exclude` names fields that do not count."""
     return hashlib.sha256(body.__pydantic_serializer__.to_json(body, exclude=exclude)).hexdigest()
 

@@ -16,7 +16,7 @@ from nats.js import errors as js_errors
 from nats.js.api import RawStreamMsg
 
 from natscope.bus.connection import Bus, refused
-from natscope.bus.envelope import Headers, digest_of, read
+from natscope.bus.envelope import Excluded, Headers, digest_of, read
 from natscope.bus.inbox import STORE_TIMEOUT_S
 from natscope.bus.instance import INSTANCES as INSTANCES
 from natscope.bus.instance import Instance as Instance
@@ -65,7 +65,7 @@ class Ledger(Generic[AnswerT]):
         work: Callable[[], Awaitable[AnswerT]],
         *,
         lost: Callable[[], Awaitable[AnswerT]] | None = None,
-        ignoring: set[str] | None = None,
+        ignoring: Excluded | None = None,
     ) -> tuple[AnswerT, bool]:
         """Return the answer to what is asked under `id`, and whether it was kept from before.
 

@@ -190,6 +190,16 @@ class TestOnce:
             await house.chat("Two?", request_id="r-1")
         assert provider.total == 1
 
+    async def test_asked_by_hand_again_without_ids_of_messages_is_answered_from_the_record(
+        self, house: House, provider: Provider
+    ) -> None:
+        asked = (
+            b'{"model": "default", "request_id": "r-1", "messages": [{"name": "me", "role": "user", "content": "Hm?"}]}'
+        )
+        answers = [(await house.guest.nc.request("model.chat", asked, timeout=5)).data for _ in range(2)]
+        assert [model.Chatted.model_validate_json(answer).replayed for answer in answers] == [False, True]
+        assert provider.total == 1
+
     async def test_a_request_in_flight_is_joined_not_asked_again(self, house: House, provider: Provider) -> None:
         provider.queue(Reply(text="slow", delay_s=0.3))
         ask = question(request_id="r-1")

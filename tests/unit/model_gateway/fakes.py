@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from natscope.contracts.blocks import TextBlock
 from natscope.contracts.contract import Contract
@@ -115,7 +115,7 @@ class FakeLedger(Generic[AnswerT]):
         work: Callable[[], Awaitable[AnswerT]],
         *,
         lost: Callable[[], Awaitable[AnswerT]] | None = None,
-        ignoring: set[str] | None = None,
+        ignoring: set[str] | dict[str, Any] | None = None,
     ) -> tuple[AnswerT, bool]:
         if id in self.kept:
             return self.kept[id], True
