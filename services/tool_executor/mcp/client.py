@@ -1,6 +1,7 @@
 """Speaks with servers through the official SDK; the one file of the tool executor that imports it."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar, cast
@@ -18,7 +19,7 @@ from pydantic import JsonValue, ValidationError
 from natscope.contracts.errors import NatscopeError, ToolUnavailable
 from natscope.telemetry.setup import VERSION
 from services.tool_executor.mcp.entries import AddressEntry, AnyEntry, Environment
-from services.tool_executor.mcp.programs import LineTooLong, Running, running
+from services.tool_executor.mcp.programs import LINE_BYTES, LineTooLong, Running, running
 from services.tool_executor.mcp.speaking import (
     Answer,
     AnswerUnreadable,
@@ -47,6 +48,8 @@ SILENCE_S = 3600.0
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
+_PASSWORD = re.compile(r"""(?<=://)[^\s/@'"]*@""")
+_QUERY = re.compile(r"""(://[^\s'"?]*\?)[^\s'"]*""")
 _FAILURES = (ExceptionGroup, MCPError, httpx2.HTTPError, OSError, RuntimeError, ValidationError, SessionLost)
 _TRANSPORT = frozenset({wire.CONNECTION_CLOSED, wire.REQUEST_TIMEOUT})
 _HTTP_FAILED = (wire.INTERNAL_ERROR, "Server returned an error response")
@@ -113,10 +116,10 @@ async def _following(client: Client, signs: Signs) -> AsyncGenerator[None]:
                 async for _ in events:
                     signs.changed.set()
         except MCPError as error:
-            log.info("a server does not tell when its tools change", extra={"reason": _said(error)})
+            log.info("a server does not tell when its tools change", extra={"reason": one_line(error)})
             return
         except (RuntimeError, TimeoutError) as error:
-            log.info("a server tells no more when its tools change", extra={"reason": _said(error)})
+            log.info("a server tells no more when its tools change", extra={"reason": one_line(error)})
         signs.lost.set()
 
     async with anyio.create_task_group() as group:
@@ -173,9 +176,9 @@ async def _asked(ask: Callable[[], Awaitable[T]], signs: Signs) -> T:
         raise ServerSaysNo(f"{error.message} ({error.code})") from error
     except (anyio.ClosedResourceError, anyio.BrokenResourceError, httpx2.HTTPError, OSError) as error:
         signs.lost.set()
-        raise SessionLost(_said(error)) from error
+        raise SessionLost(one_line(error)) from error
     except (ValidationError, RuntimeError) as error:
-        raise AnswerUnreadable(_said(error)) from error
+        raise AnswerUnreadable(one_line(error)) from error
 
 
 @asynccontextmanager
@@ -207,7 +210,7 @@ async def _lines(program: Running, signs: Signs) -> AsyncGenerator[Streams]:
         try:
             await work()
         except (SessionLost, LineTooLong, OSError, anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-            log.info("a program is given up", extra={"reason": _said(error)})
+            log.info("a program is given up", extra={"reason": one_line(error)})
         signs.lost.set()
         arrived.close()
 
@@ -233,7 +236,7 @@ async def _network(entry: AddressEntry, environment: Environment) -> AsyncGenera
     timeout = httpx2.Timeout(CONNECT_S, read=SILENCE_S)
     async with (
         httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
-        streamable_http_client(url, http_client=http) as streams,
+        streamable_http_client(url, http_client=http, max_sse_event_size=LINE_BYTES) as streams,
     ):
         yield streams
 
@@ -281,8 +284,10 @@ def _told(failure: Exception, words: str = "") -> NatscopeError:
     if isinstance(failure, NatscopeError):
         return failure
     said = f"; it said last: {words.splitlines()[-1][:500]}" if words else ""
-    return ToolUnavailable(f"no session: {_said(failure)}{said}")
+    return ToolUnavailable(f"no session: {one_line(failure)}{said}")
 
 
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+def one_line(error: Exception) -> str:
+    """Return an error in one line, without what may be a secret in an address."""
+    text = _QUERY.sub(r"\1…", _PASSWORD.sub("…@", " ".join(str(error).split())))
+    return text[:500] or type(error).__name__

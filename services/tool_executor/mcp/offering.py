@@ -15,6 +15,9 @@ from services.tool_executor.mcp.speaking import Json, Offer
 
 log = logging.getLogger(__name__)
 
+MOST = 500
+"""Of one server's tools."""
+
 
 @dataclass(frozen=True)
 class McpTool:
@@ -35,12 +38,12 @@ class McpTool:
 def offered(connection: Connection, environment: Environment) -> dict[str, McpTool]:
     """Return what is offered of a server's tools, by our names.
 
-    A tool whose preset arguments need a variable that is not set is left out, as is the second of two of one name.
+    A tool is left out whose preset arguments need a variable that is not set, that takes no object, or that is the
+    second of a name; so are all after the first 500.
     """
     found: dict[str, McpTool] = {}
-    for offer in connection.offers:
-        if not connection.entry.offers(offer.name):
-            continue
+    wanted = [offer for offer in connection.offers if connection.entry.offers(offer.name)]
+    for offer in wanted[:MOST]:
         name = name_of(connection.server, offer.name)
         said = connection.entry.tool(offer.name)
         try:
@@ -48,10 +51,15 @@ def offered(connection: Connection, environment: Environment) -> dict[str, McpTo
         except CredentialMissing as error:
             _left_out(connection, offer, error.message)
             continue
+        if offer.parameters.get("type", "object") != "object":
+            _left_out(connection, offer, "its arguments are no object")
+            continue
         if name in found:
             _left_out(connection, offer, f"there are two tools {name!r}")
             continue
         found[name] = McpTool(_spec(name, connection.entry, offer), connection, offer.name, preset)
+    for offer in wanted[MOST:]:
+        _left_out(connection, offer, f"the server has more than {MOST} tools")
     return found
 
 

@@ -39,6 +39,7 @@ class Servers:
         self._stamp = _stamp(path)
         self._entries = servers_file.read(path)
         self._running: dict[str, Connection] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self.tools: Mapping[str, McpTool] = {}
         """By our names."""
@@ -80,8 +81,9 @@ class Servers:
         """Leave alone the servers of which the file says what it said, end the others, and begin the new ones."""
         wanted = {name: entry for name, entry in entries.items() if entry.enabled}
         gone = [name for name, found in self._running.items() if wanted.get(name) != found.entry]
-        ending = [self._running.pop(name) for name in gone]
-        await asyncio.gather(*(connection.close() for connection in ending))
+        self._ending |= {asyncio.create_task(self._running.pop(name).close()) for name in gone}
+        if self._ending:
+            self._ending -= (await asyncio.wait(self._ending))[0]
         new = [name for name in wanted if name not in self._running]
         if new and self._open is None:
             self._open = await asyncio.to_thread(self._opener)

@@ -1,6 +1,10 @@
 """Names, entries and answers of MCP servers."""
 
 import base64
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +15,12 @@ from natscope.contracts.errors import CredentialMissing, SpecInvalid
 from natscope.contracts.tool import ToolName
 from services.tool_executor.mcp import servers_file
 from services.tool_executor.mcp.answers import blocks_of, metadata_of
+from services.tool_executor.mcp.client import one_line
 from services.tool_executor.mcp.entries import AddressEntry, FromEnvironment, ProgramEntry
 from services.tool_executor.mcp.naming import name_of
 from services.tool_executor.mcp.speaking import Answer, Json
+
+ROOT = Path(__file__).parents[3]
 
 
 class TestTheNameOfATool:
@@ -73,7 +80,7 @@ class TestTheFile:
         assert told in str(raised.value)
 
     def test_that_comes_with_the_house_is_right(self) -> None:
-        assert servers_file.read(Path(__file__).parents[3] / "deploy/mcp.yaml") == {}
+        assert servers_file.read(ROOT / "deploy/mcp.yaml") == {}
 
 
 class TestAValueFromTheEnvironment:
@@ -133,3 +140,23 @@ class TestAnAnswer:
     async def test_with_a_huge_structured_result_keeps_it_out_of_the_metadata(self) -> None:
         assert metadata_of(Answer([], {"a": "x" * 100_000})) == {}
         assert metadata_of(Answer([], {"a": 1})) == {"structured": {"a": 1}}
+
+
+class TestTheSdk:
+    def test_is_imported_by_one_file_for_each_direction(self) -> None:
+        sources = [path for folder in ("shared", "services") for path in (ROOT / folder).rglob("*.py")]
+        knowing = [path for path in sources if re.search(r"^\s*(from|import) mcp\b", path.read_text(), re.MULTILINE)]
+        assert {str(path.relative_to(ROOT)) for path in knowing} == {
+            "services/tool_executor/mcp/client.py",
+            "shared/natscope/cli/mcp/server.py",
+        }
+
+    @pytest.mark.parametrize("module", ["services.tool_executor.app", "natscope.cli.app", "natscope.cli.mcp.running"])
+    def test_is_not_loaded_before_there_is_a_use_for_it(self, module: str) -> None:
+        code = f"import sys, {module}; sys.exit('mcp' in sys.modules)"
+        path = os.pathsep.join((str(ROOT), str(ROOT / "shared")))
+        assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, check=False).returncode == 0
+
+    def test_says_nothing_of_secrets_in_addresses(self) -> None:
+        told = one_line(ValueError("no answer from\n'https://me:p4ss@host/x?key=s3cret': why?"))
+        assert told == "no answer from 'https://…@host/x?…': why?"
