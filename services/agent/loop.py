@@ -9,18 +9,14 @@ is asked for again in the same way, and at a limit `finish` is the one tool left
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import JsonValue
-
-from natscope.contracts import approval
-from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
-from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.model import FinishReason
 from natscope.contracts.run import (
     Decided,
     Ended,
@@ -33,8 +29,9 @@ from natscope.contracts.run import (
     ToolReturned,
 )
 from natscope.contracts.task import Finished
-from natscope.contracts.tool import ToolSpec
-from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS, group_of, is_on
+from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS, group_of
+from services.agent.permitting import verdict_on
+from services.agent.state import State, begin, call_id, index_of, open_calls_of
 
 MAX_STEPS = "max_steps"
 ARGUMENTS = "arguments"
@@ -89,72 +86,6 @@ class Done:
 
 
 Decision = AskModel | CallTools | Park | Finish | Done
-
-
-@dataclass(frozen=True)
-class State:
-    """A run, as its journal tells it."""
-
-    started: Started
-    messages: tuple[Message, ...] = ()
-    """What this run has added to the conversation: the task, replies, results, steering."""
-    step: int = 0
-    reply: ModelReplied | None = None
-    results: tuple[ToolResultBlock, ...] = ()
-    """Results of the latest reply's calls, as they came."""
-    usage: Usage = field(default_factory=Usage)
-    tool_calls: int = 0
-    useless: int = 0
-    """Latest replies in a row that held a call of no use."""
-    limit: str | None = None
-    """The limit that was reached before the latest reply, which is the last then."""
-    active: frozenset[str] = frozenset()
-    """Groups of tools that are on."""
-    kept: tuple[FileBlock, ...] = ()
-    """Files that results have left for the workspace."""
-    output: JsonValue = None
-    """The answer as a value, once `finish` was called."""
-    decisions: Mapping[str, approval.Decision] = field(default_factory=dict[str, approval.Decision])
-    """What was decided about calls of the latest reply, by the calls' ids."""
-    rules: tuple[approval.Rule, ...] = ()
-    """Rules that decisions have added."""
-    parked: Parked | None = None
-    """What the run waits with, if it waits."""
-    waited: timedelta = timedelta()
-    """How long it has waited in all."""
-    takeovers: int = 0
-    """Takeovers since the last step."""
-    ended: Finished | None = None
-
-    @property
-    def agent(self) -> AgentSpec:
-        """The agent as it was when the run started."""
-        return self.started.agent
-
-    @property
-    def tools(self) -> list[ToolSpec]:
-        """The tools the model is offered now."""
-        return [spec for spec in self.started.tools if is_on(self.agent, self.active, spec.name)]
-
-    @property
-    def owes_output(self) -> bool:
-        """Whether the agent has declared what its answer looks like, and has not given it."""
-        return self.agent.output is not None and self.output is None
-
-
-def begin(started: Started) -> State:
-    """Return the state of a run that has just started."""
-    task = started.task
-    asked = Message(
-        id=f"{task.task_id}-0",
-        name=task.name,
-        role="user",
-        content=task.content,
-        metadata=task.metadata,
-        created_at=started.at,
-    )
-    active = frozenset(name for name, group in started.agent.groups.items() if group.active)
-    return State(started=started, messages=(asked,), active=active)
 
 
 def after(state: State, entry: JournalEntry) -> State:
@@ -230,28 +161,20 @@ def decide(state: State) -> Decision:
     return AskModel(state.step + 1, _limit(state))
 
 
-def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:
-    """Return the calls of the latest reply that have no result, each with its index; in the last step only `finish`."""
-    calls = state.reply.message.tool_uses if state.reply is not None else []
-    done = {_index(result) for result in state.results}
-    left = tuple((index, call) for index, call in enumerate(calls) if index not in done)
-    if state.limit is None:
-        return left
-    return tuple((index, call) for index, call in left if call.name == FINISH and state.owes_output)
-
-
-def call_id(state: State, index: int) -> str:
-    """Return the id of a call of the latest reply, unique within all tasks."""
-    return f"{state.started.task.task_id}-t{state.step}-{index}"
-
-
 def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
     """Return whether somebody has to decide on `call` before it can be gone on with."""
-    return call_id(state, index) not in state.decisions and refuse(state, call) is None and _is_external(state, call)
+    if call_id(state, index) in state.decisions or refuse(state, call) is not None:
+        return False
+    behaviour = verdict_on(state, call).behaviour
+    return behaviour == "ask" or (behaviour == "allow" and _is_external(state, call))
 
 
 def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
-    return Waiting(call_id=call_id(state, index), call=call, kind="answer")
+    verdict, id = verdict_on(state, call), call_id(state, index)
+    if verdict.behaviour == "ask" and not _is_external(state, call):
+        rules = list(verdict.suggestions)
+        return Waiting(call_id=id, call=call, kind="approval", reason=verdict.reason, rules=rules)
+    return Waiting(call_id=id, call=call, kind="answer", reason=verdict.reason if verdict.behaviour == "ask" else "")
 
 
 def _is_external(state: State, call: ToolUseBlock) -> bool:
@@ -286,8 +209,8 @@ def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -
         state = replace(state, kept=(*state.kept, *map(FileBlock.model_validate, kept)))
     if result.name == RESET_TOOLS and isinstance(active, list):
         state = replace(state, active=frozenset(map(str, active)))
-    if result.name == FINISH and _index(result) < len(calls):
-        state = replace(state, output=calls[_index(result)].input)
+    if result.name == FINISH and index_of(result) < len(calls):
+        state = replace(state, output=calls[index_of(result)].input)
     return state
 
 
@@ -336,7 +259,7 @@ def said(state: State, text: str) -> Message:
 
 
 def _results_message(state: State, calls: list[ToolUseBlock], at: datetime) -> Message:
-    order = sorted(state.results, key=_index)
+    order = sorted(state.results, key=index_of)
     return Message(
         id=f"{state.started.task.task_id}-{state.step}-results",
         name="tools" if len(calls) != 1 else calls[0].name,
@@ -344,8 +267,3 @@ def _results_message(state: State, calls: list[ToolUseBlock], at: datetime) -> M
         content=list(order),
         created_at=at,
     )
-
-
-def _index(result: ToolResultBlock) -> int:
-    found = result.metadata.get("index")
-    return found if isinstance(found, int) else 0

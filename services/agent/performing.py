@@ -18,8 +18,9 @@ from natscope.contracts.task import Finished, Outcome
 from services.agent.acting import Actor, interrupted
 from services.agent.asking import insist
 from services.agent.journal import Journal
-from services.agent.loop import AskModel, CallTools, Done, Finish, Park, State, after, decide, open_calls_of, said
+from services.agent.loop import AskModel, CallTools, Done, Finish, Park, after, decide, said
 from services.agent.own import FINISH, answer_text
+from services.agent.state import State, open_calls_of
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
 

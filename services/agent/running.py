@@ -29,11 +29,12 @@ from services.agent.asking import insist
 from services.agent.deciding import decisions_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
-from services.agent.loop import State, after, begin, replay
+from services.agent.loop import after, replay
 from services.agent.own import own_specs
 from services.agent.performing import Hands, Performance, remember
 from services.agent.registry import Agents, Tools
 from services.agent.skills import Skills
+from services.agent.state import State, begin
 from services.agent.telling import Teller
 
 log = logging.getLogger(__name__)

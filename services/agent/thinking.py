@@ -8,9 +8,10 @@ from natscope.contracts import event, model
 from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
 from natscope.contracts.message import Message, Role
 from services.agent.asking import insist
-from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel, State
+from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel
 from services.agent.mending import mended
 from services.agent.own import FINISH, listing
+from services.agent.state import State
 from services.agent.telling import Teller
 
 _FINISH = f"Give your answer by calling {FINISH}."

@@ -1,0 +1,104 @@
+"""A run as its journal tells it: what the loop decides by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from pydantic import JsonValue
+
+from natscope.contracts import approval
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.message import Message
+from natscope.contracts.model import Usage
+from natscope.contracts.run import ModelReplied, Parked, Started
+from natscope.contracts.task import Finished
+from natscope.contracts.tool import ToolSpec
+from services.agent.own import FINISH, is_on
+
+
+@dataclass(frozen=True)
+class State:
+    """A run, as its journal tells it."""
+
+    started: Started
+    messages: tuple[Message, ...] = ()
+    """What this run has added to the conversation: the task, replies, results, steering."""
+    step: int = 0
+    reply: ModelReplied | None = None
+    results: tuple[ToolResultBlock, ...] = ()
+    """Results of the latest reply's calls, as they came."""
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: int = 0
+    useless: int = 0
+    """Latest replies in a row that held a call of no use."""
+    limit: str | None = None
+    """The limit that was reached before the latest reply, which is the last then."""
+    active: frozenset[str] = frozenset()
+    """Groups of tools that are on."""
+    kept: tuple[FileBlock, ...] = ()
+    """Files that results have left for the workspace."""
+    output: JsonValue = None
+    """The answer as a value, once `finish` was called."""
+    decisions: Mapping[str, approval.Decision] = field(default_factory=dict[str, approval.Decision])
+    """What was decided about calls of the latest reply, by the calls' ids."""
+    rules: tuple[approval.Rule, ...] = ()
+    """Rules that decisions have added."""
+    parked: Parked | None = None
+    """What the run waits with, if it waits."""
+    waited: timedelta = timedelta()
+    """How long it has waited in all."""
+    takeovers: int = 0
+    """Takeovers since the last step."""
+    ended: Finished | None = None
+
+    @property
+    def agent(self) -> AgentSpec:
+        """The agent as it was when the run started."""
+        return self.started.agent
+
+    @property
+    def tools(self) -> list[ToolSpec]:
+        """The tools the model is offered now."""
+        return [spec for spec in self.started.tools if is_on(self.agent, self.active, spec.name)]
+
+    @property
+    def owes_output(self) -> bool:
+        """Whether the agent has declared what its answer looks like, and has not given it."""
+        return self.agent.output is not None and self.output is None
+
+
+def begin(started: Started) -> State:
+    """Return the state of a run that has just started."""
+    task = started.task
+    asked = Message(
+        id=f"{task.task_id}-0",
+        name=task.name,
+        role="user",
+        content=task.content,
+        metadata=task.metadata,
+        created_at=started.at,
+    )
+    active = frozenset(name for name, group in started.agent.groups.items() if group.active)
+    return State(started=started, messages=(asked,), active=active)
+
+
+def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:
+    """Return the calls of the latest reply that have no result, each with its index; in the last step only `finish`."""
+    calls = state.reply.message.tool_uses if state.reply is not None else []
+    done = {index_of(result) for result in state.results}
+    left = tuple((index, call) for index, call in enumerate(calls) if index not in done)
+    if state.limit is None:
+        return left
+    return tuple((index, call) for index, call in left if call.name == FINISH and state.owes_output)
+
+
+def call_id(state: State, index: int) -> str:
+    """Return the id of a call of the latest reply, unique within all tasks."""
+    return f"{state.started.task.task_id}-t{state.step}-{index}"
+
+
+def index_of(result: ToolResultBlock) -> int:
+    """Return which of its reply's calls a result answers."""
+    found = result.metadata.get("index")
+    return found if isinstance(found, int) else 0
