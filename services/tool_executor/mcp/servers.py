@@ -103,8 +103,11 @@ class Servers:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if self._gather():
-                follow()
+            try:
+                if self._gather():
+                    follow()
+            except Exception:
+                log.exception("the tools of MCP servers cannot be served")
 
     def _gather(self) -> bool:
         found: dict[str, McpTool] = {}

@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import TypeAdapter
@@ -16,9 +18,11 @@ from natscope.contracts.tool import ToolName
 from services.tool_executor.mcp import servers_file
 from services.tool_executor.mcp.answers import blocks_of, metadata_of
 from services.tool_executor.mcp.client import one_line
+from services.tool_executor.mcp.connections import Connection
 from services.tool_executor.mcp.entries import AddressEntry, FromEnvironment, ProgramEntry
 from services.tool_executor.mcp.naming import name_of
-from services.tool_executor.mcp.speaking import Answer, Json
+from services.tool_executor.mcp.offering import offered
+from services.tool_executor.mcp.speaking import Answer, Json, Offer
 
 ROOT = Path(__file__).parents[3]
 
@@ -140,6 +144,30 @@ class TestAnAnswer:
     async def test_with_a_huge_structured_result_keeps_it_out_of_the_metadata(self) -> None:
         assert metadata_of(Answer([], {"a": "x" * 100_000})) == {}
         assert metadata_of(Answer([], {"a": 1})) == {"structured": {"a": 1}}
+
+
+@dataclass
+class Told:
+    """As much of a connection as says what a server offers."""
+
+    offers: list[Offer]
+    server: str = "s"
+    entry: ProgramEntry = field(default_factory=lambda: ProgramEntry(command="x"))
+
+
+def names_of(*offers: Offer) -> list[str]:
+    return list(offered(cast("Connection", Told(list(offers))), {}))
+
+
+class TestWhatIsOffered:
+    def test_are_tools_that_take_an_object(self) -> None:
+        assert names_of(Offer("a", "", {}), Offer("b", "", {"type": "array"})) == ["mcp__s__a"]
+
+    def test_are_not_more_than_five_hundred(self) -> None:
+        assert len(names_of(*(Offer(f"t{each}", "", {}) for each in range(600)))) == 500
+
+    def test_are_not_two_of_a_name(self) -> None:
+        assert names_of(Offer("a", "", {}), Offer("a", "", {})) == ["mcp__s__a"]
 
 
 class TestTheSdk:

@@ -22,6 +22,10 @@ def entry(house: McpHouse, manner: str, *, start_s: float) -> ProgramEntry:
     return ProgramEntry(command=sys.executable, args=[BARE, manner], env=env, start_s=start_s)  # pyright: ignore[reportArgumentType]
 
 
+def command_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text()
+
+
 class TestAServerThatMisbehaves:
     @pytest.mark.parametrize("manner", ["chatter", "endless", "mute", "gone", "older"])
     async def test_is_a_typed_error_within_its_time_and_leaves_no_process(self, house: McpHouse, manner: str) -> None:
@@ -95,6 +99,14 @@ class TestTheEndOfAServer:
             before = set(house.processes())
             await up.call("die")
             assert await eventually(lambda: not before & set(house.processes()))
+
+    async def test_comes_with_the_kill_of_its_warden_and_the_next_call_finds_another(self, house: McpHouse) -> None:
+        async with house.bare().up() as up:
+            before = await up.text("ping")
+            warden = next(each for each in house.processes() if "warden.py" in command_of(each))
+            os.kill(warden, signal.SIGKILL)
+            assert await eventually(lambda: int(before.split()[-1]) not in house.processes())
+            assert await up.text("ping") != before
 
     async def test_comes_with_the_kill_of_the_executor(self, house: McpHouse) -> None:
         house.real()
