@@ -8,7 +8,7 @@ import pytest
 from natscope.client import Ticket
 from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
+from natscope.contracts.approval import DECIDE, Decide, Decision, Rule, Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain, text_of
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import DecisionStale
@@ -17,7 +17,7 @@ from natscope.contracts.task import INTERRUPT, Interrupt, Submit
 from services.agent.app import app
 from services.agent.settings import Settings
 from tests.integration.agent.house import SPEC, House, Model, call, house, reply
-from tests.integration.agent.test_own_tools import results
+from tests.integration.agent.test_own_tools import results, says
 
 QUESTION = ToolUseBlock(id="c1", name="add", input={"a": 1, "b": 2}, raw_input='{"a": 1, "b": 2}')
 
@@ -128,6 +128,58 @@ class TestACallThatSomebodyOutsideAnswers:
             await decide(here, task, *answers([wait], "second"))
             outcome = await here.outcome(task.task_id)
         assert outcome.text == "first"
+
+
+def asks(**permissions: object) -> AgentSpec:
+    """Return an agent that may call its tool only with somebody's leave."""
+    rules = [{"tool": "add", "behaviour": "ask"}]
+    return AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"rules": rules} | permissions})
+
+
+class TestACallThatNeedsLeave:
+    async def test_is_carried_out_once_it_is_approved(self, nats_url: str) -> None:
+        async with house(nats_url, asks()) as here:
+            here.mind = says_then(QUESTION)
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            assert (wait.kind, here.called) == ("approval", [])
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="approve"))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, len(here.called)) == ("3", 1)
+
+    async def test_may_be_approved_with_other_arguments(self, nats_url: str) -> None:
+        async with house(nats_url, asks()) as here:
+            here.mind = says_then(QUESTION)
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            other = Decision(call_id=wait.call_id, verdict="approve", arguments={"a": 5, "b": 5})
+            await decide(here, task, other)
+            outcome = await here.outcome(task.task_id)
+        assert outcome.text == "10"
+
+    async def test_is_not_carried_out_when_it_is_denied(self, nats_url: str) -> None:
+        async with house(nats_url, asks()) as here:
+            here.mind = says_then(QUESTION)
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="deny", reason="too much"))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, here.called) == ("The call was denied: too much", [])
+
+    async def test_is_not_asked_about_again_under_a_rule_that_was_added(self, nats_url: str) -> None:
+        async with house(nats_url, asks(rules=[], mode="default")) as here:
+            here.mind = says(call(QUESTION), call(QUESTION.model_copy(update={"id": "c2"})), reply("done"))
+            task = await here.submit("Add twice.")
+            (wait,) = await waiting(here, task)
+            rule = Rule(tool="add", behaviour="allow")
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="approve", rules=[rule]))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, len(here.called)) == ("done", 2)
+
+    async def test_runs_unasked_where_the_agent_asks_for_nobody_s_leave(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.mind = says_then(QUESTION)
+            assert (await here.run("Add.")).text == "3"
 
 
 class TestAParkedRun:
