@@ -73,6 +73,7 @@ class Offering:
         self._agents = frozenset(agents)
         self._tools = tools
         self._session = f"mcp-{new_id()[:16]}"
+        self._known: Mapping[str, Offer] = {}
         self._farewells: set[asyncio.Task[None]] = set()
 
     async def offers(self) -> dict[str, Offer]:
@@ -83,6 +84,7 @@ class Offering:
             hosts = await self.house.tools()
             shown = [spec for host in hosts for spec in host.tools if not spec.external]
             found = {spec.name: self._tool(spec) for spec in shown} | found
+        self._known = found
         return found
 
     async def call(self, name: str, arguments: Mapping[str, JsonValue], tell: Tell) -> Outcome:
@@ -92,7 +94,7 @@ class Offering:
             ToolNotFound: nothing of that name is offered.
             NatscopeError: it could not be carried out.
         """
-        offers = await self.offers()
+        offers = self._known if name in self._known else await self.offers()
         if name not in offers:
             raise ToolNotFound(f"nothing is offered under {name!r}", remedy=f"there are {', '.join(sorted(offers))}")
         return await offers[name].act(arguments, tell)
@@ -147,11 +149,12 @@ class Offering:
         subscription = await bus.nc.subscribe(inbox, cb=hear)
         try:
             result = (await bus.ask(tool.CALL, asked, spec.served_as or spec.name)).result
-        except asyncio.CancelledError:
-            self._farewell(bus.tell(tool.CANCELLED, tool.Cancelled(call_id=call_id), call_id))
+        except BaseException as error:
+            self._farewell(subscription.drain())
+            if isinstance(error, asyncio.CancelledError):
+                self._farewell(bus.tell(tool.CANCELLED, tool.Cancelled(call_id=call_id), call_id))
             raise
-        finally:
-            await subscription.unsubscribe()
+        await subscription.drain()
         return Outcome(result.output, result.state != "success", metadata={"state": result.state})
 
     def _farewell(self, word: Coroutine[Any, Any, None]) -> None:
