@@ -7,14 +7,17 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus
 from natscope.bus.envelope import read
 from natscope.contracts import event, tool
-from natscope.contracts.approval import Decision, Rule
+from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
 from services.agent.asking import insist
-from services.agent.loop import State, call_id, refuse
+from services.agent.loop import refuse
 from services.agent.own import NAMES
 from services.agent.own_acting import OwnTools
+from services.agent.permissions.verdict import Verdict
+from services.agent.permitting import is_free, tell_verdict, verdict_on
 from services.agent.shortening import shortened
+from services.agent.state import State, call_id
 from services.agent.telling import Teller
 
 
@@ -36,8 +39,11 @@ class Actor:
         reason = refuse(state, call)
         if reason is not None:
             return _instead(call, index, "error", reason)
-        if any(_forbids(rule, call) for rule in state.agent.permissions.rules):
-            return _instead(call, index, "denied", f"The agent may not call {call.name!r}.")
+        verdict = verdict_on(state, call)
+        if not is_free(state):
+            tell_verdict(self._bus, call, verdict)
+        if verdict.behaviour == "deny" or (verdict.behaviour == "ask" and decided is None):
+            return _forbidden(call, index, verdict)
         if call.name in NAMES:
             return await self._own.act(state.agent, state.started.tools, call, index)
         asked = self._asked(state, index, call)
@@ -121,8 +127,12 @@ def _by_decision(call: ToolUseBlock, index: int, decision: Decision) -> tool.Cal
     return tool.Called(result=result)
 
 
-def _forbids(rule: Rule, call: ToolUseBlock) -> bool:
-    return rule.behaviour == "deny" and rule.tool in ("*", call.name) and not rule.pattern
+def _forbidden(call: ToolUseBlock, index: int, verdict: Verdict) -> tool.Called:
+    """Return the result of a call that may not be carried out, with the rules under which it might have been."""
+    called = _instead(call, index, "denied", f"The agent may not call {call.name!r}: {verdict.reason}.")
+    rules = [rule.model_dump() for rule in verdict.suggestions]
+    told = {**called.result.metadata, "safety": verdict.safety, "rules": rules}
+    return called.model_copy(update={"result": called.result.model_copy(update={"metadata": told})})
 
 
 class _Listener:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from tree_sitter import Parser
 
-LONGEST_BYTES = 32_768
-MOST_ARROWS = 400
-"""The grammar takes time that grows with the square of the number of arrows in a row."""
+LONGEST_BYTES = 20_000
+MOST_SIGNS = 500
+"""Brackets, pipes and arrows: the time that the grammar takes may grow with the square of their number."""
+_SHORT_BYTES = 1_024
 
 
 class Node(Protocol):
@@ -43,12 +44,29 @@ def parse(text: bytes) -> Node:
     """
     if len(text) > LONGEST_BYTES:
         raise Unreadable(f"it has {len(text)} bytes, more than the {LONGEST_BYTES} that are looked at")
-    if text.count(b"<") > MOST_ARROWS:
-        raise Unreadable("it has too many redirections")
-    root = _parser().parse(text).root_node
-    if root.has_error:
+    if sum(map(text.count, (b"(", b"[", b"{", b"<", b"|"))) > MOST_SIGNS:
+        raise Unreadable(f"it has more than {MOST_SIGNS} brackets, pipes and redirections")
+    root = _parsed(text)
+    if root is None or root.has_error:
         raise Unreadable("it is not written as bash's grammar has it")
-    return cast(Node, root)
+    return root
+
+
+def _parsed(text: bytes) -> Node | None:
+    """Return the tree; None as soon as a longer text shows an error: to recover would take a time without bound."""
+    parser = _parser()
+    if len(text) <= _SHORT_BYTES:
+        return cast(Node, parser.parse(text).root_node)
+    try:
+        tree = parser.parse(
+            lambda place, _: text[place : place + _SHORT_BYTES],
+            encoding="utf8",
+            progress_callback=lambda _, failed: failed,
+        )
+    except ValueError:
+        parser.reset()
+        return None
+    return cast(Node, tree.root_node)
 
 
 @cache

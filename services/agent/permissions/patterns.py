@@ -70,7 +70,8 @@ def _cooked(text: str) -> str:
         elif sign in "'\"" and text.find(sign, place + 1) > 0:
             quote = sign
         elif sign.isspace():
-            out.append(GAP if out and out[-1] != GAP else "")
+            if out and out[-1] != GAP:
+                out.append(GAP)
         else:
             out.append(_WILD if sign == "*" else sign)
         place += 1

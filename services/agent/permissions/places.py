@@ -33,6 +33,8 @@ _SECRET_PATHS = (
     "/dev/udp/*",
 )
 
+_TELLING = 4
+"""Characters of a glob by which a name can be recognised that does not begin with a dot."""
 _STARTING_FOLDERS = (
     ".git", ".vscode", ".idea", ".ssh", ".husky", ".githooks", ".direnv", ".devcontainer", "autostart", "systemd",
     "cron.d", "cron.daily", "cron.hourly", "cron.weekly", "cron.monthly", "crontabs",
@@ -114,7 +116,7 @@ def _meets(part: str, patterns: tuple[str, ...]) -> bool:
     if not any(sign in part for sign in "*?[{"):
         return any(fnmatchcase(part, each) for each in patterns)
     loose = re.sub(r"\{[^}]*\}?|\[[^\]]*\]?", "*", part)
-    if loose.strip("*?.") == "" and not loose.startswith("."):
+    if not loose.startswith(".") and len(loose.strip("*?.")) < _TELLING:
         return False
     names = (each.replace("*", "x") for each in patterns)
     return any(fnmatchcase(each, loose) for each in names if each.startswith(".") == loose.startswith("."))

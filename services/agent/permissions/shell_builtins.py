@@ -27,6 +27,7 @@ def shell(finder: Finder, command: Command, depth: int) -> None:
     if rest is None or rest >= len(words) or not words[rest].known:
         finder.script.commands.append(command)
         finder.doubt(f"the text that {command.name!r} runs is known only when it runs")
+        finder.script.runs_input = True
         return
     finder.script.commands.append(replace(command, wraps=True))
     finder.text(words[rest].text, depth + 1)
@@ -41,6 +42,7 @@ def _shell_reads(finder: Finder, command: Command, first: int | None, depth: int
     if first is None:
         finder.script.commands.append(command)
         finder.doubt(f"it cannot be told what {command.name!r} runs")
+        finder.script.runs_input = True
         return
     file = words[first] if first < len(words) and not any(word.text == "-s" for word in words[1:first]) else None
     if file is not None and file.known and file.text != "-" and not file.text.startswith(("/dev/", "/proc/")):
