@@ -65,7 +65,8 @@ async def app(
     await prices.load()
     estimator = Estimator(await asyncio.to_thread(vocabulary))
     for info in models.catalog.infos():
-        log.info("model", extra={"alias": info.alias, "provider": info.provider, "model": info.model})
+        told = {"alias": info.alias, "provider": info.provider, "model": info.model}
+        log.info("model", extra={**told, "ready": info.ready, "remedy": info.remedy})
     means = _Means(models, accounts, prices, estimator)
     try:
         async with (
