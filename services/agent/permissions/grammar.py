@@ -44,7 +44,7 @@ def parse(text: bytes) -> Node:
     """
     if len(text) > LONGEST_BYTES:
         raise Unreadable(f"it has {len(text)} bytes, more than the {LONGEST_BYTES} that are looked at")
-    if sum(map(text.count, (b"(", b"[", b"{", b"<", b"|"))) > MOST_SIGNS:
+    if sum(map(text.count, (b"(", b")", b"[", b"{", b"<", b"|"))) > MOST_SIGNS:
         raise Unreadable(f"it has more than {MOST_SIGNS} brackets, pipes and redirections")
     root = _parsed(text)
     if root is None or root.has_error:
