@@ -39,7 +39,7 @@ class ShellCall:
     def unclear(self) -> str:
         """Why it cannot be told what runs."""
         unsure = [*self.script.doubts]
-        if self.script.calculated & self._tainted or any(name[:1] == "$" for name in self.script.calculated):
+        if self._calculates_unseen:
             unsure.append("it calculates with what is known only when it runs")
         return "; ".join(unsure)
 
@@ -107,6 +107,14 @@ class ShellCall:
     def _is_all_in_sight(self) -> bool:
         """Whether no file is read whose name comes out of a command."""
         return not any(word.computed or word.names & self._tainted for word in self.script.reads)
+
+    @property
+    def _calculates_unseen(self) -> bool:
+        """Whether a variable is evaluated that may hold a subscript: arithmetic runs the commands in it."""
+        names = self.script.calculated
+        values = (value for values in self.script.bound.values() for value in values)
+        risky = any("[" in value.text or "`" in value.text or "$" in value.text for value in values)
+        return bool(names & self._tainted or (names and risky) or any(name[:1] == "$" for name in names))
 
     def _line_match(self, pattern: str) -> Match:
         if not pattern:

@@ -20,7 +20,10 @@ _INNER = frozenset({
     "raw_string", "ansi_c_string", "simple_expansion", "expansion", "concatenation", "regex", "extglob_pattern",
     "arithmetic_expansion", "subscript", "variable_assignment", "array", "brace_expression",
 })  # fmt: skip
-_CALCULATING = frozenset({"arithmetic_expansion", "subscript", "postfix_expression", "ternary_expression"})
+_CALCULATING = frozenset({
+    "arithmetic_expansion", "subscript", "postfix_expression", "ternary_expression", "binary_expression",
+    "unary_expression",
+})  # fmt: skip
 _COMPARING = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v", "-R"})
 _FOLLOWING = frozenset({"pipeline", "command", "list", "redirected_statement", "subshell", "compound_statement"})
 
@@ -83,6 +86,8 @@ class Walk:
         if node.type == "test_command":
             self._inside(node)
             return
+        if node.type == "compound_statement" and node.children[0].type == "((":
+            self._calculation(node)
         for child in _flat(node):
             if child.type == "&":
                 self._finder.forks()
@@ -153,6 +158,7 @@ class Walk:
     def _assignment(self, node: Node) -> tuple[str, Word]:
         target, *rest = node.named_children
         if target.type != "variable_name":
+            self._finder.doubt("it sets a part of a variable, whose place may run commands")
             self._inside(target)
         name = self._cook.raw(target).partition("[")[0]
         if not rest:
@@ -199,6 +205,7 @@ class Walk:
             elif child.type == "comment":
                 self._comment(child)
             else:
+                self._calculation(child)
                 self._inside(child)
 
     def _cases(self, node: Node, fed: Word | None) -> None:
@@ -210,18 +217,26 @@ class Walk:
 
     def _inside(self, node: Node) -> None:
         """Hand on the programs that are inside of words and expressions."""
-        ahead = [node]
+        ahead = [(node, False)]
         while ahead:
-            each = ahead.pop()
+            each, tests = ahead.pop()
             if each.type in ("command_substitution", "process_substitution"):
                 self._substitution(each)
                 continue
             if each.is_named and each.type not in _INNER and each.type != "test_command":
                 self.statement(each, None)
                 continue
-            if each.type in _CALCULATING or each.type == "binary_expression":
+            tests = tests or each.type == "test_command"
+            if self._calculates(each, tests=tests):
                 self._calculation(each)
-            ahead += [child for child in each.children if child.is_named]
+            ahead += [(child, tests) for child in each.children if child.is_named]
+
+    def _calculates(self, node: Node, *, tests: bool) -> bool:
+        """Return whether a node is evaluated as arithmetic, in which variables may run what they hold."""
+        if not tests or node.type not in ("binary_expression", "unary_expression"):
+            return node.type in _CALCULATING or any(child.type == ":" for child in node.children)
+        operators = {self._cook.raw(child) for child in node.children if child.type == "test_operator"}
+        return bool(operators & _COMPARING)
 
     def _substitution(self, node: Node) -> None:
         text = self._source[node.start_byte : node.end_byte]
@@ -236,13 +251,9 @@ class Walk:
         self._depth -= 1
 
     def _calculation(self, node: Node) -> None:
-        if node.type == "binary_expression":
-            operators = {self._cook.raw(child) for child in node.children if child.type == "test_operator"}
-            if not operators & _COMPARING and any(
-                child.type in ("==", "=", "=~", "!=", "&&", "||") for child in node.children
-            ):
-                return
         text = self._cook.raw(node)
+        if "[" in text.removeprefix("$["):
+            self._finder.doubt("it calculates with a subscript, which may run commands")
         self._finder.script.calculated |= set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*|\$[0-9@*]", text))
 
     def _comment(self, node: Node) -> None:
