@@ -165,7 +165,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """`docker`, `bubblewrap`, or `none`."""
+        """`docker`, `bubblewrap`, `monty`, or `none`."""
         ...
 
     @property
