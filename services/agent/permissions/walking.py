@@ -161,6 +161,8 @@ class Walk:
             self._finder.doubt("it sets a part of a variable, whose place may run commands")
             self._inside(target)
         name = self._cook.raw(target).partition("[")[0]
+        if not (name.isascii() and name.isidentifier()):
+            self._finder.doubt(f"{name[:40]!r} is no name of a variable")
         if not rest:
             return name, Word("")
         if rest[0].type == "array":
