@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -30,24 +31,34 @@ class Ended:
 class Child:
     """A forked interpreter without any descriptor of the worker, asleep until it is given its program."""
 
-    def __init__(self, pid: int, go: int, body: int, stdout: int, stderr: int) -> None:
-        self.pid, self._go, self._body = pid, go, body
+    def __init__(self, pid: int, go: int, body: int, done: int, stdout: int, stderr: int) -> None:
+        self.pid, self._go, self._body, self.done = pid, go, body, done
         self.stdout, self.stderr = stdout, stderr
+        self._gives_more = True
 
-    def give(self, order: bytes) -> None:
-        """Wake the child up with its program."""
+    def give(self, order: bytes, *, lasts: bool = False) -> None:
+        """Wake the child up with a program; with `lasts` it can be given others later."""
+        os.ftruncate(self._body, 0)
         os.pwrite(self._body, order, 0)
-        os.write(self._go, b"!")
-        self._close_order()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
+        # one that was killed meanwhile is found dead when the run is looked after
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._go, b"!")
+        if not lasts:
+            self._stop_giving()
 
     def close(self) -> None:
         """Close the worker's ends of what the child was given."""
+        self._stop_giving()
         os.close(self.stdout)
         os.close(self.stderr)
 
-    def _close_order(self) -> None:
-        os.close(self._go)
-        os.close(self._body)
+    def _stop_giving(self) -> None:
+        if self._gives_more:
+            self._gives_more = False
+            for descriptor in (self._go, self._body, self.done):
+                os.close(descriptor)
 
 
 def start_child(folder: str) -> Child:
@@ -55,46 +66,88 @@ def start_child(folder: str) -> Child:
     go_out, go_in = os.pipe()
     stdout_out, stdout_in = os.pipe()
     stderr_out, stderr_in = os.pipe()
+    done_out, done_in = os.pipe()
     body = os.memfd_create("order")
     pid = os.fork()
     if pid == 0:
-        wait_for_order(Order(go_out, body, stdout_in, stderr_in), folder=folder)
-    for theirs in (go_out, stdout_in, stderr_in):
+        wait_for_order(Order(go_out, body, done_in, stdout_in, stderr_in), folder=folder)
+    for theirs in (go_out, done_in, stdout_in, stderr_in):
         os.close(theirs)
-    for ours in (stdout_out, stderr_out):
+    for ours in (done_out, stdout_out, stderr_out):
         os.set_blocking(ours, False)
-    return Child(pid, go_in, body, stdout_out, stderr_out)
+    return Child(pid, go_in, body, done_out, stdout_out, stderr_out)
 
 
-def reap(wanted: int) -> Ended | None:
-    """Collect every dead process; return how `wanted` ended if it is among them."""
-    ended = None
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        if pid == wanted:
-            ended = Ended(status, usage.ru_utime + usage.ru_stime)
+class Reaped:
+    """How processes ended that were collected, by their ids."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, Ended] = {}
+
+    def collect(self) -> None:
+        """Collect every dead process."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._ended[pid] = Ended(status, usage.ru_utime + usage.ru_stime)
+
+    def ended(self, pid: int) -> Ended | None:
+        """Return how `pid` ended, if it has and was collected."""
+        return self._ended.get(pid)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all that were collected."""
+        return sum(ended.cpu_s for ended in self._ended.values())
 
 
-def end_everything(wanted: int) -> Ended | None:
-    """Kill all processes but this one, wait until none is left, and return how `wanted` ended if it still ran.
+def end_everything(reaped: Reaped, *, but: frozenset[int] = frozenset()) -> None:
+    """Kill all processes but this one and those of `but`, which are stopped, and wait until no other is left.
 
-    A signal to every process reaches those that are being forked too, so no fork bomb outruns it.
+    A signal to every process reaches those that are being forked too, so no fork bomb outruns it. Where some are
+    spared, all are stopped by such a signal first, so that nothing forks while the others are killed one by one.
     """
-    ended = None
     give_up_at = time.monotonic() + _REAP_WITHIN_S
     while True:
-        _kill_all()
-        ended = reap(wanted) or ended
-        if _alone():
-            return ended
+        _signal_all(signal.SIGSTOP if but else signal.SIGKILL)
+        living = [pid for pid in processes() if pid not in but] if but else []
+        for pid in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        reaped.collect()
+        if not living and (but or _alone()):
+            return
         if time.monotonic() > give_up_at:
             raise CellIsLost("a process survives being killed")
         time.sleep(0.0005)
+
+
+def processes() -> list[int]:
+    """Return the ids of all living processes but this one."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != os.getpid():
+            found.append(int(entry))
+    return list(filter(is_alive, found))
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process is there and has not ended."""
+    fields = stat_of(pid)
+    return bool(fields) and fields[0] not in ("Z", "X")
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return what /proc/pid/stat says of a process, from its state on; nothing if it is gone. Source: proc(5)."""
+    try:
+        with open(f"/proc/{pid}/stat") as line:
+            return line.read().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def harden_worker(prepare: dict[str, Any] | None) -> None:
@@ -121,11 +174,11 @@ def _prepare(prepare: dict[str, Any]) -> None:
     hardening.die_with_parent()
 
 
-def _kill_all() -> None:
+def _signal_all(number: int) -> None:
     if os.getpid() != 1:
         raise CellIsLost("not alone in a process namespace: there is no telling what a signal to everything would hit")
     try:
-        os.kill(-1, signal.SIGKILL)
+        os.kill(-1, number)
     except ProcessLookupError:
         return
 

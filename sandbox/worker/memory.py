@@ -22,9 +22,10 @@ def kills_so_far() -> int:
     return 0
 
 
-def over_limit(limit_bytes: int) -> bool:
-    """Return whether all processes but this one hold more than `limit_bytes` together."""
-    others = [entry for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+def over_limit(limit_bytes: int, *, but: int | None = None) -> bool:
+    """Return whether all processes but this one and `but` hold more than `limit_bytes` together."""
+    spared = (os.getpid(), but)
+    others = [entry for entry in os.listdir("/proc") if entry.isdigit() and int(entry) not in spared]
     if sum(_resident(pid) for pid in others) <= limit_bytes:
         return False
     return sum(_proportional(pid) for pid in others) > limit_bytes

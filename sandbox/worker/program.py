@@ -6,7 +6,6 @@ import atexit
 import builtins
 import gc
 import io
-import json
 import linecache
 import os
 import sys
@@ -16,27 +15,32 @@ import types
 from typing import Any, NoReturn
 
 from . import hardening
+from .figures import save_figures, watch_for_pictures
+from .lasting import Wires, read_order, run_lasting
 
 NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
+
+LASTING = "stateful"
+"""The kind of a program that the lasting interpreter runs."""
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 _MAIN = types.ModuleType("__main__")
 
 
 class Order:
-    """Where a waiting child finds its program, and the folder and user it will run as."""
+    """Where a waiting child finds its program, and where its output and its word that it has done go."""
 
-    def __init__(self, go: int, body: int, stdout: int, stderr: int) -> None:
-        self.go, self.body, self.stdout, self.stderr = go, body, stdout, stderr
+    def __init__(self, go: int, body: int, done: int, stdout: int, stderr: int) -> None:
+        self.go, self.body, self.done, self.stdout, self.stderr = go, body, done, stdout, stderr
 
 
 class BecomeProgram(BaseException):
     """Unwinds the worker's own stack in a child that has been given its program."""
 
-    def __init__(self, limits: dict[str, Any], kind: str, source: str) -> None:
+    def __init__(self, limits: dict[str, Any], kind: str, source: str, wires: Wires | None) -> None:
         super().__init__(kind)
-        self.limits, self.kind, self.source = limits, kind, source
+        self.limits, self.kind, self.source, self.wires = limits, kind, source, wires
 
 
 def wait_for_order(order: Order, *, folder: str) -> NoReturn:
@@ -46,13 +50,15 @@ def wait_for_order(order: Order, *, folder: str) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(order.stdout, 1)
     os.dup2(order.stderr, 2)
-    _close_all_but(order.go, order.body)
+    _close_all_but(order.go, order.body, order.done)
     os.chdir(folder)
     if not os.read(order.go, 1):
         os._exit(0)
-    body = json.loads(_read_whole(order.body))
-    os.closerange(3, max(order.go, order.body) + 1)
-    raise BecomeProgram(body["limits"], body["kind"], body["source"])
+    body = read_order(order.body)
+    wires = Wires(order.go, order.body, order.done) if body["kind"] == LASTING else None
+    if wires is None:
+        os.closerange(3, max(order.go, order.body, order.done) + 1)
+    raise BecomeProgram(body["limits"], body["kind"], body["source"], wires)
 
 
 def furnish(environment: dict[str, str]) -> None:
@@ -68,7 +74,7 @@ def furnish(environment: dict[str, str]) -> None:
     _MAIN.__dict__["__builtins__"] = builtins
 
 
-def run(limits: dict[str, Any], kind: str, source: str) -> NoReturn:
+def run(limits: dict[str, Any], kind: str, source: str, wires: Wires | None) -> NoReturn:
     """Give up what is left to give up and run the program; never returns."""
     hardening.set_dumpable(True)
     hardening.yield_to_the_worker()
@@ -76,6 +82,10 @@ def run(limits: dict[str, Any], kind: str, source: str) -> NoReturn:
     hardening.limit_resources(limits)
     if kind == "shell":
         _run_shell(source)
+    watch_for_pictures()
+    if wires is not None:
+        gc.enable()
+        run_lasting(wires, source, _MAIN.__dict__, save_figures)
     _run_python(source)
 
 
@@ -95,6 +105,7 @@ def _run_python(source: str) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
         status = 1
         _show(error)
+    save_figures()
     _leave(status)
 
 
@@ -151,13 +162,9 @@ def _flush_what_is_open() -> None:
             thing.flush()
 
 
-def _close_all_but(first: int, second: int) -> None:
-    low, high = sorted((first, second))
-    os.closerange(3, low)
-    os.closerange(low + 1, high)
-    os.closerange(high + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _read_whole(descriptor: int) -> bytes:
-    size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, size, 0)
+def _close_all_but(*kept: int) -> None:
+    low = 3
+    for descriptor in sorted(kept):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))

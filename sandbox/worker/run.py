@@ -8,29 +8,50 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import memory
+from . import memory, output, wiping
 from .capture import Capture
-from .children import Child, Ended, end_everything, reap
+from .children import Child, Ended, Reaped, end_everything, stat_of
 from .frames import Header
+from .program import LASTING
+from .watching import Watch, cpu_of
 
 Send = Callable[..., None]
 
 _CHUNK = 65536
-_WATCH_EVERY_S = 0.025
 
 
 class Run:
     """A program from its start to the last byte of its output."""
 
-    def __init__(self, child: Child, request: Header, source: bytes, send: Send) -> None:
-        self._child, self._send = child, send
+    def __init__(
+        self,
+        child: Child,
+        request: Header,
+        source: bytes,
+        send: Send,
+        *,
+        root: str,
+        lasting: int | None,
+        waiting: int | None,
+    ) -> None:
+        """`lasting` is the lasting interpreter's process, if there is one; the child itself, in a stateful run.
+
+        `waiting` is the child of the next run, which has seen nothing foreign yet; None if it has become this run.
+        """
+        self.child, self._send, self._root, self._lasting = child, send, root, lasting
+        self._waiting = waiting
+        self.lasts = request["kind"] == LASTING
+        self._variables: str | None = request.get("variables")
         self._limits: dict[str, Any] = request["limits"]
         self._nonce = request["nonce"]
         self._ended: Ended | None = None
         self._why: str | None = None
         self._memory_kills = memory.kills_so_far()
-        self._watched = self._limits.get("memory_watch_bytes")
-        self._watch_at = 0.0
+        self._watch = Watch(self._limits, root, but=lasting)
+        self._reaped = Reaped()
+        self._said: int | None = None
+        self._cpu_before_s = cpu_of(stat_of(child.pid)) if lasting == child.pid else 0.0
+        self._output = output.seen(root)
         self._streams = {
             child.stdout: ("stdout", Capture(self._limits["output_bytes"])),
             child.stderr: ("stderr", Capture(self._limits["output_bytes"])),
@@ -39,7 +60,9 @@ class Run:
         self._started = time.monotonic()
         self._deadline = self._started + self._limits["wall_s"]
         order = {"limits": self._limits, "kind": request["kind"], "source": source.decode("utf-8", "surrogateescape")}
-        child.give(json.dumps(order).encode())
+        child.give(json.dumps(order).encode(), lasts=self.lasts)
+        if self.lasts:
+            self._open.add(child.done)
 
     def descriptors(self) -> set[int]:
         """Return the descriptors to be read from while this run lasts."""
@@ -47,8 +70,7 @@ class Run:
 
     def seconds_left(self) -> float:
         """Return how long the worker may sleep before this run needs it again."""
-        wake_at = min(self._deadline, self._watch_at) if self._watched else self._deadline
-        return max(0.0, wake_at - time.monotonic())
+        return max(0.0, self._watch.wake_at(self._deadline) - time.monotonic())
 
     def pump(self, descriptor: int) -> bool:
         """Take in what is there to be read, once; return whether there was anything."""
@@ -59,6 +81,9 @@ class Run:
         if not data:
             self._open.discard(descriptor)
             return False
+        if self.lasts and descriptor == self.child.done:
+            self._said = data[0]
+            return True
         name, capture = self._streams[descriptor]
         now = capture.take(data)
         if now:
@@ -67,15 +92,12 @@ class Run:
 
     def look(self) -> bool:
         """Collect the dead and enforce the limits; return whether the run is over."""
-        self._ended = reap(self._child.pid) or self._ended
-        now = time.monotonic()
-        if self._ended is None and now >= self._deadline:
-            self._why = "timed_out"
-        elif self._ended is None and self._watched and now >= self._watch_at:
-            self._watch_at = now + _WATCH_EVERY_S
-            if memory.over_limit(self._watched):
-                self._why = "out_of_memory"
-        return self._ended is not None or self._why is not None
+        self._reaped.collect()
+        self._ended = self._reaped.ended(self.child.pid)
+        if self._ended is None and self._said is None and self._why is None:
+            over = self._watch.look(self.child.pid, self._reaped, self._cpu_before_s)
+            self._why = "timed_out" if time.monotonic() >= self._deadline else over
+        return self._ended is not None or self._said is not None or self._why is not None
 
     def cancel(self) -> None:
         """End this run before its time."""
@@ -84,14 +106,37 @@ class Run:
     def finish(self) -> None:
         """End every process of the run, pass the rest of the output on, and say how it went."""
         duration = time.monotonic() - self._started
-        ended = end_everything(self._child.pid) or self._ended
+        spent = cpu_of(stat_of(self.child.pid)) if self.lasts else 0.0
+        end_everything(self._reaped, but=self._spared())
+        ended = self._reaped.ended(self.child.pid)
         self._drain()
         for name, capture in self._streams.values():
             tail = capture.tail()
             if tail:
                 self._send({"nonce": self._nonce, "event": "tail", "stream": name}, tail)
-        self._child.close()
-        self._send(self._verdict(ended, duration))
+        if not self.goes_on:
+            self.child.close()
+        verdict = self._verdict(ended, duration)
+        verdict["cpu_s"] = max(0.0, self._reaped.cpu_s + (spent if ended is None else 0.0) - self._cpu_before_s)
+        if not self._spared():
+            wiping.wipe()
+        self._send(verdict)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run's process is the lasting interpreter and is there to run another program."""
+        return self.lasts and self._said is not None and self._ended is None and self._why is None
+
+    def _spared(self) -> frozenset[int]:
+        """Return the lasting interpreter, unless it is what has to be ended, and the next child besides it."""
+        if self._lasting is None or (self._lasting == self.child.pid and not self.goes_on):
+            return frozenset()
+        return frozenset({self._lasting} | ({self._waiting} if self._waiting is not None else set()))
+
+    @property
+    def spares_waiting(self) -> bool:
+        """Whether the child of the next run is still there after this one."""
+        return self._waiting in self._spared()
 
     def _drain(self) -> None:
         for descriptor in self._streams:
@@ -99,12 +144,19 @@ class Run:
                 pass
 
     def _verdict(self, ended: Ended | None, duration: float) -> Header:
+        over = self._why if self._why in ("cpu_s", "processes", "disk_bytes", "files") else self._watch.over_disk()
+        artifacts, left_out = output.changed(self._output, output.seen(self._root))
+        places = (self._root, "/tmp", "/dev/shm")  # noqa: S108 - the cell's own
         return {
             "nonce": self._nonce,
             "event": "done",
-            "exit_code": ended.exit_code if ended else None,
+            "over": over,
+            "disk_full": any(map(wiping.is_full, places)),
+            "artifacts": artifacts,
+            "artifacts_left_out": left_out,
+            "variables": self._variables,
+            "exit_code": self._said if ended is None else ended.exit_code,
             "signal": ended.signal if ended else None,
-            "cpu_s": ended.cpu_s if ended else 0.0,
             "timed_out": self._why == "timed_out",
             "cancelled": self._why == "cancelled",
             "out_of_memory": self._why == "out_of_memory" or memory.kills_so_far() > self._memory_kills,

@@ -13,8 +13,8 @@ import time
 from collections import deque
 from typing import Any, NoReturn
 
-from . import program
-from .children import Child, harden_worker, start_child
+from . import output, program
+from .children import Child, harden_worker, is_alive, start_child
 from .frames import FrameReader, Header, encode
 from .run import Run
 from .workspace import ROOT, Refused, Workspace
@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "HOME": ROOT,
     "LANG": "C.UTF-8",
     "LOGNAME": "cell",
+    "MPLBACKEND": "agg",
+    "NATSCOPE_OUTPUT": f"{ROOT}/{output.FOLDER}",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "PWD": ROOT,
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -47,6 +49,8 @@ class Supervisor:
         self._out: deque[bytes] = deque()
         self._workspace = Workspace()
         self._run: Run | None = None
+        self._lasting: Child | None = None
+        self._had_lasting = False
         self._idle_exit_s = idle_exit_s
         self._heard_at = time.monotonic()
         self._wake = _wake_pipe()
@@ -95,13 +99,39 @@ class Supervisor:
 
     def _work(self) -> None:
         if self._run is not None and self._run.look():
-            self._run.finish()
-            self._run = None
-            self._flush()
-            self._child = start_child(ROOT)
+            self._end_run(self._run)
         if self._run is None and self._requests:
             self._answer(*self._requests.popleft())
         self._flush()
+
+    def _start_run(self, request: Header, payload: bytes) -> None:
+        lasts = request["kind"] == program.LASTING
+        if self._lasting is not None and not is_alive(self._lasting.pid):
+            self._lasting.close()
+            self._lasting = None
+        if not is_alive(self._child.pid):
+            self._child.close()
+            self._child = start_child(ROOT)
+        child = self._lasting if lasts and self._lasting else self._child
+        if lasts:
+            state = "kept" if self._lasting else "lost" if self._had_lasting else "new"
+            request = {**request, "variables": state}
+            self._lasting, self._had_lasting = child, True
+        lasting = self._lasting.pid if self._lasting else None
+        waiting = self._child.pid if child is not self._child else None
+        self._run = Run(child, request, payload, self._send, root=ROOT, lasting=lasting, waiting=waiting)
+
+    def _end_run(self, run: Run) -> None:
+        run.finish()
+        self._run = None
+        self._flush()
+        if run.lasts and not run.goes_on:
+            self._lasting = None
+        if run.spares_waiting:
+            return
+        if self._child is not run.child:
+            self._child.close()
+        self._child = start_child(ROOT)
 
     def _cancel(self) -> None:
         if self._run is not None:
@@ -109,7 +139,7 @@ class Supervisor:
 
     def _answer(self, request: Header, payload: bytes) -> None:
         if request.get("op") == "run":
-            self._run = Run(self._child, request, payload, self._send)
+            self._start_run(request, payload)
             return
         try:
             answer, data = self._serve_file(request, payload)
@@ -164,7 +194,7 @@ def main() -> NoReturn:
     try:
         Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0)).serve()
     except program.BecomeProgram as order:
-        given = order.limits, order.kind, order.source
+        given = order.limits, order.kind, order.source, order.wires
     else:
         os._exit(0)
     program.run(*given)

@@ -1,0 +1,65 @@
+"""Watch what the processes of one run use together, where the kernel keeps no limit for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from . import memory, wiping
+from .children import Reaped, processes, stat_of
+
+_EVERY_S = 0.025
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """The limits of one run that somebody has to look after."""
+
+    def __init__(self, limits: dict[str, Any], folder: str, *, but: int | None) -> None:
+        """Processes that are there already, `but` among them, count for nothing they have used before."""
+        self._memory: int | None = limits.get("memory_watch_bytes")
+        self._wanted: dict[str, float] = limits.get("watch", {})
+        self._folder = folder
+        self._but = but
+        self._look_at = 0.0
+
+    def wake_at(self, otherwise: float) -> float:
+        """Return when to look next."""
+        return min(otherwise, self._look_at) if self._memory or self._wanted else otherwise
+
+    def look(self, run: int, reaped: Reaped, cpu_before_s: float) -> str | None:
+        """Return the limit that the run is over, if it is time to look."""
+        now = time.monotonic()
+        if not (self._memory or self._wanted) or now < self._look_at:
+            return None
+        self._look_at = now + _EVERY_S
+        if self._memory and memory.over_limit(self._memory, but=self._but if self._but != run else None):
+            return "out_of_memory"
+        return self._over(run, reaped, cpu_before_s)
+
+    def _over(self, run: int, reaped: Reaped, cpu_before_s: float) -> str | None:
+        if "cpu_s" in self._wanted or "processes" in self._wanted:
+            others = [stat_of(pid) for pid in processes() if pid == run or pid != self._but]
+            spent = sum(cpu_of(fields) for fields in others) + reaped.cpu_s - cpu_before_s
+            if spent > self._wanted.get("cpu_s", spent):
+                return "cpu_s"
+            threads = sum(int(fields[17]) for fields in others if fields)
+            if threads > self._wanted.get("processes", threads):
+                return "processes"
+        return self.over_disk()
+
+    def over_disk(self) -> str | None:
+        """Return the limit of the workspace that is exceeded."""
+        if "disk_bytes" in self._wanted or "files" in self._wanted:
+            size, files = wiping.used(self._folder)
+            if size > self._wanted.get("disk_bytes", size):
+                return "disk_bytes"
+            if files > self._wanted.get("files", files):
+                return "files"
+        return None
+
+
+def cpu_of(fields: list[str]) -> float:
+    """Return the CPU seconds of a process and of its children that it has waited for."""
+    return sum(map(int, fields[11:15])) / _TICKS if fields else 0.0

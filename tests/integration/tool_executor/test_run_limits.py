@@ -1,0 +1,94 @@
+"""What one run may use within its cell, and what it leaves behind."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.tool_executor.cells import Cell, Outcome, Program, RunLimits
+
+
+async def run(cell: Cell, source: str, **limits: float) -> Outcome:
+    wanted = RunLimits(**({"wall_clock": timedelta(seconds=10)} | limits))  # pyright: ignore[reportArgumentType]
+    return await cell.run(Program("python", source), wanted)
+
+
+CASES = {
+    "cpu_s": (0.3, "x = 0\nfor _ in range(10 ** 9): x += 1"),
+    "processes": (
+        4,
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0: time.sleep(5); os._exit(0)\ntime.sleep(5)",
+    ),
+    "disk_bytes": (1_000_000, "open('big', 'wb').write(bytes(4_000_000))"),
+    "files": (20, "for number in range(60): open(f'f{number}', 'w').close()"),
+}
+
+
+class TestALimitOfOneRun:
+    @pytest.mark.parametrize("name", CASES)
+    async def test_ends_it_or_is_told_at_its_end_and_the_cell_lives_on(self, cell: Cell, name: str) -> None:
+        limit, source = CASES[name]
+        assert (await run(cell, source, **{name: limit})).over == name
+        await run(cell, "import os\nfor name in os.listdir('.'): os.path.isfile(name) and os.remove(name)")
+        assert (await run(cell, "print(1)")).stdout.text == "1\n"
+
+    @pytest.mark.parametrize("name", [name for name in CASES if name != "cpu_s"])
+    async def test_is_not_there_for_a_run_that_names_none(self, cell: Cell, name: str) -> None:
+        _, source = CASES[name]
+        outcome = await run(cell, source.replace("time.sleep(5)", "time.sleep(0.1)"))
+        assert (outcome.over, outcome.exit_code) == (None, 0)
+
+    async def test_counts_descriptors(self, cell: Cell) -> None:
+        source = "found = []\nwhile True: found.append(open('/dev/null'))"
+        outcome = await run(cell, source, open_files=16)
+        assert "Too many open files" in outcome.stderr.text
+
+
+LITTER = """
+import os
+open('/tmp/a', 'w').write('x')
+open('/dev/shm/b', 'w').write('y')
+open('kept', 'w').write('z')
+os.symlink('/workspace', '/tmp/link')
+place = '/tmp/d'
+for _ in range(300):
+    os.mkdir(place)
+    os.chdir(place)
+    place = 'd'
+os.chmod('/tmp/d', 0)
+"""
+FILL = """
+try:
+    with open('/tmp/full', 'wb') as file:
+        while True:
+            file.write(bytes(1 << 20))
+except OSError:
+    pass
+"""
+SHOWN = "import os; print(os.listdir('/tmp'), os.listdir('/dev/shm'), os.path.exists('kept'))"
+
+
+class TestARunThatIsOver:
+    async def test_leaves_nothing_outside_of_the_workspace(self, cell: Cell) -> None:
+        await run(cell, LITTER)
+        assert (await run(cell, SHOWN)).stdout.text == "[] [] True\n"
+
+    async def test_leaves_no_shared_memory_of_the_system_five_kind(self, cell: Cell) -> None:
+        make = "import ctypes\nlibc = ctypes.CDLL(None)\nprint(libc.shmget(77, 4096, 0o1600) >= 0)"
+        assert (await run(cell, make)).stdout.text == "True\n"
+        shown = await run(cell, "print(len(open('/proc/sysvipc/shm').readlines()))")
+        assert shown.stdout.text == "1\n"
+
+    async def test_says_when_there_was_no_room_left(self, cell: Cell) -> None:
+        roomy, full = await run(cell, "print(1)"), await run(cell, FILL)
+        assert (roomy.disk_full, full.disk_full) == (False, True)
+
+    async def test_tells_new_and_changed_files_of_the_output_folder(self, cell: Cell) -> None:
+        await cell.put_file("output/before.csv", b"1,2\n")
+        make = "import os\nopen('output/new.png', 'wb').write(b'12345')\nos.symlink('/etc/passwd', 'output/link')"
+        made = await run(cell, make)
+        changed = await run(cell, "open('output/before.csv', 'a').write('3,4\\n')")
+        nothing = await run(cell, "print(open('output/new.png', 'rb').read())")
+        told = [(each.path, each.media_type, each.size_bytes) for each in made.artifacts]
+        assert told == [("output/new.png", "image/png", 5)]
+        assert [each.path for each in changed.artifacts] == ["output/before.csv"]
+        assert nothing.artifacts == ()
