@@ -32,6 +32,9 @@ class PythonArguments(Arguments):
     """Arguments of `execute_python`."""
 
     code: Annotated[Source, Field(description="Python source. Print what you want to see.")]
+    stateful: Annotated[
+        bool, Field(description="Keep variables for the next stateful call, and show the value of the last expression.")
+    ] = False
 
 
 class ShellArguments(Arguments):
@@ -41,7 +44,7 @@ class ShellArguments(Arguments):
 
 
 async def _python(arguments: PythonArguments, place: Place) -> Result:
-    return await _run(Program("python", arguments.code), place)
+    return await _run(Program("python", arguments.code, arguments.stateful), place)
 
 
 async def _shell(arguments: ShellArguments, place: Place) -> Result:
@@ -74,7 +77,8 @@ def _note(place: Place, outcome: Outcome) -> None:
 PYTHON = built_in(
     "execute_python",
     "Run Python in a sandbox without network and return what it prints. Each call is a fresh process in the session's"
-    " workspace: files stay from call to call, variables do not.",
+    " workspace: files stay from call to call, variables only with `stateful`. Files written to the folder `output`, and"
+    " figures, are shown.",
     PythonArguments,
     _python,
 )
