@@ -15,7 +15,8 @@ from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
 from services.tool_executor.mcp.toolset import mcp_tools
 from services.tool_executor.offering import Offer
-from services.tool_executor.sessions import Sessions
+from services.tool_executor.pool import Pool
+from services.tool_executor.sessions import Recycle, Sessions
 from services.tool_executor.settings import Settings
 from services.tool_executor.todo import Lists
 from services.tool_executor.tools.catalog import built_in_tools
@@ -35,7 +36,14 @@ async def app(
     settings = settings or Settings()
     telemetry = telemetry or telemetry_for(NAME)
     backend = await choose_backend(settings, instance=telemetry.instance)
-    sessions = Sessions(backend, max_cells=settings.max_cells, idle_after=settings.idle_after)
+    pool = Pool(backend, size=settings.pool if backend.name != "none" else 0, fresh_for=settings.idle_after)
+    sessions = Sessions(
+        pool,
+        max_cells=settings.max_cells,
+        idle_after=settings.idle_after,
+        one_shot_wait=settings.one_shot_wait,
+        recycle=Recycle(settings.recycle_after_runs, settings.recycle_after),
+    )
     try:
         async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
             toolbox = Toolbox([*built_in_tools(), *task_tools(Lists(room.bus))])
@@ -43,7 +51,8 @@ async def app(
             calls = Calls(settings, toolbox, sessions, _means(room, homes), backend=backend.name)
             workspaces = Workspaces(sessions, room.bus.blobs)
             offer = Offer(room, toolbox, backend=backend.name)
-            async with housekeeping(backend, sessions, room.instance.lives, idle_after=settings.idle_after):
+            async with housekeeping(pool, sessions, room.instance.lives, idle_after=settings.idle_after):
+                pool.fill()
                 await listen(room.bus, calls, sessions)
                 await room.serve(
                     doors(room.bus, calls, offer, workers=settings.workers),
@@ -56,7 +65,7 @@ async def app(
                     yield room
     finally:
         await sessions.close()
-        await backend.close()
+        await pool.close()
 
 
 def _means(room: Room, homes: Homes) -> Means:

@@ -1,17 +1,30 @@
-"""Choose where foreign code runs: Docker, else bubblewrap, else nowhere."""
+"""Choose where foreign code runs: Docker, else bubblewrap, else a part of Python in monty, else nowhere."""
 
 import logging
+from typing import TYPE_CHECKING, Protocol
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.bubblewrap_cells import BubblewrapCells, BubblewrapSettings
 from services.tool_executor.cells import Backend, Cell, Lives
-from services.tool_executor.docker_cells import DockerCells, DockerSettings
+from services.tool_executor.docker_cells import DockerCells
+from services.tool_executor.docker_engine import DockerSettings
 from services.tool_executor.owner import Owner
 from services.tool_executor.settings import Settings
+
+if TYPE_CHECKING:
+    from services.tool_executor.monty_cells import MontyCells
 
 log = logging.getLogger(__name__)
 
 REMEDY = "start a Docker engine and build the image with `make sandbox-image`, or install bubblewrap; then start again"
+
+
+class Candidate(Backend, Protocol):
+    """A backend that knows whether it can work here."""
+
+    async def problem(self) -> str | None:
+        """Return why no cell can be made here, or None if one can."""
+        ...
 
 
 class NoCells:
@@ -47,8 +60,8 @@ async def choose_backend(settings: Settings, *, instance: str) -> Backend:
     return _said(NoCells(tuple(reasons or ("turned off by TOOL_EXECUTOR_BACKEND=none",))), reasons)
 
 
-def _candidates(settings: Settings, instance: str, reasons: list[str]) -> list[DockerCells | BubblewrapCells]:
-    found: list[DockerCells | BubblewrapCells] = []
+def _candidates(settings: Settings, instance: str, reasons: list[str]) -> list[Candidate]:
+    found: list[Candidate] = []
     if settings.backend in ("auto", "docker"):
         try:
             found.append(DockerCells(DockerSettings.of(settings), Owner.here(instance)))
@@ -60,7 +73,18 @@ def _candidates(settings: Settings, instance: str, reasons: list[str]) -> list[D
             reasons.append("bubblewrap: there is no bwrap")
         else:
             found.append(BubblewrapCells(bubblewrap))
+    if settings.backend in ("auto", "monty"):
+        found += _monty(settings, reasons)
     return found
+
+
+def _monty(settings: Settings, reasons: list[str]) -> "list[MontyCells]":
+    try:
+        from services.tool_executor.monty_cells import MontyCells
+    except ImportError as error:
+        reasons.append(f"monty: {error}")
+        return []
+    return [MontyCells(memory_bytes=settings.memory_bytes, max_cells=settings.max_cells)]
 
 
 def _said(backend: Backend, reasons: list[str]) -> Backend:

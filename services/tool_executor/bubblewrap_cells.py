@@ -93,7 +93,16 @@ class BubblewrapCells:
         return None
 
     async def open_cell(self, session: str) -> Cell:
-        """Return a new cell; see `Backend.open_cell`."""
+        """Return a new cell; see `Backend.open_cell`. Bubblewrap is never killed half-way: its child would stay."""
+        making = asyncio.ensure_future(self._make(session))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxUnavailable):
+                await (await making).close()
+            raise
+
+    async def _make(self, session: str) -> Cell:
         user = _FIRST_USER + secrets.randbelow(_USERS) if os.getuid() == 0 else USER
         arguments = _arguments(self._settings, user)
         try:

@@ -1,4 +1,4 @@
-"""One cell per session: opened on first use, used by one call at a time, removed when the session is over or idle."""
+"""One cell per session, used by one call at a time and removed when it is over or idle; or one for a single call."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,20 @@ class Workspace:
     placed: set[str] = field(default_factory=set[str])
     """Names of attached files that are known to be there."""
     runs: int = 0
+    opened_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Recycle:
+    """When a session gets a new cell though its old one is sound; its files are gone then."""
+
+    after_runs: int | None = None
+    after: timedelta | None = None
+
+    def due(self, workspace: Workspace) -> bool:
+        """Return whether the workspace has been used enough."""
+        old = self.after is not None and time.monotonic() - workspace.opened_at >= self.after.total_seconds()
+        return old or (self.after_runs is not None and workspace.runs >= self.after_runs)
 
 
 @dataclass
@@ -38,8 +52,20 @@ class _Seat:
 class Sessions:
     """The cells of this process, by session."""
 
-    def __init__(self, backend: Backend, *, max_cells: int, idle_after: timedelta) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        max_cells: int,
+        idle_after: timedelta,
+        one_shot_wait: timedelta = timedelta(seconds=30),
+        recycle: Recycle | None = None,
+    ) -> None:
         self._backend = backend
+        self._one_shot_wait_s = one_shot_wait.total_seconds()
+        self._recycle = recycle or Recycle()
+        self._one_shots = asyncio.Semaphore(max_cells)
+        self._ending: set[asyncio.Task[None]] = set()
         self._max_cells = max_cells
         self._idle_after_s = idle_after.total_seconds()
         self._seats: dict[str, _Seat] = {}
@@ -63,8 +89,8 @@ class Sessions:
                 finally:
                     workspace.runs += 1
                     seat.used_at = time.monotonic()
-                    if workspace.cell.lost:
-                        await self._vacate(seat)
+                    if workspace.cell.lost or self._recycle.due(workspace):
+                        self._vacate(seat)
         finally:
             seat.waiting -= 1
             self._forget(session, seat)
@@ -73,15 +99,26 @@ class Sessions:
     async def virgin(self) -> AsyncGenerator[Workspace]:
         """Give a cell to the body that nobody has used and nobody will use again.
 
+        It stands in line when there is none; the cell is removed after the body has gone on.
+
         Raises:
+            Overloaded: none came free for so long.
             SandboxUnavailable: no cell can be made.
         """
-        cell = await self._backend.open_cell("one-shot")
-        try:
-            yield Workspace(cell)
-        finally:
-            with contextlib.suppress(CellLost):
-                await cell.close()
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._one_shot_wait_s):
+                    await held.enter_async_context(self._one_shots)
+                    cell = await self._backend.open_cell("one-shot")
+            except TimeoutError:
+                raise Overloaded(
+                    f"no cell came free within {self._one_shot_wait_s:g} s",
+                    remedy="ask again later, or raise TOOL_EXECUTOR_POOL or the number of tool executors",
+                ) from None
+            try:
+                yield Workspace(cell)
+            finally:
+                self._end(cell)
 
     def holds(self, session: str) -> bool:
         """Return whether the session has a cell here at the moment."""
@@ -92,8 +129,10 @@ class Sessions:
         """Remove the session's cell and files; a program that runs in it is stopped."""
         seat = self._seats.get(session)
         if seat is not None and seat.workspace is not None:
-            await self._vacate(seat)
+            ended = self._vacate(seat)
             self._forget(session, seat)
+            if ended is not None:
+                await asyncio.shield(ended)
             log.info("session ended", extra={"session": session})
 
     async def cull(self) -> int:
@@ -107,11 +146,13 @@ class Sessions:
     async def close(self) -> None:
         """Remove every cell."""
         seats = [seat for seat in self._seats.values() if seat.workspace is not None]
-        await asyncio.gather(*(self._vacate(seat) for seat in seats), return_exceptions=True)
+        for seat in seats:
+            self._vacate(seat)
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _ensure(self, session: str, seat: _Seat) -> Workspace:
-        if seat.workspace is not None and seat.workspace.cell.lost:
-            await self._vacate(seat)
+        if seat.workspace is not None and (seat.workspace.cell.lost or self._recycle.due(seat.workspace)):
+            self._vacate(seat)
         if seat.workspace is None:
             await self._make_room()
             self._opening += 1
@@ -133,15 +174,25 @@ class Sessions:
             )
         await self.end(min(idle)[1])
 
-    async def _vacate(self, seat: _Seat) -> None:
+    def _vacate(self, seat: _Seat) -> asyncio.Task[None] | None:
         workspace, seat.workspace = seat.workspace, None
-        if workspace is not None:
-            with contextlib.suppress(CellLost):
-                await workspace.cell.close()
+        return None if workspace is None else self._end(workspace.cell)
+
+    def _end(self, cell: Cell) -> asyncio.Task[None]:
+        """Remove the cell while others go on: an engine may take its time, or be away."""
+        task = asyncio.create_task(_close(cell))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
 
     def _forget(self, session: str, seat: _Seat) -> None:
         if seat.workspace is None and seat.waiting == 0 and self._seats.get(session) is seat:
             del self._seats[session]
+
+
+async def _close(cell: Cell) -> None:
+    with contextlib.suppress(CellLost):
+        await cell.close()
 
 
 def _idle(seat: _Seat) -> bool:

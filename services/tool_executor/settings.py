@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from natscope.contracts.contract import Duration
 from services.tool_executor.cells import CellLimits
@@ -18,8 +18,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="TOOL_EXECUTOR_", frozen=True, extra="ignore")
 
-    backend: Literal["auto", "docker", "bubblewrap", "none"] = "auto"
-    """`auto`: Docker where an engine answers and has the image, else bubblewrap, else every call is refused."""
+    backend: Literal["auto", "docker", "bubblewrap", "monty", "none"] = "auto"
+    """`auto`: Docker where an engine answers and has the image, else bubblewrap, else monty (a part of Python, no
+    shell, no files), else every call is refused."""
     image: str = "natscope-sandbox:dev"
     """The cells' image; `make sandbox-image` builds it."""
     runtime: str | None = None
@@ -52,9 +53,31 @@ class Settings(BaseSettings):
     idle_after: Duration = timedelta(minutes=15)
     """A session's cell that was not used for so long is removed with its files."""
     max_cells: int = Field(default=32, ge=1)
-    """Cells at a time; when all are busy, further sessions are refused (`overloaded`)."""
+    """Cells in use at a time; when all are busy, further sessions are refused (`overloaded`), one-shot calls wait."""
+    pool: int = Field(default=2, ge=0)
+    """Cells that stand ready for a session's first call or a one-shot call, besides `max_cells`. 0: made when asked."""
+    one_shot_wait: Duration = timedelta(seconds=30)
+    """How long a one-shot call waits for a cell before it is refused (`overloaded`)."""
+    recycle_after_runs: int | None = Field(default=None, ge=1)
+    """A session gets a new cell after so many calls. Its files and variables are gone then, without a word to the
+    model: for agents that keep nothing. None: never."""
+    recycle_after: Duration | None = None
+    """The same by age of the cell. None: never."""
     workers: int = Field(default=64, ge=1)
     """Calls in progress at a time."""
+
+    fetch_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that `fetch_url` may fetch from, by commas: `example.org`, `*.example.org` for all below it, `*` for every
+    public one. None: there is no such tool."""
+    fetch_private: bool = False
+    """Let it reach listed hosts that are not public."""
+    fetch_bytes: int = Field(default=4 << 20, ge=1024, le=64 << 20)
+    """Of one page or file."""
+
+    @field_validator("fetch_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def cell_limits(self) -> CellLimits:

@@ -25,6 +25,7 @@ class FakeCell(FakeFiles):
     lost: bool = False
     closed: bool = False
     go_on: asyncio.Event | None = None
+    _gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, program: Program, limits: RunLimits, hear: Hear | None = None) -> Outcome:
         self.runs.append((program, limits))
@@ -41,6 +42,12 @@ class FakeCell(FakeFiles):
 
     async def close(self) -> None:
         self.lost = self.closed = True
+        self._gone.set()
+
+    async def gone(self) -> bool:
+        """Wait until the cell is removed, which goes on beside the calls."""
+        async with asyncio.timeout(5):
+            return await self._gone.wait()
 
 
 @dataclass

@@ -93,7 +93,7 @@ class TestOnce:
         assert (await house.python("two")).result.state == "unknown"
         again = await house.python("three")
         assert (again.result.state, again.result.metadata["new_workspace"]) == ("success", True)
-        assert house.backend.cells[0].closed
+        assert await house.backend.cells[0].gone()
 
 
 class TestElsewhere:

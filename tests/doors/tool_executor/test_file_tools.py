@@ -134,7 +134,8 @@ class TestCells:
         await house.use("write_file", path="a.txt", content="x")
         called = await house.python("one", cell="one_shot")
         assert called.result.metadata["new_workspace"] is True
-        assert [cell.closed for cell in house.backend.cells] == [False, True]
+        assert await house.backend.cells[1].gone()
+        assert not house.backend.cells[0].closed
         assert house.elsewhere.asked[-1].call.name == "write_file"
 
     @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
         "TOOL_EXECUTOR_BACKEND": settings.backend,
         "TOOL_EXECUTOR_IMAGE": settings.image,
         "TOOL_EXECUTOR_PLATFORM": settings.platform,
+        "TOOL_EXECUTOR_POOL": "0",
     }
 
     def _start() -> subprocess.Popen[bytes]:
@@ -130,7 +131,7 @@ class TestKilled:
                 await until(lambda: not found.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"}))
             again = await bus.ask(tool.CALL, ask, "execute_python", deadline_s=40)
             assert again.result.state == "unknown"
-            assert "was not run again" in text_of(again.result.output)
+            assert "was not carried out again" in text_of(again.result.output)
             assert not running(marker)
 
     async def test_a_polite_end_leaves_nothing_either(

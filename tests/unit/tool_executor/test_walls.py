@@ -20,7 +20,7 @@ def imported(path: Path) -> set[str]:
 class TestImports:
     def test_one_file_imports_docker(self) -> None:
         files = [path.name for path in (ROOT / "services").rglob("*.py") if "docker" in imported(path)]
-        assert files == ["docker_cells.py"]
+        assert files == ["docker_engine.py"]
 
     def test_the_worker_needs_nothing_but_the_standard_library(self) -> None:
         needed = set[str]().union(*(imported(path) for path in (ROOT / "sandbox").rglob("*.py")))

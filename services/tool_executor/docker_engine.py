@@ -1,0 +1,275 @@
+"""The Docker engine as the cells need it; the only file that imports `docker`."""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import docker.utils
+from docker.types import LogConfig, Ulimit
+from requests.exceptions import RequestException
+
+from natscope.contracts.errors import SandboxUnavailable
+from services.tool_executor.cells import CellLimits
+from services.tool_executor.settings import Settings
+
+T = TypeVar("T")
+Act = Callable[[docker.DockerClient], T]
+
+USER = 1000
+_PERIOD_US = 20_000
+"""A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
+_SOCKET = "http+unix://"
+_ENGINE_S = 20.0
+_THREADS = 8
+_PATIENCE_S = 0.25
+"""A call that takes longer than this has the engine pinged meanwhile."""
+_PING_S = 0.6
+"""An engine that does not answer a ping for so long is away: its calls are given up."""
+_AWAY_S = 0.5
+"""How long an engine that was found away is not asked again."""
+
+
+@dataclass(frozen=True)
+class DockerSettings:
+    """What the containers are made of."""
+
+    image: str
+    platform: str
+    seccomp: str
+    """The profile itself, as JSON."""
+    limits: CellLimits
+    orphan_exits_after_s: float
+    runtime: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "DockerSettings":
+        """Return the part of the service's settings that concerns containers.
+
+        Raises:
+            OSError: the seccomp profile cannot be read.
+        """
+        return cls(
+            image=settings.image,
+            platform=settings.platform,
+            seccomp=(settings.sandbox_dir / "seccomp.json").read_text(),
+            limits=settings.cell_limits,
+            orphan_exits_after_s=settings.orphan_exits_after.total_seconds(),
+            runtime=settings.runtime,
+        )
+
+
+class Engine:
+    """Calls to the engine's API in a few threads, given up as soon as the engine itself no longer answers."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="engine")
+        self._pings = ThreadPoolExecutor(2, thread_name_prefix="engine-ping")
+        self._client: docker.DockerClient | None = None
+        self._away_until = 0.0
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def missing_image(self, image: str) -> bool:
+        """Return whether the engine lacks the image; raises as `call` does."""
+        try:
+            await self.call(lambda client: client.images.get(image))
+        except SandboxUnavailable as error:
+            if isinstance(error.__cause__, docker.errors.ImageNotFound):
+                return True
+            raise
+        return False
+
+    async def create(self, settings: DockerSettings, labels: Mapping[str, str]) -> str:
+        """Create a container and return its id; raises as `call` does."""
+        return await self.call(lambda client: _create(client, settings, dict(labels)))
+
+    async def attach(self, id: str) -> socket.socket:
+        """Return a socket to the container's standard streams; raises as `call` does."""
+        return await self.call(lambda client: _attach(client, id))
+
+    async def start(self, id: str) -> None:
+        """Start the container; raises as `call` does."""
+        await self.call(lambda client: client.api.start(id))
+
+    async def remove(self, id: str) -> None:
+        """Kill and remove the container, if there is one; raises as `call` does."""
+        await self.call(lambda client: _remove(client, id))
+
+    async def labelled(self, label: str) -> list[Mapping[str, Any]]:
+        """Return the containers with that label, running or not; raises as `call` does."""
+        return await self.call(lambda client: client.api.containers(all=True, filters={"label": label}))
+
+    async def call(self, act: Act[T]) -> T:
+        """Return what `act` returns.
+
+        Raises:
+            SandboxUnavailable: the engine does not answer, within a second, or refuses.
+        """
+        if time.monotonic() < self._away_until:
+            raise _away("did not answer a moment ago")
+        working = asyncio.get_running_loop().run_in_executor(self._threads, lambda: act(self._connected()))
+        try:
+            async with asyncio.timeout(_ENGINE_S):
+                await self._watch(working)
+                return await working
+        except TimeoutError:
+            raise _away(f"did not answer within {_ENGINE_S:g} s") from None
+        except (docker.errors.DockerException, RequestException, OSError) as error:
+            raise SandboxUnavailable(f"the Docker engine refused: {error}", remedy="is the engine up?") from error
+
+    def close(self) -> None:
+        """Close the connections; calls in progress end by themselves."""
+        self._threads.shutdown(wait=False)
+        self._pings.shutdown(wait=False)
+        if self._client is not None:
+            self._client.close()
+
+    async def _watch(self, working: asyncio.Future[T]) -> None:
+        """Return when the call is over; while it is not, see that the engine still answers pings."""
+        while not (await asyncio.wait((working,), timeout=_PATIENCE_S))[0]:
+            if self._pinging is None or self._pinging.done():
+                self._pinging = asyncio.create_task(self._ping())
+            ping = self._pinging
+            await asyncio.wait((working, ping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done() and ping.done() and self._away_until > time.monotonic():
+                working.add_done_callback(_forget)
+                raise _away("is there and does not answer")
+
+    async def _ping(self) -> None:
+        try:
+            async with asyncio.timeout(2 * _PING_S):
+                await asyncio.get_running_loop().run_in_executor(self._pings, _ping)
+        except (TimeoutError, OSError, docker.errors.DockerException, RequestException):
+            self._away_until = time.monotonic() + _AWAY_S
+
+    def _connected(self) -> docker.DockerClient:
+        _look_for_engine()
+        if self._client is None:
+            self._client = docker.from_env(timeout=int(_ENGINE_S) - 5, max_pool_size=_THREADS)
+        return self._client
+
+
+def _away(what: str) -> SandboxUnavailable:
+    return SandboxUnavailable(f"the Docker engine {what}", remedy="is the engine up?")
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Take in how a call ended that nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _ping() -> None:
+    """Return if the engine answers at once; over a connection of its own, so that nothing stands before it."""
+    address = str(docker.utils.parse_host(os.environ.get("DOCKER_HOST")))
+    if not address.startswith(_SOCKET):
+        docker.from_env(timeout=int(2 * _PING_S) or 1).close()
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PING_S)
+        probe.connect(address.removeprefix(_SOCKET))
+        probe.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+        if not probe.recv(64).startswith(b"HTTP/1."):
+            raise ConnectionError("no answer to a ping")
+
+
+def _look_for_engine() -> None:
+    """Raise OSError if nobody listens at the engine's socket; the client itself would leave its own open then."""
+    address = str(docker.utils.parse_host(os.environ.get("DOCKER_HOST")))
+    if address.startswith(_SOCKET):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_ENGINE_S / 4)
+            probe.connect(address.removeprefix(_SOCKET))
+
+
+def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:
+    """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
+    worker = {"idle_exit_s": settings.orphan_exits_after_s}
+    created = client.api.create_container(
+        settings.image,
+        command=[json.dumps(worker)],
+        name=f"{settings.platform}-cell-{secrets.token_hex(6)}",
+        hostname="cell",
+        user=f"{USER}:{USER}",
+        working_dir="/workspace",
+        stdin_open=True,
+        network_disabled=True,
+        labels=labels,
+        host_config=_walls(client, settings),
+    )
+    return str(created["Id"])
+
+
+def _walls(client: docker.DockerClient, settings: DockerSettings) -> dict[str, Any]:
+    """Return what keeps a program in. Source: Docker Engine API, HostConfig."""
+    limits = settings.limits
+    scratch = f"rw,nosuid,nodev,exec,size={limits.disk_bytes},nr_inodes={limits.files},mode=1777"
+    return client.api.create_host_config(
+        auto_remove=True,
+        network_mode="none",
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges", f"seccomp={settings.seccomp}"],
+        read_only=True,
+        ipc_mode="private",
+        pids_limit=limits.processes,
+        mem_limit=limits.memory_bytes,
+        memswap_limit=limits.memory_bytes,
+        cpu_period=_PERIOD_US,
+        cpu_quota=int(_PERIOD_US * limits.cpus),
+        tmpfs={
+            "/workspace": f"{scratch},uid={USER},gid={USER}",
+            "/tmp": scratch,  # noqa: S108 - the container's own
+            "/dev/shm": f"rw,nosuid,nodev,noexec,size={limits.disk_bytes},nr_inodes=256,mode=1777",  # noqa: S108
+        },
+        ulimits=[
+            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
+            Ulimit(name="fsize", soft=limits.file_bytes, hard=limits.file_bytes),
+            Ulimit(name="memlock", soft=65536, hard=65536),
+            Ulimit(name="msgqueue", soft=0, hard=0),
+        ],
+        log_config=LogConfig(type="none"),
+        runtime=settings.runtime,
+    )
+
+
+def _attach(client: docker.DockerClient, id: str) -> socket.socket:
+    """Return a socket of our own to the container's standard streams; when it closes, so does the worker's input."""
+    params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+    stream = client.api.attach_socket(id, params=params)
+    try:
+        attached = socket.socket(fileno=os.dup(stream.fileno()))
+    finally:
+        stream._response.close()
+    attached.setblocking(False)
+    return attached
+
+
+def _remove(client: docker.DockerClient, id: str) -> None:
+    try:
+        client.api.remove_container(id, force=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409:
+            raise
+        _wait_until_gone(client, id)
+
+
+def _wait_until_gone(client: docker.DockerClient, id: str) -> None:
+    """Return once a removal that goes on already, as the engine's own of a container that ended, is done."""
+    until = time.monotonic() + _ENGINE_S / 4
+    while time.monotonic() < until:
+        try:
+            client.api.inspect_container(id)
+        except docker.errors.NotFound:
+            return
+        time.sleep(0.02)

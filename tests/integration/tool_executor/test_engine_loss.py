@@ -1,0 +1,106 @@
+"""What becomes of calls and of the pool when the engine dies, hangs, and comes back."""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from natscope.contracts.errors import SandboxUnavailable
+from services.tool_executor.backends import choose_backend
+from services.tool_executor.cells import CellLost, Program, RunLimits
+from services.tool_executor.pool import Pool
+from services.tool_executor.sessions import Sessions
+from services.tool_executor.settings import Settings
+from tests.integration.tool_executor.engine_proxy import EngineProxy
+
+LONG = timedelta(minutes=5)
+HELLO = Program("python", "print('hello')")
+pytestmark = pytest.mark.docker
+
+
+async def full(pool: Pool, size: int, *, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while pool.ready != size:  # noqa: ASYNC110 - cells become ready in the engine's own time
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def engine_at(tmp_path: Path) -> Iterator[EngineProxy]:
+    """A proxy that this process takes for the engine."""
+    proxy, before = EngineProxy(tmp_path / "engine.sock"), os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = proxy.address
+    yield proxy
+    os.environ.pop("DOCKER_HOST")
+    if before is not None:
+        os.environ["DOCKER_HOST"] = before
+
+
+@pytest.fixture
+async def pool(engine_at: EngineProxy, image: str, platform: str) -> AsyncIterator[Pool]:
+    """A full pool of two, whose engine is the proxy."""
+    await engine_at.restore()
+    settings = Settings(backend="docker", image=image, platform=platform)
+    made = Pool(await choose_backend(settings, instance=uuid.uuid4().hex), size=2, fresh_for=LONG)
+    made.fill()
+    await full(made, 2, seconds=30)
+    yield made
+    await engine_at.restore()
+    await made.close()
+    await engine_at.cut()
+
+
+@pytest.fixture
+async def sessions(pool: Pool) -> AsyncIterator[Sessions]:
+    """The sessions of an executor with that pool."""
+    made = Sessions(pool, max_cells=8, idle_after=LONG)
+    yield made
+    await made.close()
+
+
+async def hello(sessions: Sessions, session: str) -> str:
+    async with sessions.workspace(session) as workspace:
+        return (await workspace.cell.run(HELLO, RunLimits())).stdout.text
+
+
+class TestLoss:
+    @pytest.mark.parametrize("loss", ["cut", "hang"])
+    async def test_a_session_is_told_within_a_second_and_served_when_the_engine_is_back(
+        self, sessions: Sessions, pool: Pool, engine_at: EngineProxy, loss: str
+    ) -> None:
+        assert await hello(sessions, "s") == "hello\n", "the control: the engine is there"
+        await (engine_at.cut() if loss == "cut" else engine_at.hang())
+        for session in ("s", "new"):
+            began = time.monotonic()
+            with pytest.raises((SandboxUnavailable, CellLost)):
+                await hello(sessions, session)
+            assert time.monotonic() - began < 1.5, "a second, and some for a busy machine"
+        await engine_at.restore()
+        await full(pool, 2, seconds=5)
+        assert await hello(sessions, "s") == "hello\n"
+
+    async def test_a_program_in_progress_is_told_as_lost_at_once(
+        self, sessions: Sessions, engine_at: EngineProxy
+    ) -> None:
+        begun = asyncio.Event()
+
+        async def hear(_stream: object, _text: str) -> None:
+            begun.set()
+
+        async def sleeper() -> None:
+            async with sessions.workspace("s") as workspace:
+                await workspace.cell.run(
+                    Program("python", "print(1, flush=True)\nimport time; time.sleep(60)"), RunLimits(), hear
+                )
+
+        running = asyncio.create_task(sleeper())
+        await begun.wait()
+        began = time.monotonic()
+        await engine_at.cut()
+        with pytest.raises(CellLost):
+            await running
+        assert time.monotonic() - began < 1
