@@ -16,7 +16,7 @@ export COMPOSE_PROJECT_NAME ?= natscope
 
 .PHONY: help
 help: ## List every target.
-	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set up ---------------------------------------------------------------------------------------------------------
 
@@ -61,6 +61,23 @@ bench: $(READY) ## Measure a run beside two raw model calls; figures for docs/pe
 .PHONY: bench-gateway
 bench-gateway: $(READY) ## Measure model calls through the gateway beside the same calls made by hand; repair figures.
 	$(BIN)/python -m tests.bench.gateway $(ARGS)
+
+.PHONY: bench-sandbox
+bench-sandbox: $(READY) .bench/autogen/.ready ## Measure programs in the sandbox beside AutoGen (HUMANEVAL= names its file).
+	$(BIN)/python -m tests.bench.sandbox $(if $(HUMANEVAL),--humaneval $(HUMANEVAL)) $(ARGS)
+
+.bench/autogen/.ready: $(READY)
+	@$(BIN)/uv venv --quiet --clear .bench/autogen
+	@$(BIN)/uv pip install --quiet --python .bench/autogen/bin/python 'autogen-ext[docker]' autogen-core
+	@touch $@
+
+.PHONY: chaos-sandbox
+chaos-sandbox: $(READY) ## Kill executors, workers and containers a thousand times (KILLS=).
+	NATSCOPE_KILLS=$(or $(KILLS),1000) $(BIN)/pytest -s tests/chaos/test_killing_the_sandbox.py $(ARGS)
+
+.PHONY: sandbox-promises
+sandbox-promises: $(READY) ## Show what each backend of the sandbox promises, by running the suite of all backends.
+	@$(BIN)/pytest -q tests/integration/tool_executor/conformance --verbose --no-header $(ARGS)
 
 # --- containers -----------------------------------------------------------------------------------------------------
 
