@@ -15,10 +15,12 @@ one HTTP request. Whatever goes wrong is a `Failed`.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import aiohttp
+from httpx2 import AsyncBaseTransport, Request
 from multidict import CIMultiDict
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from pydantic import SecretStr
 from yarl import URL
 
@@ -83,6 +85,13 @@ class Stream:
             raise self._account.broken(error) from None
 
 
+class _Nowhere(AsyncBaseTransport):
+    """Stands where the package's own connections would be, whose certificates take a tenth of a second to load."""
+
+    async def handle_async_request(self, request: Request) -> NoReturn:
+        raise RuntimeError("requests to providers go by `Transport`")
+
+
 class OpenAIAccount:
     """An address and a key, with one client for the life of the process."""
 
@@ -105,7 +114,8 @@ class OpenAIAccount:
         self.secret = api_key.get_secret_value() if api_key else ""
         """To be struck out of what the provider says; see `http_faults`."""
         self.stall_s = stall_s
-        self._client = AsyncOpenAI(api_key=self.secret or "none", base_url=base_url, max_retries=0)
+        unused = DefaultAsyncHttpxClient(transport=_Nowhere(), trust_env=False)
+        self._client = AsyncOpenAI(api_key=self.secret or "none", base_url=base_url, max_retries=0, http_client=unused)
         self._base = URL(str(self._client.base_url).rstrip("/"))
         self.address = (self._base.host or "", self._base.port or 443)
         self._transport = Transport(self._base)
