@@ -1,5 +1,6 @@
 """One gateway's books on a real nats-server, and a target to ask."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,8 +32,12 @@ TEN = Need(input_tokens=7, output_tokens=3, least_output_tokens=3, input_nanos=7
 """A call of ten tokens that costs 1,000 nano-dollars."""
 
 
+LATE_S = 0.05
+"""So long that others read in between."""
+
+
 class Careless(KvStore):
-    """Writes without looking at the revision: what compare-and-set is there for."""
+    """Writes late and without looking at the revision: what compare-and-set is there for."""
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus)
@@ -40,6 +45,7 @@ class Careless(KvStore):
 
     async def write(self, key: str, data: bytes, *, expect: int) -> int:
         del expect
+        await asyncio.sleep(LATE_S)
         return (await self._of.inbox.store(f"$KV.usage.{key}", data)).seq
 
 
