@@ -1,19 +1,16 @@
 """Answers a chat: finds the model, asks it, and does so once for each request id."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from opentelemetry import trace
 from pydantic import JsonValue
 
 from natscope.contracts.blocks import ContentBlock
-from natscope.contracts.contract import Contract
-from natscope.contracts.errors import Refused
+from natscope.contracts.errors import NatscopeError
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat, Chatted
-from natscope.telemetry import Telemetry, names
+from natscope.telemetry import Telemetry
 from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.checks import check_ask
@@ -21,8 +18,10 @@ from services.model_gateway.choosing import sight, those_that_fit
 from services.model_gateway.deltas import Deltas, Say
 from services.model_gateway.media import Shelf, inlined
 from services.model_gateway.observed import observed
+from services.model_gateway.once import Ledger, answered
 from services.model_gateway.providers.scripted import pieces
 from services.model_gateway.repair.finishing import Finished, finished
+from services.model_gateway.reserving import KEPT_S, Reserved
 from services.model_gateway.storing import Store, stored
 from services.model_gateway.talking import Said, Talker
 from services.model_gateway.trying.attempts import Outcome
@@ -32,26 +31,6 @@ from services.model_gateway.wires.collapsed import collapsed
 
 IGNORED: dict[str, Any] = {"deltas_to": True, "messages": {"__all__": {"id": True, "created_at": True}}}
 """What may differ when a request is asked again; who writes messages by hand leaves ids and times to us."""
-
-
-class Ledger(Protocol):
-    """Keeps answers by request id; see `natscope.bus.ledger`."""
-
-    async def once(
-        self,
-        id: str,
-        ask: Contract,
-        work: Callable[[], Awaitable[Chatted]],
-        *,
-        lost: Callable[[], Awaitable[Chatted]] | None = None,
-        ignoring: set[str] | dict[str, Any] | None = None,
-    ) -> tuple[Chatted, bool]:
-        """Return the answer, and whether it was kept from before."""
-        ...
-
-    def cancel(self, id: str) -> bool:
-        """Stop the work under `id` if it runs here."""
-        ...
 
 
 class Reused(Protocol):
@@ -70,8 +49,27 @@ class Reused(Protocol):
 class Kept:
     """Where answers are kept."""
 
-    ledger: Ledger
+    ledger: Ledger[Chatted]
     reused: Reused
+
+
+class _Begun:
+    """What is done of an ask while the ledger looks for its answer: it costs nothing."""
+
+    def __init__(self, ways: list[Route], reserved: Reserved | None = None) -> None:
+        self.ways = ways
+        self.reserved = reserved
+        self._since = asyncio.get_running_loop().time()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the models file may have changed meanwhile."""
+        return asyncio.get_running_loop().time() - self._since > KEPT_S
+
+    def drop(self) -> None:
+        """Give back what was reserved and not used."""
+        if self.reserved is not None:
+            self.reserved.drop()
 
 
 class Gateway:
@@ -98,6 +96,7 @@ class Gateway:
         self._store = store
         self._say = say
         self._telemetry = telemetry
+        self._under_way: set[str] = set()
 
     async def chat(self, ask: Chat) -> Chatted:
         """Return the assistant's next message. Asked again under the same id it is the same, and nothing is paid.
@@ -109,39 +108,58 @@ class Gateway:
             NatscopeError: the provider gave no answer; nothing is recorded, asking again asks it again.
             Refused: the request was cancelled meanwhile.
         """
+        begun = self._begin(ask)
         try:
-            answer, kept = await self._ledger.once(ask.request_id, ask, lambda: self._ask(ask), ignoring=IGNORED)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise Refused(f"request {ask.request_id!r} was cancelled by its asker") from None
-        if not kept:
-            return answer
-        trace.get_current_span().set_attribute(names.REPLAYED, True)
-        return answer.model_copy(update={"replayed": True})
+            return await answered(self._ledger, ask.request_id, ask, lambda: self._ask(ask, begun), ignoring=IGNORED)
+        finally:
+            if begun is not None:
+                self._under_way.discard(ask.request_id)
+                begun.drop()
 
     def cancel(self, request_id: str) -> None:
         """Break off a request if it is being answered here; the provider's connection is closed."""
         self._ledger.cancel(request_id)
 
-    async def _ask(self, ask: Chat) -> Chatted:
+    def _begin(self, ask: Chat) -> _Begun | None:
+        """Reserve room, unless it is known that none is needed; None: also if it cannot be asked as it is."""
+        if ask.request_id in self._under_way:
+            return None
+        try:
+            begun = _Begun(self._fitting(ask))
+        except NatscopeError:
+            return None
+        self._under_way.add(ask.request_id)
+        if not self._reuse_s(ask):
+            begun.reserved = self._talker.reserve(ask, begun.ways[0])
+        return begun
+
+    def _fitting(self, ask: Chat) -> list[Route]:
         check_ask(ask)
-        ways = those_that_fit(ask, self._ways(ask.model, "chat"), self._talker.estimate)
-        within_s = ask.reuse_s or self._models.catalog.alias(ask.model).reuse_s
-        if within_s and (found := await self._reused.find(ask, ways[0].target.name, within_s=within_s)):
+        return those_that_fit(ask, self._ways(ask.model, "chat"), self._talker.estimate)
+
+    def _reuse_s(self, ask: Chat) -> float:
+        return ask.reuse_s or self._models.catalog.alias(ask.model).reuse_s
+
+    async def _ask(self, ask: Chat, begun: _Begun | None) -> Chatted:
+        if begun is None or begun.is_stale:
+            if begun is not None:
+                begun.drop()
+            begun = _Begun(self._fitting(ask))
+        within_s, first = self._reuse_s(ask), begun.ways[0].target.name
+        if within_s and (found := await self._reused.find(ask, first, within_s=within_s)):
             await self._tell(ask, found)
             return _said_anew(found, ask)
-        answer, target = await self._talk(ask, ways)
+        answer, target = await self._talk(ask, begun)
         if within_s:
             await self._reused.keep(ask, target.name, answer)
         return answer
 
-    async def _talk(self, ask: Chat, ways: Sequence[Route]) -> tuple[Chatted, Target]:
+    async def _talk(self, ask: Chat, begun: _Begun) -> tuple[Chatted, Target]:
+        ways = begun.ways
         deltas = Deltas(self._say, ask.deltas_to) if ask.deltas_to else None
         with observed(self._telemetry, ask, ways[0]) as seen:
             shown = await inlined(collapsed(ask), self._shelf, sight(ask, ways))
-            outcome = await self._talker.run(ask, shown, ways, deltas)
+            outcome = await self._talker.run(ask, shown, ways, deltas, begun.reserved)
             seen.answered(outcome, first_s=deltas.first_s if deltas else None)
             done = finished(outcome.value.reply, ask)
             seen.repaired(done.rules)

@@ -12,6 +12,7 @@ from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.deltas import Deltas
 from services.model_gateway.paying import Charge, Charges, Tokens
 from services.model_gateway.ports import Prompt, Reply
+from services.model_gateway.reserving import Reserved
 from services.model_gateway.trying.attempts import Attempts, Once, Outcome
 from services.model_gateway.trying.routes import Route
 
@@ -49,25 +50,36 @@ class Talker:
         api: Api = entry.api if isinstance(entry, OpenAIEntry) else "chat"
         return self._estimator.input_tokens(ask, route.provider.name, route.target.model, api=api)
 
-    async def run(self, ask: Chat, seen: Chat, ways: Sequence[Route], deltas: Deltas | None) -> Outcome[Said]:
+    def reserve(self, ask: Chat, route: Route) -> Reserved:
+        """Begin to reserve what an attempt on `route` may cost."""
+        within_s = _patience_s(route, self._deadline_s)
+        return Reserved(route, lambda: self._charges.hold(ask, route, self._tokens(ask, route), within_s=within_s))
+
+    async def run(
+        self, ask: Chat, seen: Chat, ways: Sequence[Route], deltas: Deltas | None, reserved: Reserved | None = None
+    ) -> Outcome[Said]:
         """Return the first reply on one of `ways`. `seen` is `ask` as the models are to see it.
+
+        The first attempt uses what is `reserved`, if that is for its route.
 
         Raises:
             NatscopeError: there is none; see `Attempts.run`.
         """
         return await self._attempts.run(
             ways,
-            self._asking(ask, seen, deltas),
+            self._asking(ask, seen, deltas, reserved),
             deltas=deltas,
             deadline_s=self._deadline_s,
             filtered_goes_on=self._models.catalog.alias(ask.model).on_content_filter == "next",
         )
 
-    def _asking(self, ask: Chat, seen: Chat, deltas: Deltas | None) -> Once[Said]:
+    def _asking(self, ask: Chat, seen: Chat, deltas: Deltas | None, reserved: Reserved | None) -> Once[Said]:
 
         async def once(route: Route, timeout_s: float, _: int) -> Said:
             tokens = self._tokens(ask, route)
-            charge = await self._charges.hold(ask, route, tokens, within_s=_patience_s(route, timeout_s))
+            charge = await reserved.take(route) if reserved is not None else None
+            if charge is None:
+                charge = await self._charges.hold(ask, route, tokens, within_s=_patience_s(route, timeout_s))
             try:
                 prompt = Prompt(
                     _within(seen, charge.max_output_tokens),

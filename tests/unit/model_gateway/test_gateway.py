@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from natscope.contracts.blocks import ImageBlock, URLSource
-from natscope.contracts.errors import ContentRefused, ModelNotFound, Refused
+from natscope.contracts.errors import BudgetExhausted, ContentRefused, ModelNotFound, Refused
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chatted
 from natscope.telemetry import TelemetrySettings, telemetry_for
@@ -102,6 +102,24 @@ class TestChat:
         assert (first.replayed, second.replayed) == (False, True)
         assert second.message == first.message
         assert len(house.provider.prompts) == 1
+
+    async def test_room_is_reserved_once_for_an_answer_and_given_back_if_it_was_recorded(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+        ask = question(request_id="r")
+        await house.gateway.chat(ask)
+        assert [charge.state for charge in house.charges.held] == ["settled"]
+        await house.gateway.chat(ask)
+        await asyncio.sleep(0)
+        assert "held" not in [charge.state for charge in house.charges.held[1:]]
+
+    async def test_what_was_recorded_is_given_though_there_is_no_room_for_more(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+        ask = question(request_id="r")
+        await house.gateway.chat(ask)
+        house.charges.refusal = BudgetExhausted("no room", details={"scope": "tenant"})
+        assert (await house.gateway.chat(ask)).replayed
+        with pytest.raises(BudgetExhausted):
+            await house.gateway.chat(question(request_id="other"))
 
     async def test_a_failed_request_is_not_recorded_and_may_be_asked_again(self, tmp_path: Path) -> None:
         house = House(tmp_path, fault("content_filter"), answer())
