@@ -26,6 +26,9 @@ from services.tool_executor.cells import (
 NO_FILES = "the backend 'monty' keeps no files"
 REMEDY = "start a Docker engine, or install bubblewrap"
 MAX_RECURSION = 500
+_SETTLE_S = 0.1
+"""The pool should be done when it says so; its threads still let go of Python objects, and a process that ends
+meanwhile now and then aborts."""
 
 
 class MontyCells:
@@ -69,6 +72,7 @@ class MontyCells:
         if self._begun:
             self._begun = False
             await self._pool.__aexit__(None, None, None)
+            await asyncio.sleep(_SETTLE_S)
 
     async def _begin(self) -> None:
         if not self._begun:
