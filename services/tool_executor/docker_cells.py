@@ -93,7 +93,11 @@ class DockerCells:
             await self._remove(id)
 
         limits = self._settings.limits
-        process_limits = {"open_files": limits.open_files, "file_bytes": limits.file_bytes}
+        process_limits = {
+            "open_files": limits.open_files,
+            "file_bytes": limits.file_bytes,
+            "processes": limits.processes - 2,
+        }
         cell = self._open[id] = WorkerCell(line, remove=remove, process_limits=process_limits)
         return cell
 

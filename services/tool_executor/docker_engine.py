@@ -24,7 +24,10 @@ from services.tool_executor.settings import Settings
 T = TypeVar("T")
 Act = Callable[[docker.DockerClient], T]
 
-USER = 1000
+_FIRST_USER, _USERS = 1_879_048_192, 1 << 20
+"""Each cell has a user of its own: the kernel counts processes by user, so a limit of them holds for one cell, and
+refuses a fork before it costs anything. The cgroup's limit alone would refuse it after the memory was copied: a fork bomb
+then uses up the cell's CPU time in the kernel for a tenth of a second, and the worker's with it."""
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
 _SOCKET = "http+unix://"
@@ -193,22 +196,23 @@ def _look_for_engine() -> None:
 def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
     worker = {"idle_exit_s": settings.orphan_exits_after_s}
+    user = _FIRST_USER + secrets.randbelow(_USERS)
     created = client.api.create_container(
         settings.image,
         command=[json.dumps(worker)],
         name=f"{settings.platform}-cell-{secrets.token_hex(6)}",
         hostname="cell",
-        user=f"{USER}:{USER}",
+        user=f"{user}:{user}",
         working_dir="/workspace",
         stdin_open=True,
         network_disabled=True,
         labels=labels,
-        host_config=_walls(client, settings),
+        host_config=_walls(client, settings, user),
     )
     return str(created["Id"])
 
 
-def _walls(client: docker.DockerClient, settings: DockerSettings) -> dict[str, Any]:
+def _walls(client: docker.DockerClient, settings: DockerSettings, user: int) -> dict[str, Any]:
     """Return what keeps a program in. Source: Docker Engine API, HostConfig."""
     limits = settings.limits
     scratch = f"rw,nosuid,nodev,exec,size={limits.disk_bytes},nr_inodes={limits.files},mode=1777"
@@ -225,7 +229,7 @@ def _walls(client: docker.DockerClient, settings: DockerSettings) -> dict[str, A
         cpu_period=_PERIOD_US,
         cpu_quota=int(_PERIOD_US * limits.cpus),
         tmpfs={
-            "/workspace": f"{scratch},uid={USER},gid={USER}",
+            "/workspace": f"{scratch},uid={user},gid={user}",
             "/tmp": scratch,  # noqa: S108 - the container's own
             "/dev/shm": f"rw,nosuid,nodev,noexec,size={limits.disk_bytes},nr_inodes=256,mode=1777",  # noqa: S108
         },
