@@ -110,6 +110,11 @@ FORBIDDEN_TO_PUBLISH = [
     ("tool-executor", "model.chat"),
     ("tool-executor", "memory.clear"),
     ("tool-executor", "task.finished.t1"),
+    ("tool-host", "task.submit.assistant"),
+    ("tool-host", "tool.call.execute_python"),
+    ("tool-host", "model.chat"),
+    ("tool-host", "$KV.agents.assistant"),
+    ("tool-host", "approval.decide.t1"),
     ("memory", "task.submit.assistant"),
     ("memory", "$KV.replies.x"),
     ("memory", "$JS.API.STREAM.PURGE.JOURNAL"),
@@ -129,6 +134,8 @@ FORBIDDEN_TO_HEAR = [
     ("model-gateway", "_INBOX.agent.>"),
     ("tool-executor", "model.chat"),
     ("tool-executor", ">"),
+    ("tool-host", "run.journal.*"),
+    ("tool-host", "task.event.*"),
     ("memory", "tool.call.*"),
 ]
 ALLOWED_TO_PUBLISH = [
