@@ -11,7 +11,8 @@ from natscope.contracts.tool import ToolSpec
 RESET_TOOLS = "reset_tools"
 SKILL = "skill"
 FINISH = "finish"
-NAMES = (RESET_TOOLS, SKILL, FINISH)
+ASK_USER = "ask_user"
+NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER)
 
 ACTIVE = "active_groups"
 """In a result's metadata: the groups that are on from then on."""
@@ -28,6 +29,8 @@ def own_specs(agent: AgentSpec, skills: list[Skill]) -> list[ToolSpec]:
         found.append(_reset_tools(agent))
     if skills:
         found.append(_skill(skills))
+    if ASK_USER in agent.tools:
+        found.append(_ask_user())
     if agent.output is not None:
         text = "End the task with its answer."
         described = agent.output.description
@@ -39,7 +42,7 @@ def is_on(agent: AgentSpec, active: frozenset[str], tool: str) -> bool:
     """Return whether the model is offered `tool` while these groups are on."""
     groups = [group for name, group in agent.groups.items() if name in active]
     patterns = [*agent.tools, *(pattern for group in groups for pattern in group.tools)]
-    return tool in NAMES or any(fnmatchcase(tool, pattern) for pattern in patterns)
+    return (tool in NAMES and tool != ASK_USER) or any(fnmatchcase(tool, pattern) for pattern in patterns)
 
 
 def group_of(agent: AgentSpec, tool: str) -> str | None:
@@ -62,6 +65,20 @@ def _reset_tools(agent: AgentSpec) -> ToolSpec:
     }
     text = "Switch groups of tools on; a group that is not named true is switched off. Call it before you need them."
     return _spec(RESET_TOOLS, text, {"type": "object", "properties": groups, "additionalProperties": False})
+
+
+def _ask_user() -> ToolSpec:
+    parameters: Schema = {
+        "type": "object",
+        "properties": {
+            "question": {"type": "string", "description": "What to ask, in full: whoever reads it sees nothing else."},
+            "options": {"type": "array", "items": {"type": "string"}, "description": "Answers to choose from, if any."},
+        },
+        "required": ["question"],
+        "additionalProperties": False,
+    }
+    text = "Ask the person whom the task is for, and wait for the answer, however long it takes."
+    return _spec(ASK_USER, text, parameters).model_copy(update={"external": True})
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:

@@ -30,7 +30,7 @@ from services.agent.deciding import decisions_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
-from services.agent.own import own_specs
+from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance, remember
 from services.agent.registry import Agents, Tools
 from services.agent.skills import Skills
@@ -140,7 +140,8 @@ class Runner:
         spec = await self._agents.get(task.agent)
         past = await self._recall(task, spec, None)
         skills = self._skills.listed(list(spec.skills))
-        wanted = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
+        named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
+        wanted = [name for name in named if name not in NAMES]
         started = Started(
             task=task.submit,
             digest=task.digest,

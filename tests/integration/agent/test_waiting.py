@@ -94,6 +94,18 @@ class TestACallThatSomebodyOutsideAnswers:
             with pytest.raises(DecisionStale, match="waits for: nothing"):
                 await ticket.decide(answer)
 
+    async def test_may_be_a_question_to_the_user(self, nats_url: str) -> None:
+        spec = AgentSpec.model_validate(SPEC.model_dump() | {"tools": ["ask_user"], "permissions": {"mode": "explore"}})
+        async with house(nats_url, spec) as here:
+            ask = ToolUseBlock(id="c1", name="ask_user", input={"question": "Red or blue?"}, raw_input="{}")
+            here.mind = says_then(ask)
+            task = await here.submit("Choose.")
+            (wait,) = await waiting(here, task)
+            await decide(here, task, *answers([wait], "blue"))
+            outcome = await here.outcome(task.task_id)
+        assert (wait.kind, outcome.text) == ("answer", "blue")
+        assert [spec.name for spec in here.asked[0].tools] == ["ask_user"]
+
     async def test_of_several_may_be_answered_in_parts(self, nats_url: str) -> None:
         async with house(nats_url) as here:
             here.external = True
