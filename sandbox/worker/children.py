@@ -61,8 +61,11 @@ class Child:
                 os.close(descriptor)
 
 
-def start_child(folder: str) -> Child:
-    """Fork the child of the next run; in the child itself this never returns."""
+def start_child(folder: str, *, stdin: int | None = None) -> Child:
+    """Fork the child of the next run; in the child itself this never returns.
+
+    `stdin` is what it reads as such instead of nothing; it is closed here.
+    """
     go_out, go_in = os.pipe()
     stdout_out, stdout_in = os.pipe()
     stderr_out, stderr_in = os.pipe()
@@ -70,8 +73,8 @@ def start_child(folder: str) -> Child:
     body = os.memfd_create("order")
     pid = os.fork()
     if pid == 0:
-        wait_for_order(Order(go_out, body, done_in, stdout_in, stderr_in), folder=folder)
-    for theirs in (go_out, done_in, stdout_in, stderr_in):
+        wait_for_order(Order(go_out, body, done_in, stdout_in, stderr_in, stdin), folder=folder)
+    for theirs in (go_out, done_in, stdout_in, stderr_in, *(() if stdin is None else (stdin,))):
         os.close(theirs)
     for ours in (done_out, stdout_out, stderr_out):
         os.set_blocking(ours, False)

@@ -14,7 +14,7 @@ import traceback
 import types
 from typing import Any, NoReturn
 
-from . import hardening
+from . import chores, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
 
@@ -31,8 +31,9 @@ _MAIN = types.ModuleType("__main__")
 class Order:
     """Where a waiting child finds its program, and where its output and its word that it has done go."""
 
-    def __init__(self, go: int, body: int, done: int, stdout: int, stderr: int) -> None:
+    def __init__(self, go: int, body: int, done: int, stdout: int, stderr: int, stdin: int | None) -> None:
         self.go, self.body, self.done, self.stdout, self.stderr = go, body, done, stdout, stderr
+        self.stdin = stdin
 
 
 class BecomeProgram(BaseException):
@@ -47,7 +48,7 @@ def wait_for_order(order: Order, *, folder: str) -> NoReturn:
     """Sleep until the worker gives the word, then unwind with the program; leaves when the worker is gone."""
     os.setsid()
     hardening.reset_signals()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY) if order.stdin is None else order.stdin, 0)
     os.dup2(order.stdout, 1)
     os.dup2(order.stderr, 2)
     _close_all_but(order.go, order.body, order.done)
@@ -82,6 +83,8 @@ def run(limits: dict[str, Any], kind: str, source: str, wires: Wires | None) -> 
     hardening.limit_resources(limits)
     if kind == "shell":
         _run_shell(source)
+    if kind in chores.KINDS:
+        chores.perform(kind, source)
     watch_for_pictures()
     if wires is not None:
         gc.enable()

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from typing import Any, NoReturn
 
-from . import output, program
+from . import chores, output, program
 from .children import Child, harden_worker, is_alive, start_child
 from .frames import FrameReader, Header, encode
 from .run import Run
-from .workspace import ROOT, Refused, Workspace
+from .staging import Staging
+from .workspace import ROOT, Refused, Workspace, refusal_of
 
 _READ = 262144
 _PRELOADED = (
@@ -48,6 +49,7 @@ class Supervisor:
         self._requests: deque[tuple[Header, bytes]] = deque()
         self._out: deque[bytes] = deque()
         self._workspace = Workspace()
+        self._staging = Staging()
         self._run: Run | None = None
         self._lasting: Child | None = None
         self._had_lasting = False
@@ -112,6 +114,9 @@ class Supervisor:
         if not is_alive(self._child.pid):
             self._child.close()
             self._child = start_child(ROOT)
+        if request["kind"] == chores.RESTORE:
+            self._child.close()
+            self._child = start_child(ROOT, stdin=self._staging.take())
         child = self._lasting if lasts and self._lasting else self._child
         if lasts:
             state = "kept" if self._lasting else "lost" if self._had_lasting else "new"
@@ -146,7 +151,7 @@ class Supervisor:
         except Refused as error:
             answer, data = {"event": "refused", "code": error.code, "text": str(error)}, b""
         except (OSError, RecursionError) as error:
-            answer, data = {"event": "refused", "code": "os_error", "text": f"{error}"}, b""
+            answer, data = {"event": "refused", "code": refusal_of(error).code, "text": f"{error}"}, b""
         self._send({"nonce": request.get("nonce"), **answer}, data)
 
     def _serve_file(self, request: Header, payload: bytes) -> tuple[dict[str, Any], bytes]:
@@ -161,8 +166,16 @@ class Supervisor:
             size, changed_at = self._workspace.stat(request["path"])
             return {"event": "facts", "size": size, "changed_at": changed_at}, b""
         if operation == "list":
-            files, more = self._workspace.listing(skip=request["skip"])
+            files, more = self._workspace.listing(skip=request["skip"], pattern=request.get("pattern"))
             return {"event": "listing", "more": more}, json.dumps(files).encode()
+        if operation == "edit":
+            old, new = payload[: request["old_size"]], payload[request["old_size"] :]
+            count = self._workspace.edit(request["path"], old, new, everywhere=request["all"])
+            return {"event": "edited", "count": count}, b""
+        if operation == "remove":
+            return {"event": "removed", "files": self._workspace.remove(json.loads(payload))}, b""
+        if operation == "stage":
+            return {"event": "staged", "size": self._staging.add(request["offset"], payload)}, b""
         if operation == "ping":
             return {"event": "pong"}, b""
         raise Refused("bad_request", f"{operation!r} is no operation of the worker")

@@ -17,7 +17,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def wipe() -> None:
     """Remove it; what cannot be removed is nobody else's business in this cell."""
     for folder in _FOLDERS:
-        _empty(folder)
+        empty(folder)
     for table, remove in (
         ("shm", lambda id: _LIBC.shmctl(id, _REMOVE, None)),
         ("msg", lambda id: _LIBC.msgctl(id, _REMOVE, None)),
@@ -42,7 +42,8 @@ def used(folder: str) -> tuple[int, int]:
     return (room.f_blocks - room.f_bfree) * room.f_frsize, room.f_files - room.f_ffree - 1
 
 
-def _empty(folder: str) -> None:
+def empty(folder: str) -> None:
+    """Remove all below `folder` that can be removed."""
     try:
         top = os.open(folder, _DIRECTORY)
     except OSError:
