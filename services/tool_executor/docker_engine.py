@@ -26,8 +26,8 @@ Act = Callable[[docker.DockerClient], T]
 
 _FIRST_USER, _USERS = 1_879_048_192, 1 << 20
 """Each cell has a user of its own: the kernel counts processes by user, so a limit of them holds for one cell, and
-refuses a fork before it costs anything. The cgroup's limit alone would refuse it after the memory was copied: a fork bomb
-then uses up the cell's CPU time in the kernel for a tenth of a second, and the worker's with it."""
+refuses a fork before it costs anything. The cgroup's limit alone would refuse it after the memory was copied: a fork
+bomb then uses up the cell's CPU time in the kernel for a tenth of a second, and the worker's with it."""
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
 _SOCKET = "http+unix://"

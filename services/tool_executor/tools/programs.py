@@ -77,8 +77,8 @@ def _note(place: Place, outcome: Outcome) -> None:
 PYTHON = built_in(
     "execute_python",
     "Run Python in a sandbox without network and return what it prints. Each call is a fresh process in the session's"
-    " workspace: files stay from call to call, variables only with `stateful`. Files written to the folder `output`, and"
-    " figures, are shown.",
+    " workspace: files stay from call to call, variables only with `stateful`. Files written to the folder `output`,"
+    " and figures, are shown.",
     PythonArguments,
     _python,
 )

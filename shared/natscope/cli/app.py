@@ -3,7 +3,7 @@
 import os
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -38,7 +38,7 @@ def options(
     os.environ["NATS_URL"] = url
 
 
-def _exit(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast: bool = False) -> None:
+def _exit(command: Coroutine[Any, Any, int | None], *, as_json: bool = False, fast: bool = False) -> NoReturn:
     raise typer.Exit(run(command, as_json=as_json, fast=fast))
 
 

@@ -155,7 +155,7 @@ class TestCells:
     ) -> None:
         house = House()
         with pytest.raises(ArgumentsInvalid, match="expected an object with") as caught:
-            await house.use(name, **arguments)
+            await house.use(name, session="s1", **arguments)
         assert caught.value.details["expected"] == house.toolbox.named(name).spec.parameters
         assert house.backend.cells == []
 

@@ -60,5 +60,5 @@ class TestTasks:
 
     async def test_no_change_is_lost_when_several_are_made_at_once(self, bus: Bus) -> None:
         results = await asyncio.gather(*(use(bus, "task_create", subject=f"task {n}") for n in range(10)))
-        assert {result.metadata["task_id"] for result in results} == {str(n) for n in range(1, 11)}
+        assert {str(result.metadata["task_id"]) for result in results} == {str(n) for n in range(1, 11)}
         assert (await use(bus, "task_list")).metadata["tasks"] == 10

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.worker import frames as inside
 from sandbox.worker.capture import Capture
-from sandbox.worker.children import CellIsLost, end_everything
+from sandbox.worker.children import CellIsLost, Reaped, end_everything
 from sandbox.worker.syscalls import deny_filter
 from sandbox.worker.workspace import Refused, Workspace
 from services.tool_executor import frames as outside
@@ -111,7 +111,7 @@ class TestWorkspace:
 class TestGuards:
     def test_the_signal_to_everything_is_never_sent_outside_a_cell(self) -> None:
         with pytest.raises(CellIsLost, match="process namespace"):
-            end_everything(0)
+            end_everything(Reaped())
 
     @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
     def test_the_filter_is_a_whole_program_for_the_kernel(self, machine: str) -> None:
