@@ -13,6 +13,7 @@ from services.tool_executor.calls import Calls, Means
 from services.tool_executor.handlers import doors, listen, workspace_doors
 from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
+from services.tool_executor.late_web import fetching
 from services.tool_executor.mcp.toolset import mcp_tools
 from services.tool_executor.offering import Offer
 from services.tool_executor.pool import Pool
@@ -45,8 +46,11 @@ async def app(
         recycle=Recycle(settings.recycle_after_runs, settings.recycle_after),
     )
     try:
-        async with open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room:
-            toolbox = Toolbox([*built_in_tools(), *task_tools(Lists(room.bus))])
+        async with (
+            fetching(settings) as web_tools,
+            open_room(NAME, description=DESCRIPTION, settings=bus, telemetry=telemetry) as room,
+        ):
+            toolbox = Toolbox([*built_in_tools(), *task_tools(Lists(room.bus)), *web_tools])
             homes = Homes(room.bus, room.instance)
             calls = Calls(settings, toolbox, sessions, _means(room, homes), backend=backend.name)
             workspaces = Workspaces(sessions, room.bus.blobs)
