@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from services.tool_executor.cells import Backend, Cell, FileRefused, Outcome
+from services.tool_executor.cells import Backend, Cell, FileRefused, Outcome, Program, RunLimits
 
 Run = Callable[..., Awaitable[Outcome]]
 
@@ -110,3 +110,29 @@ class TestArchiving:
     async def test_a_program_finds_no_staged_archive(self, cell: Cell, run: Run) -> None:
         await cell.restore(_tar("a", data=b"x"))
         assert (await run("import os; print(os.readlink('/proc/self/fd/0'))")).stdout.text == "/dev/null\n"
+
+    async def test_a_lasting_interpreter_keeps_its_variables_meanwhile(self, cell: Cell) -> None:
+        await cell.run(Program("python", "x = 42", stateful=True), RunLimits())
+        await cell.put_file("a", b"text")
+        assert len((await cell.grep("text")).found) == 1
+        await cell.restore(await cell.archive())
+        again = await cell.run(Program("python", "print(x, open('a').read())", stateful=True), RunLimits())
+        assert again.stdout.text == "42 text\n"
+
+    async def test_a_large_workspace_comes_back(self, cell: Cell) -> None:
+        data = bytes(range(256)) * (160 << 10)
+        await cell.put_file("large", data)
+        archive = await cell.archive()
+        await cell.restore(archive)
+        assert await cell.read_file("large", limit_bytes=1 << 30) == data
+
+    async def test_more_files_than_there_is_room_for(self, cell: Cell) -> None:
+        stream = io.BytesIO()
+        with tarfile.open(mode="w", fileobj=stream) as tar:
+            for number in range(5000):
+                tar.addfile(tarfile.TarInfo(f"f{number}"))
+        await cell.put_file("before", b"x")
+        with pytest.raises(FileRefused) as caught:
+            await cell.restore(stream.getvalue())
+        assert caught.value.code == "too_large"
+        assert [file.path for file in await cell.list_files()] == ["before"]
