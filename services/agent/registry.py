@@ -6,6 +6,7 @@ import logging
 import time
 from contextvars import Context
 
+from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
@@ -118,6 +119,8 @@ class Tools:
             self._specs = {spec.name: spec for _, _, spec in sorted(offers, key=lambda offer: offer[:2])}
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
+        except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):
+            log.debug("the tools are not asked for while this service ends")
         finally:
             self._asked = time.monotonic()
             self._asking = None
