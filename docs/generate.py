@@ -61,7 +61,12 @@ def commands() -> str:
     lines = [NOTE.replace("contracts", "cli"), "\n# The `natscope` command\n", f"{group.help}\n"]
     lines += [*_options(group), f"\n{group.epilog}"]
     for name, command in group.commands.items():
-        lines += [f"\n## `natscope {name}`\n", f"{command.help}\n", *_options(command)]
+        lines += [f"\n## `natscope {name}`\n", f"{command.help}\n"]
+        if not isinstance(command, TyperGroup):
+            lines += _options(command)
+            continue
+        for inner, below in command.commands.items():
+            lines += [f"\n### `natscope {name} {inner}`\n", f"{below.help}\n", *_options(below)]
     return "\n".join(lines)
 
 

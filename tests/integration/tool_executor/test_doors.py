@@ -154,7 +154,10 @@ class TestRefusing:
 class TestListing:
     async def test_every_tool_is_listed_with_its_schema_and_the_backend(self, bus: Bus, settings: Settings) -> None:
         (listed,) = await bus.ask_all(tool.LIST, tool.List(), wait_s=1)
-        assert {spec.name for spec in listed.tools} == {"execute_python", "execute_shell"}
+        assert {spec.name for spec in listed.tools} == {
+            *("execute_python", "execute_shell", "read_file", "write_file", "edit_file", "list_files", "glob", "grep"),
+            *("task_create", "task_get", "task_list", "task_update"),
+        }
         assert listed.tools[0].parameters["required"] == ["code"]
         assert listed.backend == settings.backend
 
