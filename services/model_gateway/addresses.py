@@ -1,24 +1,13 @@
-"""Tells which addresses are on the Internet, for everybody to reach."""
+"""Tells which addresses of media others may reach."""
 
 import ipaddress
 import re
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from natscope.addresses import is_public
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _OURS = re.compile(r"(^|\.)(localhost|local|internal|intranet|lan|home\.arpa|invalid|test|example|onion)\.?$", re.I)
 """Names that lead nowhere on the Internet. Source: RFC 6761, RFC 6762, RFC 7686, RFC 8375; ICANN on `.internal`."""
 _HOST = re.compile(r"https?://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^:/?#@\[\]]+)", re.I)
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is one of the Internet; one of IPv4 within one of IPv6 counts as itself."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(address.packed[-4:])
-        address = inner or address
-    return address.is_global and not address.is_multicast
 
 
 def may_be_public(url: str) -> bool:

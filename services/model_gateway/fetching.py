@@ -10,8 +10,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from natscope.addresses import Address, is_public
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
-from services.model_gateway.addresses import Address, is_public
 from services.model_gateway.copies import Copies, Copy, Fetched
 
 MayReach = Callable[[Address], bool]

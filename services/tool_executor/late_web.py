@@ -35,7 +35,7 @@ class LateWeb:
     async def fetch(self, url: str, *, within_s: float) -> Fetched:
         """Return what is at `url`; see `fetch_url.Web`."""
         if self._web is None:
-            from services.tool_executor.reaching import is_public
+            from natscope.addresses import is_public
             from services.tool_executor.web import Web
 
             may_reach = _anything if self._private else is_public

@@ -9,7 +9,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from services.tool_executor.reaching import Address, is_listed, is_public
+from natscope.addresses import Address, is_public
+from services.tool_executor.reaching import is_listed
 from services.tool_executor.tools.fetch_url import Fetched, NotFetched
 
 MayReach = Callable[[Address], bool]

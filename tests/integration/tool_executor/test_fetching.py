@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from natscope.addresses import Address, is_public
 from natscope.bus import BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import ImageBlock, ToolResultBlock, ToolUseBlock, text_of
 from natscope.contracts.contract import new_id
 from services.tool_executor.app import app
-from services.tool_executor.reaching import Address, is_public
 from services.tool_executor.settings import Settings
 from services.tool_executor.tools.fetch_url import fetch_url
 from services.tool_executor.web import MayReach, Web

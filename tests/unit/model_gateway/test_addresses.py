@@ -4,7 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from services.model_gateway.addresses import is_public, may_be_public
+from natscope.addresses import is_public
+from services.model_gateway.addresses import may_be_public
 
 
 class TestIsPublic:
@@ -23,6 +24,11 @@ class TestIsPublic:
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
             "2002:a00:1::",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b:1::1",
+            "fec0::1",
+            "168.63.129.16",
         ],
     )
     def test_what_is_within_a_network_is_not(self, address: str) -> None:

@@ -4,8 +4,9 @@ import ipaddress
 
 import pytest
 
+from natscope.addresses import is_public
 from services.tool_executor.page_text import text_of_page
-from services.tool_executor.reaching import is_listed, is_public
+from services.tool_executor.reaching import is_listed
 from services.tool_executor.settings import Settings
 
 
