@@ -163,7 +163,7 @@ class TestKillingTheOthers:
         assert (await stage.outcome(task)).text == "done"
         result = await stage.result(task)
         assert result.state == "unknown", stage.house.logs()
-        assert "not run again" in text_of(result.output)
+        assert "was not carried out again" in text_of(result.output)
         assert (await stage.executions(task), stage.provider.total) == (1, 2)
         await until(lambda: not cells_of(task.session or ""))
 

@@ -1,6 +1,7 @@
 """The memory service over NATS: replicas, restarts, hubs, and figures."""
 
 import asyncio
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -203,9 +204,9 @@ class TestPermissions:
     @pytest.fixture
     async def guarded(self, tmp_path: Path) -> AsyncIterator[str]:
         """A server under deploy/nats.conf on which nobody may do more than its part."""
-        users = ("ADMIN", "AGENT", "MEMORY", "MODEL_GATEWAY", "TOOL_EXECUTOR")
-        environment = {f"NATS_{user}_PASSWORD": "of-the-house" for user in users} | {"NATS_SYNC_INTERVAL": "10s"}
         config = Path(__file__).parents[3] / "deploy" / "nats.conf"
+        passwords = re.findall(r"\$(NATS_\w+_PASSWORD)", config.read_text())
+        environment = dict.fromkeys(passwords, "of-the-house") | {"NATS_SYNC_INTERVAL": "10s"}
         server = NatsServer(tmp_path / "guarded", config=config, env=environment).start()
         admin = BusSettings.model_construct(url=server.url, user="admin", password=SecretStr("of-the-house"))
         async with connect("provision", admin, SILENT) as bus:
