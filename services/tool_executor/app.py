@@ -14,6 +14,7 @@ from services.tool_executor.handlers import doors, listen, workspace_doors
 from services.tool_executor.homes import Homes
 from services.tool_executor.housekeeping import housekeeping
 from services.tool_executor.late_web import fetching
+from services.tool_executor.mcp.contained import containers_for
 from services.tool_executor.mcp.toolset import mcp_tools
 from services.tool_executor.offering import Offer
 from services.tool_executor.pool import Pool
@@ -63,7 +64,8 @@ async def app(
                     workspace_doors(room.bus, workspaces, homes, instance=room.instance.id, workers=settings.workers),
                 )
                 async with (
-                    mcp_tools(settings.mcp, os.environ, toolbox, telemetry),
+                    containers_for(settings, room.instance.id, room.instance.lives) as containers,
+                    mcp_tools(settings.mcp, os.environ, toolbox, telemetry, containers),
                     offer.kept(calls, workers=settings.workers),
                 ):
                     yield room

@@ -11,13 +11,18 @@ from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import Cell, CellLost, Lives
 from services.tool_executor.docker_engine import DockerSettings, Engine
 from services.tool_executor.line import Line
-from services.tool_executor.owner import Owner
+from services.tool_executor.owner import Owner, own_container
 from services.tool_executor.pipes import AttachedPipe
 from services.tool_executor.worker_cell import WorkerCell
 
 log = logging.getLogger(__name__)
 
 PLATFORM, INSTANCE, OWNER, SESSION = "natscope.platform", "natscope.instance", "natscope.owner", "natscope.session"
+HOUSE = "natscope.house"
+"""The executor's own container and when it started, where it runs in one of the same engine: the engine then knows at
+once that the executor is dead, though its process table cannot be seen and its sign of life is still there."""
+PROGRAM = "natscope.program"
+"""On a container that is no cell: it holds a program of the operator's."""
 _GREETING_S = 15.0
 _UNCLAIMED_S = 60.0
 """A container of ours that is older than this and no cell of ours was never handed to anybody."""
@@ -34,12 +39,14 @@ class DockerCells:
         self._owner = owner
         self._engine = engine or Engine()
         self._open: dict[str, WorkerCell] = {}
+        self._house = ""
 
     async def problem(self) -> str | None:
         """Return why no cell can be made here, or None if one can."""
         try:
             if await self._engine.missing_image(self._settings.image):
                 return f"the engine has no image {self._settings.image!r}: build it with `make sandbox-image`"
+            self._house = await self._engine.incarnation(own_container())
         except SandboxUnavailable as error:
             return error.message
         return None
@@ -111,7 +118,10 @@ class DockerCells:
 
     async def _is_orphan(self, id: str, created: int, labels: dict[str, str], lives: Lives) -> bool:
         if labels.get(INSTANCE) == self._owner.instance:
-            return id not in self._open and time.time() - created > _UNCLAIMED_S
+            return PROGRAM not in labels and id not in self._open and time.time() - created > _UNCLAIMED_S
+        house = labels.get(HOUSE, "")
+        if house and await self._engine.incarnation(house.partition("@")[0]) != house:
+            return True
         return await self._owner.of_the_dead(labels.get(OWNER, ""), labels.get(INSTANCE, ""), lives)
 
     async def _remove(self, id: str) -> None:
@@ -126,4 +136,5 @@ class DockerCells:
             INSTANCE: self._owner.instance,
             OWNER: self._owner.mark,
             SESSION: session,
+            HOUSE: self._house,
         }

@@ -22,6 +22,7 @@ from services.tool_executor.cells import CellLimits
 from services.tool_executor.settings import Settings
 
 T = TypeVar("T")
+Client = docker.DockerClient
 Act = Callable[[docker.DockerClient], T]
 
 _FIRST_USER, _USERS = 1_879_048_192, 1 << 20
@@ -105,6 +106,10 @@ class Engine:
     async def remove(self, id: str) -> None:
         """Kill and remove the container, if there is one; raises as `call` does."""
         await self.call(lambda client: _remove(client, id))
+
+    async def incarnation(self, id: str) -> str:
+        """Return the container's id and when it last started; nothing if none of that id runs. Raises as `call` does."""
+        return await self.call(lambda client: _incarnation(client, id)) if id else ""
 
     async def labelled(self, label: str) -> list[Mapping[str, Any]]:
         """Return the containers with that label, running or not; raises as `call` does."""
@@ -196,7 +201,7 @@ def _look_for_engine() -> None:
 def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
     worker = {"idle_exit_s": settings.orphan_exits_after_s}
-    user = _FIRST_USER + secrets.randbelow(_USERS)
+    user = new_user()
     created = client.api.create_container(
         settings.image,
         command=[json.dumps(worker)],
@@ -207,12 +212,17 @@ def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[
         stdin_open=True,
         network_disabled=True,
         labels=labels,
-        host_config=_walls(client, settings, user),
+        host_config=walls(client, settings, user),
     )
     return str(created["Id"])
 
 
-def _walls(client: docker.DockerClient, settings: DockerSettings, user: int) -> dict[str, Any]:
+def new_user() -> int:
+    """Return the number of a user that hardly another container has."""
+    return _FIRST_USER + secrets.randbelow(_USERS)
+
+
+def walls(client: docker.DockerClient, settings: DockerSettings, user: int) -> dict[str, Any]:
     """Return what keeps a program in. Source: Docker Engine API, HostConfig."""
     limits = settings.limits
     scratch = f"rw,nosuid,nodev,exec,size={limits.disk_bytes},nr_inodes={limits.files},mode=1777"
@@ -255,6 +265,14 @@ def _attach(client: docker.DockerClient, id: str) -> socket.socket:
         stream._response.close()
     attached.setblocking(False)
     return attached
+
+
+def _incarnation(client: docker.DockerClient, id: str) -> str:
+    try:
+        state = client.api.inspect_container(id)["State"]
+    except docker.errors.NotFound:
+        return ""
+    return f"{id}@{state['StartedAt']}" if state["Running"] else ""
 
 
 def _remove(client: docker.DockerClient, id: str) -> None:

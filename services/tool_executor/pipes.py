@@ -4,12 +4,19 @@ import asyncio
 import contextlib
 import logging
 import struct
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
 _READ = 256 << 10
 _HEADER = struct.Struct(">BxxxI")
 _STDOUT = 1
+
+Complain = Callable[[bytes], None]
+
+
+def _log_complaint(data: bytes) -> None:
+    log.warning("worker complained", extra={"text": data.decode("utf-8", "replace")[:2000]})
 
 
 class StreamPipe:
@@ -28,6 +35,11 @@ class StreamPipe:
         self._writer.write(data)
         await self._writer.drain()
 
+    def end(self) -> None:
+        """Close the way there: the other side reads to its end."""
+        with contextlib.suppress(OSError, RuntimeError):
+            self._writer.write_eof()
+
     async def close(self) -> None:
         """Close both directions."""
         self._writer.close()
@@ -41,12 +53,16 @@ class AttachedPipe(StreamPipe):
     Source: Docker Engine API, POST /containers/{id}/attach, "Stream format".
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, complain: Complain = _log_complaint
+    ) -> None:
+        """`complain` hears what comes on standard error."""
         super().__init__(reader, writer)
         self._buffer = bytearray()
+        self._complain = complain
 
     async def read(self) -> bytes:
-        """Return standard output as it arrives; what the worker says on standard error is logged."""
+        """Return standard output as it arrives."""
         while True:
             out = self._split()
             if out:
@@ -68,5 +84,5 @@ class AttachedPipe(StreamPipe):
             if stream == _STDOUT:
                 out += data
             else:
-                log.warning("worker complained", extra={"text": data.decode("utf-8", "replace")[:2000]})
+                self._complain(bytes(data))
         return bytes(out)

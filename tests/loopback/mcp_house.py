@@ -19,6 +19,7 @@ from natscope.telemetry import Telemetry, TelemetrySettings, telemetry_for
 from services.tool_executor.mcp.calling import Calling
 from services.tool_executor.mcp.client import opener
 from services.tool_executor.mcp.servers import Servers
+from services.tool_executor.mcp.starting import Containers
 from services.tool_executor.tools.port import Result
 
 HERE = Path(__file__).parent
@@ -128,10 +129,16 @@ class McpHouse:
         return await eventually(lambda: not self.processes(), within_s)
 
     @asynccontextmanager
-    async def up(self, environment: dict[str, str] | None = None, *, look_s: float = 0.05) -> AsyncGenerator["Up"]:
+    async def up(
+        self,
+        environment: dict[str, str] | None = None,
+        *,
+        look_s: float = 0.05,
+        containers: Containers | None = None,
+    ) -> AsyncGenerator["Up"]:
         """Run the servers."""
         variables = environment or {}
-        servers = Servers(self.file, variables, lambda: opener(variables))
+        servers = Servers(self.file, variables, lambda: opener(variables, containers))
         store = Inline()
         async with servers.up(self._follow, look_s=look_s):
             yield Up(self, servers, Calling(self.telemetry), store)

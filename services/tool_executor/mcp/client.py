@@ -19,7 +19,7 @@ from pydantic import JsonValue, ValidationError
 from natscope.contracts.errors import NatscopeError, ToolUnavailable
 from natscope.telemetry.setup import VERSION
 from services.tool_executor.mcp.entries import AddressEntry, AnyEntry, Environment
-from services.tool_executor.mcp.programs import LINE_BYTES, LineTooLong, Running, running
+from services.tool_executor.mcp.programs import LINE_BYTES, LineTooLong, Speaking
 from services.tool_executor.mcp.speaking import (
     Answer,
     AnswerUnreadable,
@@ -31,7 +31,7 @@ from services.tool_executor.mcp.speaking import (
     SessionLost,
     Signs,
 )
-from services.tool_executor.mcp.starting import program_of, text_of
+from services.tool_executor.mcp.starting import Containers, started, text_of
 
 log = logging.getLogger(__name__)
 for noisy in ("mcp", "client", "httpx2"):
@@ -57,17 +57,19 @@ _HTTP_FORGOTTEN = (wire.INVALID_REQUEST, "Session terminated")
 """What the SDK makes of an HTTP status, in lieu of an answer: mcp/client/streamable_http.py, `_handle_post_request`."""
 
 
-def opener(environment: Environment) -> Callable[[AnyEntry], AbstractAsyncContextManager[Session]]:
+def opener(
+    environment: Environment, containers: Containers | None = None
+) -> Callable[[AnyEntry], AbstractAsyncContextManager[Session]]:
     """Return what opens sessions; the entries' variables are looked up in `environment`."""
 
     def open(entry: AnyEntry) -> AbstractAsyncContextManager[Session]:
-        return _opened(entry, environment)
+        return _opened(entry, environment, containers)
 
     return open
 
 
 @asynccontextmanager
-async def _opened(entry: AnyEntry, environment: Environment) -> AsyncGenerator[Session]:
+async def _opened(entry: AnyEntry, environment: Environment, containers: Containers | None) -> AsyncGenerator[Session]:
     signs = Signs()
     if isinstance(entry, AddressEntry):
         try:
@@ -76,7 +78,7 @@ async def _opened(entry: AnyEntry, environment: Environment) -> AsyncGenerator[S
         except _FAILURES as error:
             raise _told(error) from error
         return
-    async with running(program_of(entry, environment)) as program:
+    async with started(entry, environment, containers) as program:
         try:
             async with _session(entry, _lines(program, signs), signs) as session:
                 yield session
@@ -182,7 +184,7 @@ async def _asked(ask: Callable[[], Awaitable[T]], signs: Signs) -> T:
 
 
 @asynccontextmanager
-async def _lines(program: Running, signs: Signs) -> AsyncGenerator[Streams]:
+async def _lines(program: Speaking, signs: Signs) -> AsyncGenerator[Streams]:
     """Turn a program's lines into messages and back."""
     arrived, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, leaving = anyio.create_memory_object_stream[SessionMessage](0)

@@ -99,11 +99,24 @@ class ServerEntry(Entry):
 class Walls(Entry):
     """What a program in a cell of its own may reach besides its own empty home and the machine's programs."""
 
-    network: bool = False
+    engine: Literal["bubblewrap", "docker"] = "bubblewrap"
+    """`docker`: in a container with the walls and limits of a cell of Docker's, whatever backend the cells have."""
+    image: str | None = None
+    """The container's; it must hold the program and a shell. None: that of the cells."""
+    network: bool | Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = False
+    """False: none · True: this machine's, or the engine's default one · a name: that network of the engine's."""
     read: list[str] = Field(default_factory=list)
-    """Folders it may read."""
+    """Folders it may read; of the engine's host, for a container."""
     write: list[str] = Field(default_factory=list)
     """Folders it may change."""
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> "Walls":
+        if self.engine == "bubblewrap" and (self.image or isinstance(self.network, str)):
+            raise ValueError("`image` and a named `network` are for `engine: docker`")
+        if any(":" in path or not path.startswith("/") for path in (*self.read, *self.write)):
+            raise ValueError("`read` and `write` name folders by absolute paths without `:`")
+        return self
 
 
 class ProgramEntry(ServerEntry):
@@ -117,7 +130,7 @@ class ProgramEntry(ServerEntry):
     folder: str | None = None
     """Where it is started."""
     cell: Walls | None = None
-    """If there is one, it runs under bubblewrap and reaches nothing else."""
+    """If there is one, it runs under bubblewrap or in a container, and reaches nothing else."""
 
 
 class AddressEntry(ServerEntry):

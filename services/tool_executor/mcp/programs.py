@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from natscope.contracts.errors import ToolUnavailable
 
@@ -43,6 +44,30 @@ class LineTooLong(Exception):
     """The program writes without an end of line."""
 
 
+class Speaking(Protocol):
+    """A program that has been started, wherever that is."""
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """Give what it writes, line by line, until it writes no more.
+
+        Raises:
+            LineTooLong: a line is over 32 MiB.
+        """
+        ...
+
+    async def write(self, line: bytes) -> None:
+        """Send one line.
+
+        Raises:
+            OSError: it does not listen any more.
+        """
+        ...
+
+    async def last_words(self) -> str:
+        """Return the end of what it has said on standard error; one that is ending may finish its sentence."""
+        ...
+
+
 class Running:
     """A started program."""
 
@@ -51,36 +76,20 @@ class Running:
         self._words = bytearray()
         self._listening = asyncio.create_task(self._listen())
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """Give what it writes, line by line, until it writes no more.
-
-        Raises:
-            LineTooLong: a line is over 32 MiB.
-        """
-        assert self._process.stdout is not None
-        rest = bytearray()
-        while data := await self._process.stdout.read(_READ):
-            start, rest_size = 0, len(rest)
-            rest += data
-            while (end := rest.find(b"\n", max(start, rest_size))) >= 0:
-                yield bytes(rest[start:end])
-                start, rest_size = end + 1, 0
-            del rest[:start]
-            if len(rest) > LINE_BYTES:
-                raise LineTooLong
+    def lines(self) -> AsyncIterator[bytes]:
+        """Give what it writes; see `Speaking`."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        return lines_of(lambda: stdout.read(_READ))
 
     async def write(self, line: bytes) -> None:
-        """Send one line.
-
-        Raises:
-            OSError: it does not listen any more.
-        """
+        """Send one line; see `Speaking`."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + b"\n")
         await self._process.stdin.drain()
 
     async def last_words(self) -> str:
-        """Return the end of what it has said on standard error; one that is ending may finish its sentence."""
+        """Return the end of what it has said on standard error; see `Speaking`."""
         await asyncio.wait([self._listening], timeout=WORDS_S)
         return self._words.decode("utf-8", "replace").strip()
 
@@ -134,7 +143,25 @@ async def running(program: Program) -> AsyncGenerator[Running]:
     try:
         yield found
     finally:
-        await _to_the_end(asyncio.create_task(found.end()))
+        await to_the_end(asyncio.create_task(found.end()))
+
+
+async def lines_of(read: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+    """Give the lines of what `read` returns, until that is nothing.
+
+    Raises:
+        LineTooLong: a line is over 32 MiB.
+    """
+    rest = bytearray()
+    while data := await read():
+        start, rest_size = 0, len(rest)
+        rest += data
+        while (end := rest.find(b"\n", max(start, rest_size))) >= 0:
+            yield bytes(rest[start:end])
+            start, rest_size = end + 1, 0
+        del rest[:start]
+        if len(rest) > LINE_BYTES:
+            raise LineTooLong
 
 
 async def _started(program: Program) -> asyncio.subprocess.Process:
@@ -155,7 +182,7 @@ async def _started(program: Program) -> asyncio.subprocess.Process:
         raise ToolUnavailable(f"{program.command[0]!r} cannot be started: {error}") from error
 
 
-async def _to_the_end(closing: asyncio.Task[None]) -> None:
+async def to_the_end(closing: asyncio.Task[None]) -> None:
     """Wait for `closing`, which is bounded, also if whoever waits is cancelled meanwhile."""
     cancelled = False
     while not closing.done():

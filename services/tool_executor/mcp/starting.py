@@ -1,9 +1,13 @@
-"""Works out what a declared server is started with: its command, environment and cell."""
+"""Works out what a declared server is started with, and starts it: its command, environment and cell."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from natscope.contracts.errors import ToolUnavailable
 from services.tool_executor.bubblewrap_cells import find_program
+from services.tool_executor.docker_programs import ContainedProgram
 from services.tool_executor.mcp.entries import Environment, FromEnvironment, ProgramEntry, Value, Walls
-from services.tool_executor.mcp.programs import Program
+from services.tool_executor.mcp.programs import Program, Speaking, running
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt")
 CONFIGURATION = (
@@ -12,6 +16,36 @@ CONFIGURATION = (
 )  # fmt: skip
 NETWORK = ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")
 HOME = "/home/tool"
+WORKSPACE = "/workspace"
+"""Where a program in a container is at home."""
+
+
+class Containers(Protocol):
+    """Runs programs in containers."""
+
+    def running(self, program: ContainedProgram) -> AbstractAsyncContextManager[Speaking]:
+        """Run `program` for as long as the body runs.
+
+        Raises:
+            ToolUnavailable: it cannot be started.
+        """
+        ...
+
+
+def started(
+    entry: ProgramEntry, environment: Environment, containers: Containers | None
+) -> AbstractAsyncContextManager[Speaking]:
+    """Return what runs the entry's program where it is to run.
+
+    Raises:
+        CredentialMissing: a variable is not set and has no default.
+        ToolUnavailable: there is no such place here.
+    """
+    if entry.cell is None or entry.cell.engine != "docker":
+        return running(program_of(entry, environment))
+    if containers is None:
+        raise ToolUnavailable("a server that is to run in a container needs a Docker engine")
+    return containers.running(_contained(entry, entry.cell, environment))
 
 
 def text_of(value: Value, environment: Environment) -> str:
@@ -35,6 +69,18 @@ def program_of(entry: ProgramEntry, environment: Environment) -> Program:
     if entry.cell is None:
         return Program(command, env, entry.folder)
     return Program([*_cell(entry.cell, entry.folder), *command], {**env, "HOME": HOME, "TMPDIR": "/tmp"})  # noqa: S108
+
+
+def _contained(entry: ProgramEntry, walls: Walls, environment: Environment) -> ContainedProgram:
+    network = walls.network if isinstance(walls.network, str) else "bridge" if walls.network else "none"
+    return ContainedProgram(
+        command=[entry.command, *(text_of(value, environment) for value in entry.args)],
+        env={"HOME": WORKSPACE, **{name: text_of(value, environment) for name, value in entry.env.items()}},
+        image=walls.image or "",
+        folder=entry.folder or WORKSPACE,
+        network=network,
+        binds=[*(f"{path}:{path}:ro" for path in walls.read), *(f"{path}:{path}:rw" for path in walls.write)],
+    )
 
 
 def _cell(walls: Walls, folder: str | None) -> list[str]:

@@ -15,6 +15,7 @@ from services.tool_executor.mcp.entries import Environment
 from services.tool_executor.mcp.offering import McpTool
 from services.tool_executor.mcp.servers import Servers
 from services.tool_executor.mcp.speaking import Json, Open
+from services.tool_executor.mcp.starting import Containers
 from services.tool_executor.tools.arguments import given
 from services.tool_executor.tools.port import Place, Result
 from services.tool_executor.tools.toolbox import Toolbox
@@ -49,14 +50,16 @@ class ServedTool:
 
 @asynccontextmanager
 async def mcp_tools(
-    path: Path, environment: Environment, toolbox: Toolbox, telemetry: Telemetry
+    path: Path, environment: Environment, toolbox: Toolbox, telemetry: Telemetry, containers: Containers | None = None
 ) -> AsyncGenerator[Servers]:
     """Serve the tools of the servers that the file at `path` declares, now and later, while the body runs.
+
+    Without `containers`, no server runs in one.
 
     Raises:
         SpecInvalid: the file is wrong; the message names line and field.
     """
-    servers = Servers(path, environment, _sdk(environment))
+    servers = Servers(path, environment, _sdk(environment, containers))
     calling = Calling(telemetry)
     served: list[str] = []
 
@@ -70,12 +73,12 @@ async def mcp_tools(
         yield servers
 
 
-def _sdk(environment: Environment) -> Callable[[], Open]:
+def _sdk(environment: Environment, containers: Containers | None) -> Callable[[], Open]:
     """Return what loads the SDK: more than a second that a house without servers does not spend."""
 
     def load() -> Open:
         from services.tool_executor.mcp.client import opener
 
-        return opener(environment)
+        return opener(environment, containers)
 
     return load
