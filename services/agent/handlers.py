@@ -25,7 +25,7 @@ def doors(fronting: Fronting, bus: Bus) -> Doors:
 
 
 async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
-    """Hear what is said about runs of this process: stop those that are interrupted, go on where somebody decided."""
+    """Hear what is said about runs of this process: interrupts, steering, and decisions they wait for."""
 
     async def interrupt(message: Msg) -> None:
         body = read(task.Interrupt, message.data or b"{}", where=message.subject)
@@ -33,8 +33,17 @@ async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
         runner.interrupt(task_id, body.reason)
         worker.wake(task_id)
 
+    async def steer(message: Msg) -> None:
+        data = await bus.envelope.unpack(message.data, message.headers)
+        body = read(task.Steer, data, where=message.subject)
+        (task_id,) = task.STEER.keys_in(message.subject)
+        runner.steer(task_id, redirect=body.redirect)
+        if body.redirect:
+            worker.wake(task_id)
+
     async def decide(message: Msg) -> None:
         worker.wake(*approval.DECIDE.keys_in(message.subject))
 
     await bus.nc.subscribe(task.INTERRUPT.wildcard, cb=interrupt)
+    await bus.nc.subscribe(task.STEER.wildcard, cb=steer)
     await bus.nc.subscribe(approval.DECIDE.wildcard, cb=decide)

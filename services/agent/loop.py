@@ -98,6 +98,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 reply=entry,
                 results=(),
                 decisions={},
+                unanswered=False,
                 messages=(*state.messages, entry.message),
                 usage=state.usage + entry.usage,
                 useless=state.useless + 1 if _is_useless(state, entry) else 0,
@@ -113,7 +114,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 return state
             return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
         case Steered():
-            return replace(state, messages=(*state.messages, entry.message))
+            return _steered(state, entry)
         case Parked():
             return replace(state, parked=entry, takeovers=0)
         case Decided():
@@ -155,7 +156,7 @@ def decide(state: State) -> Decision:
         return CallTools(state.step, ready)
     if open_calls:
         return Park(state.step, tuple(_waiting(state, index, call) for index, call in open_calls))
-    goes_on = bool(calls) or state.owes_output
+    goes_on = bool(calls) or state.owes_output or state.unanswered
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     return AskModel(state.step + 1, _limit(state))
@@ -179,6 +180,22 @@ def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
 
 def _is_external(state: State, call: ToolUseBlock) -> bool:
     return any(spec.name == call.name and spec.external for spec in state.tools)
+
+
+def _steered(state: State, entry: Steered) -> State:
+    waited = entry.at - state.parked.at if state.parked is not None else timedelta()
+    files = (block for block in entry.message.content if isinstance(block, FileBlock))
+    return replace(
+        state,
+        messages=(*state.messages, entry.message),
+        kept=(*state.kept, *files),
+        output=None,
+        parked=None,
+        waited=state.waited + waited,
+        heard=max(state.heard, entry.sequence),
+        unanswered=True,
+        redirects=state.redirects + entry.redirect,
+    )
 
 
 def _decided(state: State, entry: Decided) -> State:

@@ -3,23 +3,25 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from natscope.bus import Bus
-from natscope.contracts import event, memory, tool
+from natscope.contracts import event, tool
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock
 from natscope.contracts.contract import now
 from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
-from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Parked, ToolReturned
-from natscope.contracts.task import Finished, Outcome
+from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Parked, Steered, ToolReturned
+from natscope.contracts.task import Finished
 from services.agent.acting import Actor, interrupted
-from services.agent.asking import insist
+from services.agent.batching import batches, together
+from services.agent.ending import age_s, outcome_of
+from services.agent.hearing import Ear
 from services.agent.journal import Journal
-from services.agent.loop import AskModel, CallTools, Done, Finish, Park, after, decide, said
-from services.agent.own import FINISH, answer_text
+from services.agent.loop import AskModel, CallTools, Decision, Done, Finish, Park, after, decide
+from services.agent.own import FINISH
 from services.agent.state import State, open_calls_of
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
@@ -31,7 +33,7 @@ DEADLINE = "deadline"
 
 
 class _Stopped(Exception):
-    """The run was interrupted, or its time is up."""
+    """The run was interrupted or redirected, or its time is up."""
 
 
 @dataclass
@@ -54,7 +56,10 @@ class Performance:
         self._past = past
         self._stop = asyncio.Event()
         self._reason = ""
+        self._interrupted = False
         self._expired = False
+        self._redirected = False
+        self._ear = Ear(hands.bus, state.started.task.task_id, state.heard)
         self._writes: list[asyncio.Task[None]] = []
         self._working: set[asyncio.Task[Any]] = set()
         self.state = state
@@ -64,7 +69,21 @@ class Performance:
     def interrupt(self, reason: str) -> None:
         """Stop the run: open calls are closed as interrupted, what was produced is kept."""
         self._reason = reason
+        self._interrupted = True
         self._halt()
+
+    def steer(self, *, redirect: bool) -> None:
+        """Hear what was said to the run before its next model call; with `redirect`, what is under way is dropped."""
+        self._ear.prick()
+        if redirect:
+            self._redirected = True
+            self._halt()
+
+    def say(self, steered: tuple[Steered, ...]) -> None:
+        """Take what was said to the run before it was taken in hand."""
+        if self._ear.take(steered):
+            self._redirected = True
+            self._halt()
 
     def _expire(self) -> None:
         self._expired = True
@@ -81,7 +100,7 @@ class Performance:
         Raises:
             RunFenced: another process holds the run now; nothing more may be done here.
         """
-        left = self.state.agent.limits.deadline.total_seconds() - self._age_s()
+        left = self.state.agent.limits.deadline.total_seconds() - age_s(self.state)
         alarm = asyncio.get_running_loop().call_later(max(0.0, left), self._expire)
         try:
             outcome = await self._steps()
@@ -91,7 +110,7 @@ class Performance:
             raise
         except NatscopeError as error:
             log.warning("run failed", extra={"run": self._task, "code": error.code, "reason": error.message})
-            outcome = self._outcome("failed", self._last_words(), failure=Failure.of(error))
+            outcome = outcome_of(self.state, "failed", None, failure=Failure.of(error))
         finally:
             alarm.cancel()
         await self._settled()
@@ -107,21 +126,65 @@ class Performance:
                 f"task {self._task!r} lost its worker {self.state.takeovers} times without a step in between",
                 remedy="see `task.buried` and the logs of the agent service",
             )
+        asked_before = self.state.takeovers > 0
         while True:
-            match decide(self.state):
-                case AskModel() as wanted:
-                    await self._ask_model(wanted)
-                case CallTools() as wanted:
-                    await self._call_tools(wanted)
-                case Park() as wanted:
-                    return await self._park(wanted)
-                case Finish() as wanted:
-                    if wanted.finish_reason == "content_filter":
-                        raise ContentRefused("the provider's policy stopped the answer")
-                    limit = wanted.limit
-                    return self._outcome("limited" if limit else "completed", wanted.message, limit=limit)
-                case Done() as done:
-                    return done.outcome
+            try:
+                if self._redirected:
+                    await self._turn()
+                wanted = decide(self.state)
+                # who held the run before may have asked just this: with more in it, it would be paid twice
+                if not (asked_before and isinstance(wanted, AskModel)) and await self._was_told(wanted):
+                    continue
+                asked_before = False
+                outcome = await self._step(wanted)
+            except _Stopped:
+                if self._interrupted or self._expired:
+                    raise
+                continue
+            if outcome is not None:
+                return outcome
+
+    async def _step(self, wanted: Decision) -> Finished | Parked | None:
+        match wanted:
+            case AskModel():
+                await self._ask_model(wanted)
+            case CallTools():
+                await self._call_tools(wanted)
+            case Park():
+                return await self._park(wanted)
+            case Finish(message, reason, limit):
+                if reason == "content_filter":
+                    raise ContentRefused("the provider's policy stopped the answer")
+                return outcome_of(self.state, "limited" if limit else "completed", message, limit=limit)
+            case Done(outcome):
+                return outcome
+        return None
+
+    async def _was_told(self, wanted: Decision) -> bool:
+        """Tell the model what was said meanwhile, where there is a next reply in which it can answer."""
+        over = isinstance(wanted, Finish) and wanted.limit is not None
+        if over or not isinstance(wanted, AskModel | Finish):
+            return False
+        return await self._tell_steering()
+
+    async def _turn(self) -> None:
+        """Drop what is under way, and tell the model what it is dropped for."""
+        self._redirected = False
+        if not self._interrupted and not self._expired:
+            self._stop.clear()
+        await self._close_calls()
+        await self._settled()
+        await self._tell_steering()
+
+    async def _tell_steering(self) -> bool:
+        told = await self._ear.hear()
+        for entry in told:
+            await self._append(entry)
+            id = f"steer.{entry.sequence}"
+            await self._teller.tell(
+                event.Steered(id=id, task_id=self._task, message=entry.message, redirect=entry.redirect)
+            )
+        return bool(told)
 
     async def _ask_model(self, wanted: AskModel) -> None:
         if wanted.limit is not None:
@@ -130,6 +193,8 @@ class Performance:
             reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
         except _Stopped:
             await self._hands.thinker.forget(self.state, wanted.step)
+            if self._redirected:
+                await self._teller.tell_delta(event.ModelReset(task_id=self._task, step=wanted.step))
             raise
         message = reply.message.model_copy(update={"id": f"{self._task}-{wanted.step}", "name": self.state.agent.name})
         if wanted.last:
@@ -146,8 +211,8 @@ class Performance:
         await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
 
     async def _call_tools(self, wanted: CallTools) -> None:
-        for batch in _batches(self.state, wanted.calls):
-            await _together([self._call_tool(index, call) for index, call in batch])
+        for batch in batches(self.state, wanted.calls):
+            await together([self._call_tool(index, call) for index, call in batch])
         await self._settled()
         if self._stop.is_set():
             raise _Stopped
@@ -159,6 +224,7 @@ class Performance:
         permissions = self.state.agent.permissions
         until = now() + permissions.wait if permissions.wait is not None else None
         parked = Parked(step=wanted.step, waiting=list(wanted.waiting), until=until, unanswered=permissions.unanswered)
+        parked = parked.model_copy(update={"heard": self.state.heard})
         await self._settled()
         await self._append(parked)
         id = f"{wanted.step}.{len(self.state.decisions)}.waiting"
@@ -218,16 +284,19 @@ class Performance:
                 raise failure
 
     async def _stopped(self) -> Finished:
+        await self._close_calls()
+        if self._expired:
+            await self._tell_limit(DEADLINE)
+            return outcome_of(self.state, "limited", None, limit=DEADLINE)
+        await self._teller.tell(event.Interrupted(id="interrupted", task_id=self._task, reason=self._reason))
+        return outcome_of(self.state, "interrupted", None)
+
+    async def _close_calls(self) -> None:
         step = self.state.step
         for index, call in open_calls_of(self.state):
             called = interrupted(call, index)
             self._happened(ToolReturned(step=step, result=called.result))
             await self._tell_result(step, index, called)
-        if self._expired:
-            await self._tell_limit(DEADLINE)
-            return self._outcome("limited", self._last_words(), limit=DEADLINE)
-        await self._teller.tell(event.Interrupted(id="interrupted", task_id=self._task, reason=self._reason))
-        return self._outcome("interrupted", self._last_words())
 
     async def _tell_result(self, step: int, index: int, called: tool.Called) -> None:
         id = f"{step}.{index}.result"
@@ -238,35 +307,6 @@ class Performance:
     async def _tell_limit(self, limit: str) -> None:
         await self._teller.tell(event.LimitReached(id=f"limit.{limit}", task_id=self._task, limit=limit))
 
-    def _outcome(
-        self, state: Outcome, message: Message, *, failure: Failure | None = None, limit: str | None = None
-    ) -> Finished:
-        return Finished(
-            task_id=self._task,
-            agent=self.state.agent.name,
-            session=self.state.started.task.lane,
-            state=state,
-            text=message.text if self.state.output is None else answer_text(self.state.output),
-            message=message,
-            output=self.state.output,
-            failure=failure,
-            limit=limit,
-            usage=self.state.usage,
-            model_calls=self.state.step,
-            tool_calls=self.state.tool_calls,
-            digest=self.state.started.digest,
-            started_at=self.state.started.at,
-        )
-
-    def _last_words(self) -> Message:
-        reply = self.state.reply
-        return reply.message if reply is not None else said(self.state, "")
-
-    def _age_s(self) -> float:
-        """Return how old the run is, without the time in which it waited for somebody."""
-        age = time.time() - self.state.started.at.timestamp()
-        return max(0.0, age - self.state.waited.total_seconds())
-
     @property
     def _task(self) -> str:
         return self.state.started.task.task_id
@@ -275,36 +315,3 @@ class Performance:
 def _is_barred(state: State, block: ContentBlock) -> bool:
     """Return whether `block` is a call that the last reply of a run must not make."""
     return isinstance(block, ToolUseBlock) and not (block.name == FINISH and state.owes_output)
-
-
-def _batches(state: State, calls: tuple[tuple[int, ToolUseBlock], ...]) -> Iterator[list[tuple[int, ToolUseBlock]]]:
-    """Give the calls in order, those together that may run at the same time."""
-    alone = {spec.name for spec in state.tools if not spec.concurrent}
-    batch: list[tuple[int, ToolUseBlock]] = []
-    for index, call in calls:
-        if batch and (call.name in alone or not state.agent.parallel_tool_calls):
-            yield batch
-            batch = []
-        batch.append((index, call))
-        if call.name in alone:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-async def _together(work: list[Coroutine[Any, Any, None]]) -> None:
-    """Run all of `work`; the first failure cancels the rest and is raised as it is."""
-    tasks = [asyncio.create_task(part) for part in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
-    """Append what the run has said to its session; what is there already is not appended again."""
-    asked = memory.Append(session=state.started.task.lane, messages=[m for m in state.messages if m.content])
-    await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)

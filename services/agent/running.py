@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import SpanKind
 
 from natscope.bus.ledger import latest
 from natscope.contracts import event, hub, memory, tool
@@ -22,16 +23,17 @@ from natscope.contracts.errors import (
 )
 from natscope.contracts.message import Message
 from natscope.contracts.run import JOURNALED, Parked, Resumed, Started
-from natscope.contracts.task import BURIED, FINISHED, INTERRUPT, Buried, Finished
+from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
-from natscope.telemetry.setup import fail_with
 from services.agent.asking import insist
 from services.agent.deciding import decisions_for
+from services.agent.ending import describe, end_of, remember
+from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
 from services.agent.own import NAMES, own_specs
-from services.agent.performing import Hands, Performance, remember
+from services.agent.performing import Hands, Performance
 from services.agent.registry import Agents, Tools
 from services.agent.skills import Skills
 from services.agent.state import State, begin
@@ -54,23 +56,29 @@ class Runner:
         self._instance = instance
         self._patience_s = patience_s
         self._live: dict[str, Performance] = {}
-        self._beginning: dict[str, str | None] = {}
+        self._beginning: dict[str, list[Callable[[Performance], None]]] = {}
 
     def interrupt(self, task: str, reason: str) -> bool:
         """Stop a task's run if it is in this process; whether it is."""
-        performance = self._live.get(task)
-        if performance is not None:
-            performance.interrupt(reason)
-        elif task in self._beginning:
-            self._beginning[task] = reason
-        return performance is not None or task in self._beginning
+        return self._tell(task, lambda performance: performance.interrupt(reason))
 
-    async def look_for_interrupts(self) -> None:
-        """Stop runs whose interrupts were published while nobody here could hear them."""
+    def steer(self, task: str, *, redirect: bool) -> bool:
+        """Have a task's run hear what was said to it, if it is in this process; whether it is."""
+        return self._tell(task, lambda performance: performance.steer(redirect=redirect))
+
+    def _tell(self, task: str, tell: Callable[[Performance], None]) -> bool:
+        if (performance := self._live.get(task)) is not None:
+            tell(performance)
+        elif (beginning := self._beginning.get(task)) is not None:
+            beginning.append(tell)
+        else:
+            return False
+        return True
+
+    async def look_for_controls(self) -> None:
+        """Tell runs what was said to them while nobody here could hear it."""
         for task_id, performance in list(self._live.items()):
-            reason = await self._was_interrupted(task_id)
-            if reason is not None:
-                performance.interrupt(reason)
+            _tell_all(performance, await controls_for(self._bus, task_id, after=performance.state.heard))
 
     async def run(self, task: Task, *, fresh: bool) -> Finished | Parked:
         """Carry `task` to its outcome, or to where it waits for somebody; when this returns it is recorded.
@@ -84,7 +92,7 @@ class Runner:
             Unavailable: something the run needs to begin did not answer; it may be tried again.
         """
         teller = Teller(self._bus, task.id)
-        self._beginning[task.id] = None
+        self._beginning[task.id] = []
         try:
             performance = await self._begin(task, teller, fresh=fresh)
         except NatscopeError as error:
@@ -92,11 +100,11 @@ class Runner:
                 raise
             return await self._never_began(task, error)
         finally:
-            reason = self._beginning.pop(task.id, None)
+            said = self._beginning.pop(task.id, [])
         if isinstance(performance, Parked):
             return performance
-        if reason is not None:
-            performance.interrupt(reason)
+        for tell in said:
+            tell(performance)
         self._live[task.id] = performance
         try:
             return await self._perform(task, performance, teller)
@@ -124,7 +132,7 @@ class Runner:
                 span.add_event("parked", {names.STEP: outcome.step})
                 await teller.flush()
                 return outcome
-            _describe(span, outcome)
+            describe(span, outcome)
             await self._close(task, performance.state, teller, outcome)
         spent = time.perf_counter() - began
         labels = {names.AGENT: outcome.agent}
@@ -153,12 +161,11 @@ class Runner:
         )
         journal = Journal(self._bus, task.id)
         try:
-            _, stopped = await asyncio.gather(journal.append(started), self._was_interrupted(task.id))
+            _, controls = await asyncio.gather(journal.append(started), controls_for(self._bus, task.id))
         except RunFenced:
             return await self._take_over(task, teller)
         performance = Performance(self._hands, journal, teller, begin(started), past.messages)
-        if stopped is not None:
-            performance.interrupt(stopped)
+        _tell_all(performance, controls)
         return performance
 
     async def _take_over(self, task: Task, teller: Teller) -> Performance | Parked:
@@ -176,9 +183,9 @@ class Runner:
                 f"task id {task.id!r} was used before with another body",
                 remedy="use a fresh id for another task",
             )
-        stopped = await self._was_interrupted(task.id)
+        controls = await controls_for(self._bus, task.id, after=state.heard)
         decided = await decisions_for(self._bus, task.id, state.parked) if state.parked is not None else []
-        if state.parked is not None and not decided and stopped is None:
+        if state.parked is not None and not decided and not controls.interrupted and not controls.redirects:
             return state.parked
         past: list[Message] = []
         if state.ended is None:
@@ -187,8 +194,7 @@ class Runner:
                 state = after(state, entry)
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, state, past)
-        if stopped is not None:
-            performance.interrupt(stopped)
+        _tell_all(performance, controls)
         return performance
 
     async def _recall(self, task: Task, spec: AgentSpec, upto: memory.Position | None) -> memory.Recalled:
@@ -208,21 +214,18 @@ class Runner:
         return found
 
     async def is_due(self, task_id: str, parked: Parked) -> bool:
-        """Return whether a parked run may go on: somebody has decided, it was interrupted, or its time is up."""
-        if await self._was_interrupted(task_id) is not None:
+        """Return whether a parked run may go on: somebody decided, it was interrupted or redirected, or time is up."""
+        controls = await controls_for(self._bus, task_id, after=parked.heard)
+        if controls.interrupted or controls.redirects:
             return True
         return bool(await decisions_for(self._bus, task_id, parked))
-
-    async def _was_interrupted(self, task_id: str) -> str | None:
-        found = await latest(self._bus, INTERRUPT.stream, INTERRUPT.at(task_id))
-        return None if found is None else "interrupted"
 
     async def _close(self, task: Task, state: State, teller: Teller, outcome: Finished) -> None:
         """Remember, tell, and record the outcome. Each part may be done again after a crash without doing more.
 
         Who hears the outcome finds it in the session; where the session ends with the task, nobody looks for it there.
         """
-        await teller.tell(_end(outcome))
+        await teller.tell(end_of(outcome))
         if not task.alone:
             await asyncio.gather(self._remember(state), teller.flush())
             await self._record(outcome)
@@ -266,7 +269,7 @@ class Runner:
     async def _announce(self, outcome: Finished) -> None:
         """Tell the end of a task that had no run."""
         teller = Teller(self._bus, outcome.task_id)
-        await teller.tell(_end(outcome))
+        await teller.tell(end_of(outcome))
         await teller.flush()
         await self._record(outcome)
 
@@ -283,8 +286,10 @@ class Runner:
         await self._bus.record(BURIED, buried, task_id)
 
 
-def _end(outcome: Finished) -> event.ReplyEnd:
-    return event.ReplyEnd(id="reply_end", task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
+def _tell_all(performance: Performance, controls: Controls) -> None:
+    performance.say(controls.steered)
+    if controls.interrupted:
+        performance.interrupt("interrupted")
 
 
 def _attributes(state: State) -> dict[str, str]:
@@ -297,12 +302,3 @@ def _attributes(state: State) -> dict[str, str]:
         names.REQUEST_MODEL: state.agent.model,
         names.TASK_ID: task.task_id,
     }
-
-
-def _describe(span: Span, outcome: Finished) -> None:
-    span.set_attribute(names.INPUT_TOKENS, outcome.usage.input_tokens)
-    span.set_attribute(names.OUTPUT_TOKENS, outcome.usage.output_tokens)
-    if outcome.failure is not None:
-        fail_with(span, outcome.failure.code, outcome.failure.message)
-    elif outcome.state == "interrupted":
-        fail_with(span, "interrupted")

@@ -48,6 +48,12 @@ class State:
     """What the run waits with, if it waits."""
     waited: timedelta = timedelta()
     """How long it has waited in all."""
+    heard: int = 0
+    """Up to where in the stream CONTROL steering was heard."""
+    unanswered: bool = False
+    """Whether something was slipped in behind the latest reply."""
+    redirects: int = 0
+    """How often what was under way was dropped."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -91,6 +97,12 @@ def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:
     if state.limit is None:
         return left
     return tuple((index, call) for index, call in left if call.name == FINISH and state.owes_output)
+
+
+def request_id(state: State, step: int) -> str:
+    """Return the id under which the model is asked for `step`; another one once the ask was dropped for something."""
+    again = f"-r{state.redirects}" if state.redirects else ""
+    return f"{state.started.task.task_id}-m{step}{again}"
 
 
 def call_id(state: State, index: int) -> str:

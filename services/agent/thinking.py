@@ -11,7 +11,7 @@ from services.agent.asking import insist
 from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel
 from services.agent.mending import mended
 from services.agent.own import FINISH, listing
-from services.agent.state import State
+from services.agent.state import State, request_id
 from services.agent.telling import Teller
 
 _FINISH = f"Give your answer by calling {FINISH}."
@@ -39,7 +39,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         prompt = f"{prompt}\n\n{listing(state.started.skills)}"
     last = FINISH if state.owes_output else "none"
     return model.Chat(
-        request_id=f"{task.task_id}-m{wanted.step}",
+        request_id=request_id(state, wanted.step),
         model=agent.model,
         messages=[written("system", "system", prompt), *mended(past), *state.messages, *hint],
         tools=state.tools,
@@ -80,7 +80,7 @@ class Thinker:
 
     async def forget(self, state: State, step: int) -> None:
         """Say that the reply to `step` is no longer wanted."""
-        request = f"{state.started.task.task_id}-m{step}"
+        request = request_id(state, step)
         await self._bus.tell(model.CANCELLED, model.Cancelled(request_id=request), request)
 
     async def _ask(self, state: State, asked: model.Chat) -> model.Chatted:

@@ -262,11 +262,11 @@ class Worker:
                 except nats_errors.Error as error:
                     log.warning("a task could not be kept", extra={"reason": repr(error)})
             try:
-                await self.runner.look_for_interrupts()
+                await self.runner.look_for_controls()
                 if beat % LOOK_BEATS == 0:
                     await self._look_after_parked()
             except NatscopeError as error:
-                log.warning("interrupts could not be looked for", extra={"reason": error.message})
+                log.warning("controls could not be looked for", extra={"reason": error.message})
 
     def _own(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

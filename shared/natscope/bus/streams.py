@@ -109,10 +109,10 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
     return [
         work(task.SUBMIT),
         work(task.SUBMIT_IN),
-        facts(task.INTERRUPT.stream, control, days=7, mib=256),
+        facts(task.INTERRUPT.stream, control, days=30, mib=256),
         facts(event.HAPPENED.stream, [event.HAPPENED.wildcard], days=1, mib=2048),
         facts(task.FINISHED.stream, [task.FINISHED.wildcard], days=7, mib=4096),
-        facts(run.JOURNALED.stream, [run.JOURNALED.wildcard], days=7, mib=8192),
+        facts(run.JOURNALED.stream, [run.JOURNALED.wildcard], days=30, mib=8192),
         # what was said is never forgotten in silence: a full store refuses
         facts(memory.LOGGED.stream, [memory.LOGGED.wildcard], days=0, mib=8192, full=DiscardPolicy.NEW),
         facts(hub.SAID.stream, [hub.SAID.wildcard], days=30, mib=2048),

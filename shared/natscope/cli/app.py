@@ -141,6 +141,20 @@ def decide(
 
 
 @app.command()
+def steer(
+    task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
+    message: Annotated[str, typer.Argument(help="What the agent is told.")],
+    redirect: Annotated[bool, typer.Option("--redirect", help="Drop what is under way for it.")] = False,
+) -> None:
+    """Tell a task something before its next model call."""
+    from natscope.cli import deciding
+
+    if not message.strip():
+        raise typer.BadParameter("the message is empty")
+    _exit(deciding.steer(task, message, redirect=redirect))
+
+
+@app.command()
 def serve(
     places: Annotated[list[str], typer.Argument(help="Python files or modules with `@natscope.tool` functions.")],
     host: Annotated[

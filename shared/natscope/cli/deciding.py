@@ -39,6 +39,13 @@ async def decide(task_id: str, call_id: str, verdict: Verdict, *, text: str, arg
     sys.stderr.write(f"decided; `natscope watch --task {task_id}` shows how it goes on\n")
 
 
+async def steer(task_id: str, message: str, *, redirect: bool) -> None:
+    """Tell a task something before its next model call."""
+    async with client.open() as house:
+        await house.ticket(task_id).steer(message, redirect=redirect)
+    sys.stderr.write(f"told; `natscope watch --task {task_id}` shows how it goes on\n")
+
+
 def _object(text: str) -> dict[str, JsonValue]:
     try:
         return _OBJECT.validate_json(text)

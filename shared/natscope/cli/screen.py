@@ -46,6 +46,7 @@ class Screen:
             event.ToolProgress: self._tool_progress,
             event.ToolResult: self._result,
             event.ApprovalNeeded: self._approval,
+            event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
             event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
         }
@@ -125,6 +126,10 @@ class Screen:
             arguments = each.call.raw_input or json.dumps(each.call.input, ensure_ascii=False)
             self._mark("?", "yellow", f"waits for {wants} {each.call.name} {arguments}{why}")
             self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} approve|deny|answer")
+
+    def _steered(self, said: event.Steered) -> None:
+        what = "redirects it" if said.redirect else "says"
+        self._mark("→", "cyan", f"{said.message.name} {what}: {text_of(said.message.content)}")
 
     def _say(self, text: str) -> None:
         self._said += text

@@ -9,8 +9,9 @@ from natscope.bus.connection import Bus
 from natscope.client import looking
 from natscope.client.following import follow
 from natscope.contracts import approval, event, run, task
+from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import DeadlineExceeded, DecisionStale, Unavailable
+from natscope.contracts.errors import DeadlineExceeded, DecisionStale, TaskNotFound, TaskOver, Unavailable
 
 LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
@@ -121,6 +122,32 @@ class Ticket:
                 )
         body = approval.Decide(decisions=list(decisions), by=by)
         await self.bus.submit(approval.DECIDE, body, self.task_id, message_id=new_id())
+
+    async def steer(self, content: str | list[ContentBlock], *, redirect: bool = False, name: str = "user") -> None:
+        """Slip a message in before the task's next model call; with `redirect`, what is under way is dropped for it.
+
+        A task that still waits for its turn, or for a decision, hears it when it goes on; a redirected one goes on at
+        once.
+
+        Raises:
+            TaskNotFound: nothing is known of the task.
+            TaskOver: the task has its outcome.
+        """
+        if await self.outcome() is not None:
+            raise TaskOver(f"task {self.task_id!r} is over", remedy="submit another one to the same session")
+        if not await self._is_known():
+            raise TaskNotFound(f"there is no task {self.task_id!r}", remedy="`natscope runs` lists them")
+        body = task.Steer.model_validate({"content": content, "redirect": redirect, "name": name})
+        await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())
+
+    async def _is_known(self) -> bool:
+        if await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id)) is not None:
+            return True
+        for door in (task.SUBMIT_IN, task.SUBMIT):
+            for message in await looking.page(self.bus, door.stream, door.wildcard):
+                if (message.headers or {}).get("Nats-Msg-Id") == self.task_id:
+                    return True
+        return await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id)) is not None
 
     async def interrupt(self, reason: str = "") -> None:
         """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so."""

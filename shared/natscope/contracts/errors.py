@@ -8,6 +8,7 @@ NatscopeError                    code: what a program compares; remedy: what a p
 │   ├── BodyTooLarge             over the limit of the door
 │   ├── SpecInvalid              an agent or models file is wrong
 │   ├── TaskConflict             a task id is used twice with different bodies
+│   ├── TaskOver                 the task has its outcome; it can be told nothing more
 │   ├── RequestConflict          a request or call id is used twice with different bodies
 │   ├── CredentialMissing        a provider needs a key that is not set
 │   ├── CredentialRefused        a provider or the broker does not accept the key
@@ -97,6 +98,12 @@ class TaskConflict(Refused):
     """The task id was used before, with a different body; the first task stands."""
 
     code = "task_conflict"
+
+
+class TaskOver(Refused):
+    """The task has its outcome; it can be told nothing more."""
+
+    code = "task_over"
 
 
 class DecisionStale(Refused):

@@ -8,6 +8,7 @@ from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
 from natscope.contracts.contract import Contract, Instant, new_id, now
 from natscope.contracts.door import Event
+from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
 from natscope.contracts.task import Outcome
 
@@ -149,6 +150,15 @@ class ApprovalNeeded(_Event):
     """When it goes on without a decision."""
 
 
+class Steered(_Event):
+    """A message from outside was slipped in; the next model call hears it."""
+
+    type: Literal["steered"] = "steered"
+    message: Message
+    redirect: bool = False
+    """What was under way was dropped for it."""
+
+
 class Interrupted(_Event):
     """The run was stopped from outside."""
 
@@ -190,7 +200,7 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        ApprovalNeeded, Interrupted, LimitReached, ReplyEnd, Custom,
+        ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -217,6 +227,7 @@ TaskEvent = Annotated[
     | Annotated[ToolProgress, Tag("tool_progress")]
     | Annotated[ToolResult, Tag("tool_result")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
+    | Annotated[Steered, Tag("steered")]
     | Annotated[Interrupted, Tag("interrupted")]
     | Annotated[LimitReached, Tag("limit_reached")]
     | Annotated[ReplyEnd, Tag("reply_end")]

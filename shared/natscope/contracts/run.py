@@ -71,7 +71,11 @@ class Steered(_Entry):
     """A message was slipped in."""
 
     entry: Literal["steered"] = "steered"
+    sequence: int = 0
+    """Where it stands in the stream CONTROL; what stands before it was heard too."""
     message: Message
+    redirect: bool = False
+    """What was under way was dropped for it."""
 
 
 class Parked(_Entry):
@@ -80,6 +84,8 @@ class Parked(_Entry):
     entry: Literal["parked"] = "parked"
     step: int
     waiting: list[Waiting]
+    heard: int = 0
+    """Up to where in the stream CONTROL steering was heard."""
     until: Instant | None = None
     unanswered: Literal["approve", "deny"] = "deny"
 

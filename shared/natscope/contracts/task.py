@@ -72,10 +72,15 @@ class Interrupt(Contract):
 
 
 class Steer(Contract):
-    """Slip a message in before the next model call."""
+    """Slip a message in before the next model call; a run that was about to end goes on with it."""
 
     content: Annotated[Content, Field(min_length=1)]
+    """What the model is told. A file block's file is placed in the session's workspace."""
     name: str = "user"
+    """Who says it, as the agent is told."""
+    redirect: bool = False
+    """Drop what is under way first: the model's reply, running tools, calls that wait for somebody; the conversation
+    stays."""
 
 
 class Buried(Contract):
@@ -113,7 +118,7 @@ INTERRUPT = Durable(
 )
 STEER = Durable(
     template="task.steer.{task}",
-    summary="Slip a message into a running task. Kept, and not acted upon yet.",
+    summary="Slip a message into a task before its next model call, or redirect it, whether it runs, waits or parks.",
     room="agent",
     ask=Steer,
     stream="CONTROL",

@@ -13,7 +13,7 @@ NOWHERE = "nats://127.0.0.1:1"
 class TestUsage:
     @pytest.mark.parametrize(
         "arguments",
-        [("ask", "assistant", "  "), ("watch", "--task", "t", "--hub", "h")],
+        [("ask", "assistant", "  "), ("watch", "--task", "t", "--hub", "h"), ("steer", "t", " ")],
     )
     async def test_wrong_usage_exits_2(self, natscope: Start, arguments: tuple[str, ...]) -> None:
         ended = await (await natscope(*arguments)).done()
@@ -52,6 +52,11 @@ class TestUnavailable:
 
 
 class TestRefused:
+    async def test_steering_a_task_nobody_knows_exits_4(self, natscope: Start, nats_url: str) -> None:
+        async with fake_agent.fake_agent(nats_url):
+            ended = await (await natscope("steer", "nothing", "In French.", url=nats_url)).done()
+        assert (ended.code, ended.err) == (4, "error: there is no task 'nothing' (`natscope runs` lists them)\n")
+
     async def test_an_unknown_agent_exits_4_and_the_known_ones_are_named(self, natscope: Start, nats_url: str) -> None:
         async with fake_agent.fake_agent(nats_url):
             ended = await (await natscope("ask", "asistant", "hello", url=nats_url)).done()

@@ -1,0 +1,67 @@
+"""How a run ends: its outcome as the state has it, what is told of it, and what its session remembers."""
+
+import time
+
+from opentelemetry.trace import Span
+
+from natscope.bus import Bus
+from natscope.contracts import event, memory
+from natscope.contracts.errors import Failure
+from natscope.contracts.message import Message
+from natscope.contracts.task import Finished, Outcome
+from natscope.telemetry import names
+from natscope.telemetry.setup import fail_with
+from services.agent.asking import insist
+from services.agent.loop import said
+from services.agent.own import answer_text
+from services.agent.state import State
+
+
+def outcome_of(
+    state: State, came_to: Outcome, message: Message | None, *, failure: Failure | None = None, limit: str | None = None
+) -> Finished:
+    """Return the outcome of a run; without a `message` its last words are the latest reply."""
+    last = message or (state.reply.message if state.reply is not None else said(state, ""))
+    return Finished(
+        task_id=state.started.task.task_id,
+        agent=state.agent.name,
+        session=state.started.task.lane,
+        state=came_to,
+        text=last.text if state.output is None else answer_text(state.output),
+        message=last,
+        output=state.output,
+        failure=failure,
+        limit=limit,
+        usage=state.usage,
+        model_calls=state.step,
+        tool_calls=state.tool_calls,
+        digest=state.started.digest,
+        started_at=state.started.at,
+    )
+
+
+def age_s(state: State) -> float:
+    """Return how old a run is in seconds, without the time in which it waited for somebody."""
+    age = time.time() - state.started.at.timestamp()
+    return max(0.0, age - state.waited.total_seconds())
+
+
+def end_of(outcome: Finished) -> event.ReplyEnd:
+    """Return the last event of a task."""
+    return event.ReplyEnd(id="reply_end", task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
+
+
+def describe(span: Span, outcome: Finished) -> None:
+    """Put an outcome on the span of its run."""
+    span.set_attribute(names.INPUT_TOKENS, outcome.usage.input_tokens)
+    span.set_attribute(names.OUTPUT_TOKENS, outcome.usage.output_tokens)
+    if outcome.failure is not None:
+        fail_with(span, outcome.failure.code, outcome.failure.message)
+    elif outcome.state == "interrupted":
+        fail_with(span, "interrupted")
+
+
+async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
+    """Append what the run has said to its session; what is there already is not appended again."""
+    asked = memory.Append(session=state.started.task.lane, messages=[m for m in state.messages if m.content])
+    await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)
