@@ -108,7 +108,7 @@ class Engine:
         await self.call(lambda client: _remove(client, id))
 
     async def incarnation(self, id: str) -> str:
-        """Return the container's id and when it last started; nothing if none of that id runs. Raises as `call` does."""
+        """Return the container's id and when it last started; nothing if it does not run. Raises as `call` does."""
         return await self.call(lambda client: _incarnation(client, id)) if id else ""
 
     async def labelled(self, label: str) -> list[Mapping[str, Any]]:

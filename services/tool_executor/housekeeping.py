@@ -1,4 +1,4 @@
-"""Keep order among the cells: orphans at start and every minute, idle cells every few seconds."""
+"""Keep order among the cells: orphans at start and then every ten seconds, idle cells every few seconds."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,8 @@ from services.tool_executor.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
-REAP_EVERY = timedelta(minutes=1)
+REAP_EVERY = timedelta(seconds=10)
+"""As long as the dead may still count as alive where only their sign of life tells."""
 
 
 @asynccontextmanager

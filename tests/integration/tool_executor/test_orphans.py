@@ -1,13 +1,16 @@
 """Nothing outlives its executor, however that one dies."""
 
 import asyncio
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import docker
@@ -19,12 +22,14 @@ from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import ToolUseBlock, text_of
 from services.tool_executor.backends import choose_backend
-from services.tool_executor.docker_cells import INSTANCE, OWNER, PLATFORM, SESSION
+from services.tool_executor.docker_cells import HOUSE, INSTANCE, OWNER, PLATFORM, SESSION
 from services.tool_executor.owner import Owner
 from services.tool_executor.settings import Settings
+from tests.chaos.leftovers import Found, processes
 
 ROOT = Path(__file__).resolve().parents[3]
-Start = Callable[[], subprocess.Popen[bytes]]
+Start = Callable[..., subprocess.Popen[bytes]]
+OWN_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 MARK = "import sys; from services.tool_executor.owner import Owner; print(Owner.here('gone').mark)"
 
 
@@ -36,6 +41,12 @@ async def everybody_lives(instance: str) -> bool:
     return True
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The service's, with a time on its workers' command lines that no other house has."""
+    return settings.model_copy(update={"idle_after": timedelta(seconds=900, milliseconds=random.randrange(1_000_000))})
+
+
 async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - another process's state
@@ -43,12 +54,12 @@ async def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
 
 
 @pytest.fixture
-def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Callable[[str, str], Container]]:
+def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Callable[..., Container]]:
     """Makes a container that runs on whatever becomes of its owner, as an engine that lost its clients may leave it."""
     made: list[Container] = []
 
-    def _stray(mark: str, instance: str) -> Container:
-        labels = {PLATFORM: platform, INSTANCE: instance, OWNER: mark, SESSION: "s"}
+    def _stray(mark: str, instance: str, *, house: str = "", platform: str = platform) -> Container:
+        labels = {PLATFORM: platform, INSTANCE: instance, OWNER: mark, SESSION: "s", HOUSE: house}
         made.append(engine.containers.run(image, ["60"], entrypoint="sleep", labels=labels, detach=True))
         return made[-1]
 
@@ -62,7 +73,7 @@ def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Ca
 
 @pytest.fixture
 def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
-    """Starts the tool executor as a process of its own."""
+    """Starts the tool executor as a process of its own, below another program if one is named."""
     started: list[subprocess.Popen[bytes]] = []
     environment = {
         **os.environ,
@@ -71,11 +82,12 @@ def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
         "TOOL_EXECUTOR_BACKEND": settings.backend,
         "TOOL_EXECUTOR_IMAGE": settings.image,
         "TOOL_EXECUTOR_PLATFORM": settings.platform,
-        "TOOL_EXECUTOR_POOL": "0",
+        "TOOL_EXECUTOR_IDLE_AFTER": str(settings.idle_after.total_seconds()),
     }
 
-    def _start() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-m", "services.tool_executor"], env=environment, cwd=ROOT)
+    def _start(*below: str, pool: int = 0) -> subprocess.Popen[bytes]:
+        command = [*below, sys.executable, "-m", "services.tool_executor"]
+        process = subprocess.Popen(command, env={**environment, "TOOL_EXECUTOR_POOL": str(pool)}, cwd=ROOT)
         started.append(process)
         return process
 
@@ -91,10 +103,10 @@ async def open_for_calls(bus: Bus) -> None:
             await asyncio.sleep(0.1)
 
 
-def sleeper(call_id: str, bus_inbox: str, marker: str) -> tool.Call:
+def sleeper(call_id: str, bus_inbox: str, marker: str, *, cell: tool.CellMode = "session") -> tool.Call:
     code = f"print('begun')\nimport subprocess; subprocess.run(['sleep', '{marker}'])"
     call = ToolUseBlock(id="c1", name="execute_python", input={"code": code})
-    return tool.Call(call_id=call_id, call=call, session="s1", deltas_to=bus_inbox)
+    return tool.Call(call_id=call_id, call=call, session="s1", cell=cell, deltas_to=bus_inbox)
 
 
 def running(marker: str) -> bool:
@@ -105,6 +117,58 @@ def running(marker: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def workers(settings: Settings) -> list[Found]:
+    """Return the first process of each cell, known by a length of time on its command line."""
+    mark = json.dumps({"idle_exit_s": settings.orphan_exits_after.total_seconds()}).strip("{}")
+    return [found for found in processes(mark) if found.inner == 1]
+
+
+def kill(service: subprocess.Popen[bytes], *, below: bool) -> None:
+    """Kill the executor itself, which may be the only child of the program that was started."""
+    children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+    os.kill(int(children[0]) if below else service.pid, signal.SIGKILL)
+    service.wait()
+
+
+class TestKilledWithAFullPool:
+    @pytest.mark.parametrize("below", [(), OWN_NAMESPACE], ids=["beside us", "in a process namespace of its own"])
+    async def test_two_seconds_after_its_restart_no_cell_of_it_is_left(
+        self,
+        start_service: Start,
+        nats_url: str,
+        settings: Settings,
+        request: pytest.FixtureRequest,
+        below: tuple[str, ...],
+    ) -> None:
+        if below and os.getuid() != 0:
+            pytest.skip("only root makes a process namespace without a user namespace around it")
+        marker = f"60.{uuid.uuid4().int % 10**9}"
+        containers = request.getfixturevalue("engine").containers if settings.backend == "docker" else None
+
+        def ids() -> set[str]:
+            found = (
+                containers.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"}) if containers else ()
+            )
+            return {str(container.id) for container in found}
+
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            service = start_service(*below, pool=2)
+            await until(lambda: len(workers(settings)) == 2)
+            heard = await bus.nc.subscribe(inbox := bus.nc.new_inbox())
+            asks = [sleeper(f"call-{n}", inbox, marker, cell=cell) for n, cell in enumerate(("one_shot", "session"))]
+            asking = [asyncio.create_task(bus.ask(tool.CALL, ask, "execute_python", deadline_s=1)) for ask in asks]
+            for _ in asks:
+                await heard.next_msg(timeout=20)
+            await until(lambda: len(workers(settings)) == 4)
+            cells, programs = ids(), {found.pid for found in [*workers(settings), *processes(marker)]}
+            assert len(programs) == 6
+            kill(service, below=bool(below))
+            start_service(*below, pool=2)
+            await open_for_calls(bus)
+            await until(lambda: not (cells & ids() or programs & {found.pid for found in processes("")}), seconds=2)
+            await asyncio.gather(*asking, return_exceptions=True)
 
 
 class TestKilled:
@@ -157,7 +221,7 @@ class TestReaping:
         return done.stdout.strip()
 
     async def test_only_what_belongs_to_the_dead_is_removed(
-        self, stray: Callable[[str, str], Container], image: str, platform: str
+        self, stray: Callable[..., Container], image: str, platform: str
     ) -> None:
         of_the_dead = stray(self._dead_mark(), "gone")
         elsewhere_dead = stray("other-machine/pid:[1]/7/7", "gone-too")
@@ -172,8 +236,23 @@ class TestReaping:
         assert not cell.lost
         await backend.close()
 
+    async def test_the_engine_knows_when_an_executor_in_a_container_has_died(
+        self, stray: Callable[..., Container], image: str, platform: str
+    ) -> None:
+        house = stray("another-house's", "no-cell", platform="elsewhere")
+        house.reload()
+        incarnation = f"{house.id}@{house.attrs['State']['StartedAt']}"
+        cell = stray("elsewhere/pid:[1]/7/7", "executor-in-a-container", house=incarnation)
+        backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
+        assert await backend.reap(everybody_lives) == 0, "the control: it is alive"
+        await asyncio.to_thread(house.restart, timeout=0)
+        assert await backend.reap(everybody_lives) == 1
+        with pytest.raises(docker.errors.NotFound):
+            cell.reload()
+        await backend.close()
+
     async def test_another_machine_s_cells_are_left_alone_while_their_executor_gives_signs_of_life(
-        self, stray: Callable[[str, str], Container], image: str, platform: str
+        self, stray: Callable[..., Container], image: str, platform: str
     ) -> None:
         elsewhere = stray("other-machine/pid:[1]/7/7", "alive")
         backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
@@ -181,9 +260,7 @@ class TestReaping:
         elsewhere.reload()
         await backend.close()
 
-    async def test_another_house_s_cells_are_left_alone(
-        self, stray: Callable[[str, str], Container], image: str
-    ) -> None:
+    async def test_another_house_s_cells_are_left_alone(self, stray: Callable[..., Container], image: str) -> None:
         other = stray(self._dead_mark(), "gone")
         backend = await choose_backend(Settings(backend="docker", image=image, platform="elsewhere"), instance="me")
         assert await backend.reap(nobody_lives) == 0
