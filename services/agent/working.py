@@ -251,7 +251,11 @@ class Worker:
     async def _bury(self, message: Msg, error: NatscopeError, task_id: str | None = None) -> None:
         log.error("a task is buried", extra={"code": error.code, "reason": error.message})
         deliveries = message.metadata.num_delivered
-        await self.runner.bury(task_id or id_of(message), message.subject, message.data, error, deliveries)
+        try:
+            body = await self.bus.envelope.unpack(message.data, message.headers)
+        except Refused:
+            body = message.data
+        await self.runner.bury(task_id or id_of(message), message.subject, body, error, deliveries)
 
     async def _beat(self) -> None:
         for beat in itertools.count(1):

@@ -12,7 +12,7 @@ from natscope.bus.connection import Bus, connect
 from natscope.bus.envelope import explain
 from natscope.bus.settings import BusSettings
 from natscope.bus.streams import SPAN_SUBJECT
-from natscope.client import hubs, looking, registry, submitting, traces, waiting
+from natscope.client import burials, hubs, looking, registry, submitting, traces, waiting
 from natscope.client.attaching import Attachable, attach
 from natscope.client.ticket import Ticket
 from natscope.client.workspaces import Workspace
@@ -145,6 +145,22 @@ class House:
     async def unfinished(self, *, limit: int = 20) -> list[waiting.Unfinished]:
         """Return the tasks that wait or run, the oldest first."""
         return await waiting.unfinished(self.bus, limit=limit)
+
+    async def buried(self, *, limit: int = 20) -> list[task.Buried]:
+        """Return the tasks that nobody could carry out, those buried last first; they are kept for 30 days."""
+        return await burials.buried(self.bus, limit=limit)
+
+    async def burial(self, task_id: str) -> task.Buried:
+        """Return why a task was buried, and its body; TaskNotFound if it is not."""
+        return await burials.burial(self.bus, task_id)
+
+    async def retry(self, task_id: str) -> Ticket:
+        """Submit a buried task again as a new one, and drop it (see `burials.retry`)."""
+        return Ticket(self.bus, await burials.retry(self.bus, task_id))
+
+    async def drop(self, task_id: str) -> None:
+        """Remove a task from the dead-letter stream; its outcome stays (see `burials.drop`)."""
+        await burials.drop(self.bus, task_id)
 
     async def trace(self, task_id: str, *, patience_s: float = 2.0) -> traces.Trace:
         """Return the trace of a task; its last spans are waited for (see `traces.trace_of`)."""

@@ -9,8 +9,8 @@ from natscope.bus import BusSettings
 from natscope.client.attaching import Attachment
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock
-from natscope.contracts.errors import BusUnavailable, CredentialRefused
-from natscope.contracts.task import Finished
+from natscope.contracts.errors import BusUnavailable, CredentialRefused, Failure
+from natscope.contracts.task import BURIED, Buried, Finished
 from tests.integration.client import fake_agent
 
 
@@ -49,6 +49,17 @@ class TestGuest:
             ticket = await house.submit("assistant", "wait", task_id="t1")
             await ticket.interrupt()
             assert (await ticket.result(10)).state == "interrupted"
+
+    async def test_it_sees_what_is_buried_and_may_not_drop_it(self, admin: BusSettings) -> None:
+        failure = Failure(code="run_poisoned", message="it kills its worker")
+        what = Buried(task_id="t1", subject="task.submit.assistant", failure=failure, deliveries=6, body="Hi")
+        async with client.open(admin) as operator, client.open(guest(admin)) as house:
+            await operator.bus.record(BURIED, what, "t1")
+            assert await house.buried() == [what]
+            with pytest.raises(CredentialRefused, match="may not drop"):
+                await house.drop("t1")
+            await operator.drop("t1")
+            assert await house.buried() == []
 
     async def test_it_speaks_and_listens_in_hubs(self, admin: BusSettings) -> None:
         async with client.open(guest(admin)) as house:
