@@ -42,6 +42,8 @@ C = TypeVar("C", bound=Contract)
 WRONG_LAST_SEQUENCE = 10071
 STREAM_FULL = frozenset({10077, 10122, 10167})
 """JetStream: maximum messages, maximum bytes, maximum per subject exceeded."""
+_VIOLATION = "authorization violation"
+"""What a server says to whom it does not accept; while connecting, nats-py has no class for it."""
 
 
 class Bus:
@@ -223,6 +225,16 @@ def refused(error: js_errors.APIError, subject: str) -> Overloaded | RunFenced |
     return Internal(f"JetStream refused {subject!r}: {error.description}")
 
 
+def unreached(error: Exception, settings: BusSettings) -> BusUnavailable | CredentialRefused:
+    """Return what a failed attempt to connect means in our words."""
+    if isinstance(error, nats_errors.AuthorizationError) or _VIOLATION in str(error).lower():
+        who = f"the password of user {settings.user!r}" if settings.user else "somebody without user and password"
+        return CredentialRefused(f"{settings.where} does not accept {who}", remedy="set NATS_USER and NATS_PASSWORD")
+    return BusUnavailable(
+        f"no NATS server answers at {settings.where}", remedy="start one with `natscope up`, or set NATS_URL"
+    )
+
+
 @asynccontextmanager
 async def connect(
     name: str, settings: BusSettings | None = None, telemetry: Telemetry | None = None
@@ -238,14 +250,9 @@ async def connect(
     once: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "error_cb": _note}
     try:
         await nc.connect(**(settings.options(name) | settings.secrets() | once))
-    except nats_errors.AuthorizationError as error:
-        raise CredentialRefused(
-            f"{settings.where} does not accept user {settings.user!r}", remedy="set NATS_USER and NATS_PASSWORD"
-        ) from error
     except (nats_errors.Error, OSError, TimeoutError) as error:
-        raise BusUnavailable(
-            f"no NATS server answers at {settings.where}", remedy="start one with `natscope up`, or set NATS_URL"
-        ) from error
+        await nc.close()
+        raise unreached(error, settings) from error
     nc.options["allow_reconnect"] = True
     nc.options["max_reconnect_attempts"] = -1
     telemetry = telemetry or telemetry_for(name)

@@ -13,9 +13,10 @@ from typing import Any
 from faststream.nats import NatsBroker
 from faststream.security import SASLPlaintext
 from nats import errors as nats_errors
+from nats.aio.client import Client
 
 from natscope.bus.answering import Doors
-from natscope.bus.connection import Bus
+from natscope.bus.connection import Bus, unreached
 from natscope.bus.ledger import Instance
 from natscope.bus.micro import Endpoint, Micro
 from natscope.bus.settings import BusSettings
@@ -25,6 +26,10 @@ from natscope.telemetry import Telemetry, telemetry_for
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 2.0
+"""How long NATS may take to answer before we say that we wait for it."""
+REMIND_S = 30.0
+WAY_OUT = "start NATS there, or set NATS_URL"
 DRAIN_S = 15.0
 """How long calls in flight may take to end when a room closes."""
 
@@ -85,9 +90,13 @@ async def open_room(
     settings: BusSettings | None = None,
     telemetry: Telemetry | None = None,
 ) -> AsyncGenerator[Room]:
-    """Connect a service, for as long as the body runs; waits for NATS and the streams.
+    """Connect a service, for as long as the body runs; waits for NATS, however long, and for the streams.
 
     At the end no new call is taken, those in flight may end within 15 s, and the connection is drained.
+
+    Raises:
+        CredentialRefused: NATS does not accept us.
+        BusUnavailable: NATS refuses us for another reason, or nobody has provisioned it within a minute.
     """
     settings = settings or BusSettings()
     telemetry = telemetry or telemetry_for(name)
@@ -99,7 +108,7 @@ async def open_room(
         graceful_timeout=DRAIN_S,
         logger=None,
     )
-    nc = await broker.connect()
+    nc = await _connected(broker, settings)
     bus = Bus(nc, telemetry)
     instance = Instance(bus)
     room = Room(name, bus, instance, broker, description)
@@ -117,6 +126,21 @@ async def open_room(
         await broker.stop()
         await asyncio.to_thread(telemetry.close)
         log.info("closed")
+
+
+async def _connected(broker: NatsBroker, settings: BusSettings) -> Client:
+    """Return the connection however long NATS takes to come, and say every now and then what is waited for."""
+    connecting = asyncio.ensure_future(broker.connect())
+    try:
+        patience_s = PATIENCE_S
+        while not (await asyncio.wait((connecting,), timeout=patience_s))[0]:
+            log.warning("waiting for NATS", extra={"servers": settings.where, "remedy": WAY_OUT})
+            patience_s = REMIND_S
+        return await connecting
+    except nats_errors.Error as error:
+        raise unreached(error, settings) from error
+    finally:
+        connecting.cancel()
 
 
 async def _closed(subscriber: Any) -> None:

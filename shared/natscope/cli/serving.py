@@ -8,20 +8,24 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from natscope.cli.outcome import COMPLETED, FAILED
+from natscope.bus.connection import connect
+from natscope.bus.streams import wait_until_provisioned
+from natscope.cli.outcome import COMPLETED, FAILED, INTERRUPTED
 from natscope.client.serving import Namesakes, serve
 from natscope.client.tools import Tool
 from natscope.contracts.errors import NatscopeError, SpecInvalid
 
 _READY = "NATSCOPE_READY"
 """Descriptor on which a child says that it serves."""
+_HOUSE_S = 10.0
 _START_S = 30.0
 _DRAIN_S = 30.0
+_LAST_WORDS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,11 @@ class Offer:
 async def once(offer: Offer) -> int:
     """Serve until a signal comes; the calls in flight are carried out before this returns."""
     tools = found(offer.places)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    opening = asyncio.current_task()
+    stop = _stopping(lambda: opening and opening.cancel())
+    await _reach_house()
     async with serve(*tools, host=offer.host, namesakes=offer.namesakes) as served:
+        opening = None
         _tell(f"{offer.host} serves {', '.join(each.spec.name for each in served)}; Ctrl-C ends it")
         _say_ready()
         await stop.wait()
@@ -52,17 +57,16 @@ async def reloading(offer: Offer) -> int:
     # only here: `natscope ask` and its kind start without it
     from watchfiles import PythonFilter, awatch
 
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stopping()
     child = await _Child.start(offer, stop)
-    if child is None:
-        return FAILED
+    if isinstance(child, int):
+        return child
     try:
         async for _ in awatch(*_folders(offer.places), watch_filter=PythonFilter(), stop_event=stop, debounce=300):
             newer = await _Child.start(offer, stop)
-            if newer is None:
-                _tell("the tools before stay in service")
+            if isinstance(newer, int):
+                if not stop.is_set():
+                    _tell("the tools before stay in service")
                 continue
             child, older = newer, child
             await older.stop()
@@ -110,6 +114,29 @@ def _module(place: str) -> ModuleType:
     return module
 
 
+def _stopping(also: Callable[[], object] = lambda: None) -> asyncio.Event:
+    """Return what is set when a signal asks us to end; `also` is called then, too."""
+    stop = asyncio.Event()
+
+    def end() -> None:
+        stop.set()
+        also()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    return stop
+
+
+async def _reach_house() -> None:
+    """Say at once what is wrong with the address or the house there; serving itself would wait for them.
+
+    Raises:
+        Unavailable, Refused: as `connect` and `wait_until_provisioned`.
+    """
+    async with connect("natscope-serve") as bus:
+        await wait_until_provisioned(bus.js, patience_s=_HOUSE_S)
+
+
 def _folders(places: Sequence[str]) -> set[Path]:
     return {Path(place).resolve().parent if place.endswith(".py") else Path.cwd() for place in places}
 
@@ -124,16 +151,16 @@ def _say_ready() -> None:
 class _Child:
     """A process that serves."""
 
-    def __init__(self, process: asyncio.subprocess.Process, died: asyncio.Event) -> None:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._ending = False
-        self._watch = asyncio.create_task(self._watched(died))
+        self._watch: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, offer: Offer, died: asyncio.Event) -> "_Child | None":
-        """Return a process that serves; None if it came to nothing, which it has said itself.
+    async def start(cls, offer: Offer, stop: asyncio.Event) -> "_Child | int":
+        """Return a process that serves; its exit code if it came to nothing, which it has said itself.
 
-        `died` is set if it ends later although nobody stopped it.
+        `stop` ends it before it serves, and is set if it ends later although nobody stopped it.
         """
         ready, said = os.pipe()
         process = await asyncio.create_subprocess_exec(
@@ -144,33 +171,42 @@ class _Child:
             start_new_session=True,
         )
         os.close(said)
+        child = cls(process)
         try:
-            serves = await _heard(ready)
+            if await _heard(ready, stop):
+                child.watch(stop)
+                return child
         finally:
             os.close(ready)
-        if not serves and process.returncode is None:
-            process.terminate()
-        if not serves:
-            await process.wait()
-            return None
-        return cls(process, died)
+        if not stop.is_set():
+            await child.ended(within_s=_LAST_WORDS_S)
+        await child.stop()
+        return INTERRUPTED if stop.is_set() else process.returncode or FAILED
 
     @property
     def has_died(self) -> bool:
         """Whether it ended by itself."""
         return self._process.returncode is not None and not self._ending
 
+    def watch(self, died: asyncio.Event) -> None:
+        """Set `died` if it ends although nobody stopped it."""
+        self._watch = asyncio.create_task(self._watched(died))
+
     async def stop(self) -> None:
         """Let it carry out what it has begun, and end it."""
         self._ending = True
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                await self._watch
-        except TimeoutError:
+        if not await self.ended(within_s=_DRAIN_S):
             self._process.kill()
             await self._process.wait()
+
+    async def ended(self, *, within_s: float) -> bool:
+        """Return whether it has ended, at the latest after `within_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._process.wait()
+        return self._process.returncode is not None
 
     async def _watched(self, died: asyncio.Event) -> None:
         await self._process.wait()
@@ -179,20 +215,21 @@ class _Child:
             died.set()
 
 
-async def _heard(descriptor: int) -> bool:
-    """Return whether a byte comes before the other end is closed, or the time is up."""
+async def _heard(descriptor: int, stop: asyncio.Event) -> bool:
+    """Return whether a byte comes before the other end is closed, `stop` is set, or the time is up."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(descriptor, readable.set)
+    waiting = [asyncio.ensure_future(each.wait()) for each in (readable, stop)]
     try:
-        async with asyncio.timeout(_START_S):
-            await readable.wait()
-    except TimeoutError:
-        _tell(f"it does not serve after {_START_S:g} s")
-        return False
+        done, _ = await asyncio.wait(waiting, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loop.remove_reader(descriptor)
-    return bool(os.read(descriptor, 1))
+        for each in waiting:
+            each.cancel()
+    if not done:
+        _tell(f"it does not serve after {_START_S:g} s")
+    return waiting[0] in done and bool(os.read(descriptor, 1))
 
 
 def _tell(text: str) -> None:

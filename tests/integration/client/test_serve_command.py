@@ -12,6 +12,7 @@ from natscope import client
 from natscope.bus import BusSettings
 from natscope.contracts import tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
+from tests.nats_server import NatsServer
 
 TOOLS = '''
 import natscope
@@ -95,6 +96,28 @@ class TestServe:
             async with serving(nats_url, "--no-reload", str(file)) as served:
                 await served.says(f"error: {file}: {said}")
                 assert await served.process.wait() == 4
+
+    async def test_without_nats_it_says_so_and_ends(self, tmp_path: Path) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(TOOLS.format(name="speak", ending="!"))
+        async with serving("nats://127.0.0.1:1", str(file)) as served:
+            await served.says("error: no NATS server answers at nats://127.0.0.1:1")
+            assert await served.process.wait() == 3
+
+    async def test_ctrl_c_ends_it_before_it_serves(self, nats_url: str, tmp_path: Path) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text("import sys, time\nsys.stderr.write('begun\\n')\ntime.sleep(60)\n")
+        async with serving(nats_url, str(file)) as served:
+            await served.says("begun")
+            assert await served.end() == 130
+
+    async def test_ctrl_c_ends_it_while_the_house_is_not_ready(self, nats_server: NatsServer, tmp_path: Path) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(f"import sys\nsys.stderr.write('begun\\n')\n{TOOLS.format(name='speak', ending='!')}")
+        async with serving(nats_server.url, "--no-reload", str(file)) as served:
+            await served.says("begun")
+            await asyncio.sleep(1)
+            assert await served.end() == 130
 
     async def test_in_containers_it_takes_the_user_tool_host(self, admin: BusSettings, tmp_path: Path) -> None:
         file = tmp_path / "my_tools.py"
