@@ -33,6 +33,7 @@ def outcome_of(
         failure=failure,
         limit=limit,
         usage=state.usage,
+        cost_usd=state.cost_usd,
         model_calls=state.step,
         tool_calls=state.tool_calls,
         digest=state.started.digest,

@@ -34,6 +34,8 @@ from services.agent.permitting import verdict_on
 from services.agent.state import State, begin, call_id, index_of, open_calls_of
 
 MAX_STEPS = "max_steps"
+TOKENS = "tokens"
+MONEY = "usd"
 ARGUMENTS = "arguments"
 REASKS = 2
 """How often in a row the model may write calls again that were of no use."""
@@ -101,6 +103,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 unanswered=False,
                 messages=(*state.messages, entry.message),
                 usage=state.usage + entry.usage,
+                cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
                 useless=state.useless + 1 if _is_useless(state, entry) else 0,
                 limit=_limit(state),
                 takeovers=0,
@@ -209,6 +212,11 @@ def _limit(state: State) -> str | None:
     """Return the limit that makes the next reply the last."""
     if state.step + 1 > state.agent.limits.max_steps:
         return MAX_STEPS
+    limits, usage = state.agent.limits, state.usage
+    if limits.tokens is not None and usage.input_tokens + usage.output_tokens >= limits.tokens:
+        return TOKENS
+    if limits.usd is not None and state.cost_usd >= limits.usd:
+        return MONEY
     return ARGUMENTS if state.useless > REASKS else None
 
 

@@ -205,6 +205,7 @@ class Performance:
             message=message,
             finish_reason=reply.finish_reason,
             usage=reply.usage,
+            cost_usd=reply.cost_usd,
             model=reply.model,
         )
         self._happened(entry)

@@ -29,6 +29,7 @@ class State:
     results: tuple[ToolResultBlock, ...] = ()
     """Results of the latest reply's calls, as they came."""
     usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
     tool_calls: int = 0
     useless: int = 0
     """Latest replies in a row that held a call of no use."""

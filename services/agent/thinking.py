@@ -8,7 +8,7 @@ from natscope.contracts import event, model
 from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
 from natscope.contracts.message import Message, Role
 from services.agent.asking import insist
-from services.agent.loop import ARGUMENTS, MAX_STEPS, AskModel
+from services.agent.loop import ARGUMENTS, MAX_STEPS, MONEY, TOKENS, AskModel
 from services.agent.mending import mended
 from services.agent.own import FINISH, listing
 from services.agent.state import State, request_id
@@ -18,6 +18,8 @@ _FINISH = f"Give your answer by calling {FINISH}."
 _NOW = "Answer now with what you have; no tool can be called any more."
 _AT_THE_LIMIT = {
     MAX_STEPS: f"The step limit is reached. {_NOW}",
+    TOKENS: f"The token limit is reached. {_NOW}",
+    MONEY: f"The spending limit is reached. {_NOW}",
     ARGUMENTS: f"Your calls could not be carried out as you wrote them. {_NOW}",
 }
 

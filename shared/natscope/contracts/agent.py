@@ -22,12 +22,16 @@ SkillName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
 class Limits(Contract):
-    """Where a run stops. At the step limit the model gets one last turn without tools."""
+    """Where a run stops. At all but the deadline the model gets one last turn without tools."""
 
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Model calls before the last one."""
     deadline: Duration = timedelta(minutes=30)
     """Wall time of a run, as seconds or ISO 8601 (`PT30M`)."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Input and output tokens of all its model calls; the last one comes on top."""
+    usd: Annotated[float, Field(gt=0)] | None = None
+    """Dollars of all its model calls; the last one comes on top, and models whose price is not known cost nothing."""
     tool_result_bytes: Annotated[int, Field(ge=1024)] = 100_000
     """Of a longer result the model sees the beginning and the end; the whole is kept as a file of the workspace."""
 

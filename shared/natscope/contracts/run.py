@@ -55,6 +55,8 @@ class ModelReplied(_Entry):
     message: Message
     finish_reason: FinishReason
     usage: Usage
+    cost_usd: float | None = None
+    """None if the model's price is not known."""
     model: str
 
 

@@ -57,6 +57,8 @@ class Finished(Contract):
     limit: str | None = None
     """Which limit was reached."""
     usage: Usage = Usage()
+    cost_usd: float = 0.0
+    """Of its model calls; those of models whose price is not known are left out."""
     model_calls: int = 0
     tool_calls: int = 0
     digest: str = ""

@@ -174,6 +174,23 @@ class TestTheLoop:
             assert outcome.text == "This is all I found."
             assert len(here.called) == 3
 
+    @pytest.mark.parametrize(("limits", "limit"), [({"tokens": 40}, "tokens"), ({"usd": 0.03}, "usd")])
+    async def test_at_a_limit_of_tokens_or_money_answers_once_more_without_tools(
+        self, nats_url: str, limits: dict[str, float], limit: str
+    ) -> None:
+        async def never_done(asked: model.Chat) -> model.Chatted:
+            if asked.tool_choice == "none":
+                return reply("This is all I found.")
+            paid = call(ToolUseBlock(id="x", name="add", input={"a": 1, "b": 1}))
+            return paid.model_copy(update={"cost_usd": 0.01})
+
+        limited = AgentSpec.model_validate(SPEC.model_dump() | {"limits": limits})
+        async with house(nats_url, limited) as here:
+            here.mind = never_done
+            outcome = await here.run("Go on for ever")
+        assert (outcome.state, outcome.limit, len(here.called)) == ("limited", limit, 3)
+        assert outcome.cost_usd == pytest.approx(0.03)  # pyright: ignore[reportUnknownMemberType]
+
     async def test_an_unknown_tool_is_told_to_the_model_with_the_known_ones(self, nats_url: str) -> None:
         async def wrong_first(asked: model.Chat) -> model.Chatted:
             if asked.messages[-1].role == "tool":

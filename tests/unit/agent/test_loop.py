@@ -22,10 +22,8 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 ADD = ToolSpec(name="add", description="Add.", parameters={"type": "object"})
 
 
-def started(max_steps: int = 50) -> Started:
-    spec = AgentSpec.model_validate(
-        {"name": "a", "system_prompt": "p", "tools": ["add"], "limits": {"max_steps": max_steps}}
-    )
+def started(**limits: float) -> Started:
+    spec = AgentSpec.model_validate({"name": "a", "system_prompt": "p", "tools": ["add"], "limits": limits})
     task = Submit(task_id="t", content=plain("go"))
     return Started(at=AT, task=task, digest="d", agent=spec, tools=[ADD], position=Position(), holder="h")
 
@@ -87,6 +85,25 @@ class TestDeciding:
         decision = decide(replay([*entries, replied(2, use(), text="enough")]))
         assert isinstance(decision, Finish)
         assert decision.limit == "max_steps"
+
+    @pytest.mark.parametrize(
+        ("limits", "limit"),
+        [
+            ({"tokens": 30}, None),
+            ({"tokens": 20}, "tokens"),
+            ({"usd": 0.6}, None),
+            ({"usd": 0.5}, "usd"),
+            ({"usd": 0.5, "tokens": 20, "max_steps": 2}, "max_steps"),
+        ],
+    )
+    def test_tokens_and_money_that_are_spent_make_the_next_step_the_last(
+        self, limits: dict[str, float], limit: str | None
+    ) -> None:
+        entries: list[JournalEntry] = [started(**limits)]
+        for step in (1, 2):
+            usage = Usage(input_tokens=7, output_tokens=3)
+            entries += [replied(step, use(), usage=usage, cost_usd=0.25), returned(step, 0, use())]
+        assert decide(replay(entries)) == AskModel(3, limit=limit)
 
     @pytest.mark.parametrize(("times", "last"), [(1, False), (2, False), (3, True)])
     def test_calls_of_no_use_may_be_written_again_twice(self, times: int, last: bool) -> None:
