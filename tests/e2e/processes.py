@@ -113,7 +113,7 @@ async def process_house(
     folder: Path, *, telemetry: Telemetry, environment: dict[str, str], ack_wait_s: float = 2
 ) -> AsyncGenerator[ProcessHouse]:
     """Start everything, each service as its own NATS user, and end all of it afterwards."""
-    users = ("admin", "tool-host", *SERVICES)
+    users = ("admin", "tool-host", "tool-caller", *SERVICES)
     passwords = {f"NATS_{user.upper().replace('-', '_')}_PASSWORD": f"of-{user}" for user in users}
     base = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": f"{ROOT}:{ROOT / 'shared'}"}
     for known in ("DOCKER_HOST", "SSL_CERT_FILE"):

@@ -2,24 +2,33 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
+from mcp_types import ToolListChangedNotification
+from pydantic import SecretStr
 
-from natscope.bus import BusSettings
+from natscope.bus import BusSettings, connect
+from natscope.bus.streams import provision
 from natscope.client import ToolContext, serve, tool
+from natscope.client import open as open_house
 from natscope.contracts import task
 from natscope.contracts.agent import AgentSpec
 from tests.e2e.cli.command import Command
 from tests.e2e.cli.conftest import Start
 from tests.integration.client import fake_agent
 from tests.integration.client.fake_agent import ANSWER
+from tests.nats_server import NatsServer
+
+PASSWORD = "of-this-test"
 
 OTHER = AgentSpec(name="writer", system_prompt="You write.", description="Writes letters.")
 
@@ -27,14 +36,18 @@ OTHER = AgentSpec(name="writer", system_prompt="You write.", description="Writes
 @asynccontextmanager
 async def client_of(url: str, *arguments: str, mode: str = "auto") -> AsyncIterator[Client]:
     """Start `natscope mcp` as an MCP client does, and speak with it over its standard input and output."""
+    async with Client(command_for(url, *arguments), mode=mode) as client:
+        yield client
+
+
+def command_for(url: str, *arguments: str, **more: str) -> StdioServerParameters:
+    """Return what an MCP client starts."""
     path = os.pathsep.join(str(Path(__file__).parents[3] / part) for part in ("shared", "."))
-    command = StdioServerParameters(
+    return StdioServerParameters(
         command=sys.executable,
         args=["-m", "natscope.cli", "mcp", *arguments],
-        env={"NATS_URL": url, "PYTHONPATH": path},
+        env={"NATS_URL": url, "PYTHONPATH": path, **more},
     )
-    async with Client(command, mode=mode) as client:
-        yield client
 
 
 @asynccontextmanager
@@ -45,6 +58,34 @@ async def listening(natscope: Start, url: str, *arguments: str, **more: str) -> 
     async with asyncio.timeout(30):
         line = (await command.process.stderr.readline()).decode()
     yield command, line.removeprefix("MCP at ").partition(";")[0]
+
+
+@dataclass(frozen=True)
+class GuardedHouse:
+    """A server under deploy/nats.conf."""
+
+    url: str
+
+    def settings(self, user: str) -> BusSettings:
+        """Return how that user reaches it."""
+        return BusSettings.model_construct(url=self.url, user=user, password=SecretStr(PASSWORD))
+
+    def credentials(self, user: str) -> dict[str, str]:
+        """Return the same for a process."""
+        return {"NATS_USER": user, "NATS_PASSWORD": PASSWORD}
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[GuardedHouse]:
+    """A server on which nobody may do more than its part."""
+    config = Path(__file__).parents[3] / "deploy" / "nats.conf"
+    passwords = dict.fromkeys(re.findall(r"\$(NATS_\w+_PASSWORD)", config.read_text()), PASSWORD)
+    server = NatsServer(tmp_path / "guarded", config=config, env=passwords | {"NATS_SYNC_INTERVAL": "10s"}).start()
+    house = GuardedHouse(server.url)
+    async with connect("provision", house.settings("admin")) as bus:
+        await provision(bus.js)
+    yield house
+    server.stop()
 
 
 def said(result: Any) -> str:
@@ -202,6 +243,128 @@ class TestATool:
         assert annotations.read_only_hint is True
         assert (said(result), heard) == ("42", ["doubling"])
         assert wrong.is_error
+
+
+class Told:
+    """A client's ear for changes of the tools."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    async def hear(self, message: object) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self.changed.set()
+
+    @asynccontextmanager
+    async def of(self, client: Client, mode: str) -> AsyncIterator[None]:
+        """Listen as a client of either era does."""
+        if mode == "legacy":
+            yield
+            return
+
+        async def listen() -> None:
+            async with client.listen(tools_list_changed=True) as events:
+                ready.set()
+                async for _ in events:
+                    self.changed.set()
+
+        ready = asyncio.Event()
+        listening = asyncio.create_task(listen())
+        try:
+            async with asyncio.timeout(10):
+                await ready.wait()
+            yield
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def within(self, seconds: float) -> bool:
+        """Return whether a change is told in time, and forget it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
+        except TimeoutError:
+            return False
+        self.changed.clear()
+        return True
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("way", ["pipes", "http"])
+class TestAChange:
+    @staticmethod
+    @asynccontextmanager
+    async def _watching(
+        natscope: Start, url: str, way: str, mode: str, told: Told, *arguments: str
+    ) -> AsyncIterator[Client]:
+        async with AsyncExitStack() as stack:
+            target: Any = command_for(url, *arguments)
+            if way == "http":
+                _, target = await stack.enter_async_context(listening(natscope, url, *arguments))
+            client = await stack.enter_async_context(Client(target, mode=mode, message_handler=told.hear))
+            capability = client.server_capabilities.tools
+            assert capability is not None
+            assert capability.list_changed is True
+            await client.list_tools()
+            await stack.enter_async_context(told.of(client, mode))
+            yield client
+
+    async def test_of_the_agents_is_told(self, nats_url: str, natscope: Start, way: str, mode: str) -> None:
+        told = Told()
+        async with (
+            fake_agent.fake_agent(nats_url),
+            self._watching(natscope, nats_url, way, mode, told) as client,
+            open_house(BusSettings(url=nats_url)) as house,
+        ):
+            await house.apply(OTHER)
+            assert await told.within(5)
+            assert [found.name for found in (await client.list_tools()).tools] == ["ask_assistant", "ask_writer"]
+            await house.apply(OTHER.model_copy(update={"system_prompt": "You write well."}))
+            assert not await told.within(1), "what no client sees is not told"
+            await house.apply(OTHER.model_copy(update={"description": "Writes long letters."}))
+            assert await told.within(5)
+
+    async def test_of_the_tools_is_told(self, nats_url: str, natscope: Start, way: str, mode: str) -> None:
+        @tool
+        def double(number: int) -> int:
+            """Double a number."""
+            return 2 * number
+
+        told = Told()
+        async with self._watching(natscope, nats_url, way, mode, told, "--tools") as client:
+            async with serve(double, host="shop", settings=BusSettings(url=nats_url)):
+                assert await told.within(5)
+                assert [found.name for found in (await client.list_tools()).tools] == ["double"]
+            assert await told.within(5)
+            assert (await client.list_tools()).tools == []
+
+
+class TestUnderTheHousesOwnPermissions:
+    async def test_a_tool_is_called_by_the_user_who_may(self, guarded: GuardedHouse) -> None:
+        @tool
+        def double(number: int) -> int:
+            """Double a number."""
+            return 2 * number
+
+        told = Told()
+        async with AsyncExitStack() as stack:
+            caller = command_for(guarded.url, "--tools", **guarded.credentials("tool-caller"))
+            client = await stack.enter_async_context(Client(caller, mode="legacy", message_handler=told.hear))
+            assert (await client.list_tools()).tools == []
+            await stack.enter_async_context(serve(double, host="shop", settings=guarded.settings("tool-host")))
+            assert await told.within(5)
+            assert said(await client.call_tool("double", {"number": 21})) == "42"
+
+    async def test_a_guest_is_told_that_it_may_not(self, guarded: GuardedHouse, natscope: Start) -> None:
+        ended = await (await natscope("mcp", "--tools", url=guarded.url)).done()
+        assert ended.code != 0
+        assert "NATS_USER=tool-caller" in ended.err
+
+    async def test_an_agent_answers_the_same_user_and_a_guest(self, guarded: GuardedHouse) -> None:
+        async with fake_agent.fake_agent(guarded.url, settings=guarded.settings("admin")):
+            for who in ({}, guarded.credentials("tool-caller")):
+                async with Client(command_for(guarded.url, **who)) as client:
+                    assert said(await client.call_tool("ask_assistant", {"task": "primes?"})) == ANSWER
 
 
 class TestOverHttp:

@@ -26,7 +26,7 @@ class ComposedHouse:
     def __init__(self, compose: list[str]) -> None:
         self.name = f"natscope-stack-{secrets.token_hex(4)}"
         self._compose = [*compose, "-f", "docker-compose.yml", "-f", "deploy/compose.offline.yml"]
-        users = ("tool-host", *SERVICES)
+        users = ("tool-host", "tool-caller", *SERVICES)
         passwords = {f"NATS_{who.upper().replace('-', '_')}_PASSWORD": f"p{secrets.token_hex(8)}" for who in users}
         ports = {"NATS_PORT": "0", "NATS_MONITOR_PORT": "0"}
         absent = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "OTEL_EXPORTER_OTLP_ENDPOINT"}

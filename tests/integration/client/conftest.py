@@ -14,7 +14,7 @@ from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
 
 CONFIG = Path(__file__).parents[3] / "deploy" / "nats.conf"
-USERS = ("ADMIN", "AGENT", "MEMORY", "MODEL_GATEWAY", "TOOL_EXECUTOR", "TOOL_HOST")
+USERS = ("ADMIN", "AGENT", "MEMORY", "MODEL_GATEWAY", "TOOL_EXECUTOR", "TOOL_HOST", "TOOL_CALLER")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
 
 CONFIG = Path(__file__).parents[3] / "deploy" / "nats.conf"
-USERS = ("admin", "agent", "memory", "model-gateway", "tool-executor", "tool-host")
+USERS = ("admin", "agent", "memory", "model-gateway", "tool-executor", "tool-host", "tool-caller")
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ class Offering:
         """With `agents`, only those are offered."""
         self.house = house
         self._agents = frozenset(agents)
-        self._tools = tools
+        self.with_tools = tools
         self._session = f"mcp-{new_id()[:16]}"
         self._known: Mapping[str, Offer] = {}
         self._farewells: set[asyncio.Task[None]] = set()
@@ -80,7 +80,7 @@ class Offering:
         """Return what there is now, by name."""
         specs = [spec for spec in await self.house.agents() if not self._agents or spec.name in self._agents]
         found = {offer.name: offer for offer in map(self._agent, specs)}
-        if self._tools:
+        if self.with_tools:
             hosts = await self.house.tools()
             shown = [spec for host in hosts for spec in host.tools if not spec.external]
             found = {spec.name: self._tool(spec) for spec in shown} | found
@@ -101,7 +101,7 @@ class Offering:
 
     async def close(self) -> None:
         """Wait until all that is to be stopped has been told so, and give the tools' workspace back."""
-        if self._tools:
+        if self.with_tools:
             self._farewell(self.house.bus.tell(tool.ENDED, tool.Ended(session=self._session), self._session))
         if self._farewells:
             await asyncio.wait(self._farewells, timeout=FAREWELL_S)

@@ -4,11 +4,18 @@ import os
 import sys
 from dataclasses import dataclass
 
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+
 from natscope import client
 from natscope.cli.asking import NAME
 from natscope.cli.mcp.offering import Offering
 from natscope.cli.outcome import COMPLETED
-from natscope.contracts.errors import Refused
+from natscope.contracts import tool
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import CredentialRefused, Refused
+
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,15 @@ async def serve(way: Way) -> int:
 
     Raises:
         Refused: the SDK is not installed, or the address cannot be used.
+        CredentialRefused: tools are to be offered, and whoever we are at NATS may call none.
     """
     try:
         from natscope.cli.mcp import server
     except ModuleNotFoundError as error:
         raise Refused(f"{error.name} is not installed", remedy="pip install 'natscope[mcp]'") from None
     async with client.open(name=NAME) as house:
+        if way.tools:
+            await _see_that_tools_may_be_called(house)
         offering = Offering(house, agents=way.agents, tools=way.tools)
         try:
             if way.http is None:
@@ -44,6 +54,18 @@ async def serve(way: Way) -> int:
         finally:
             await offering.close()
     return COMPLETED
+
+
+async def _see_that_tools_may_be_called(house: client.House) -> None:
+    """Ask for a tool that nobody has: a server that lets us says at once that there is none, another says nothing."""
+    try:
+        await house.bus.nc.request(tool.CALL.at(f"none-{new_id()[:16]}"), b"", timeout=PATIENCE_S)
+    except NoRespondersError:
+        return
+    except NatsError as error:
+        raise CredentialRefused(
+            "calling tools is more than this NATS user may", remedy="set NATS_USER=tool-caller and NATS_PASSWORD"
+        ) from error
 
 
 def _say(address: str) -> None:

@@ -7,6 +7,7 @@ import hmac
 import logging
 import signal
 import socket
+import weakref
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any, cast
 from urllib.parse import quote
@@ -14,14 +15,18 @@ from urllib.parse import quote
 import mcp_types as wire
 import uvicorn
 from mcp import MCPError
+from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.models import InitializationOptions
 from mcp.server.stdio import stdio_server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from opentelemetry.trace import SpanKind
 
 from natscope.bus.blobs import Blobs
 from natscope.cli.mcp.incoming import lines
 from natscope.cli.mcp.offering import Offer, Offering, Outcome
+from natscope.cli.mcp.watching import watched
 from natscope.contracts.blocks import AudioBlock, ContentBlock, FileBlock, ImageBlock, TextBlock, URLSource, VideoBlock
 from natscope.contracts.errors import NatscopeError, Refused, ToolNotFound
 from natscope.telemetry import names
@@ -33,6 +38,7 @@ MEDIA_BYTES = 16 << 20
 """Heavier media are named and not sent."""
 PATH = "/mcp"
 STOP_S = 3
+ABOUT = "Agents of a natscope house. An agent is given a task, works on it by itself, and answers."
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -43,10 +49,13 @@ async def over_pipes(offering: Offering) -> None:
     """Serve the client at standard input and output until it leaves, or SIGTERM comes."""
     for noisy in ("mcp", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    server = _server(offering)
+    server = _Server(offering)
 
     async def serve() -> None:
-        async with stdio_server(stdin=cast("Any", lines())) as (incoming, outgoing):
+        async with (
+            watched(offering, server.tell_clients),
+            stdio_server(stdin=cast("Any", lines())) as (incoming, outgoing),
+        ):
             await server.run(incoming, outgoing, server.create_initialization_options())
 
     serving = asyncio.create_task(serve())
@@ -72,14 +81,16 @@ async def over_http(offering: Offering, *, host: str, port: int, token: str | No
         bound = socket.create_server((host, port))
     except OSError as error:
         raise Refused(f"{host}:{port} cannot be listened at: {error.strerror}", remedy="name another port") from error
-    app: App = _server(offering).streamable_http_app(streamable_http_path=PATH, host=host)
+    server = _Server(offering)
+    app: App = server.streamable_http_app(streamable_http_path=PATH, host=host)
     guarded = app if token is None else _guarded(app, token)
     config = uvicorn.Config(guarded, log_config=None, lifespan="on", timeout_graceful_shutdown=STOP_S)
     running = _Uvicorn(config)
     _on_signals(running.leave)
     with bound:
-        say(f"http://{host}:{bound.getsockname()[1]}{PATH}")
-        await running.serve(sockets=[bound])
+        async with watched(offering, server.tell_clients):
+            say(f"http://{host}:{bound.getsockname()[1]}{PATH}")
+            await running.serve(sockets=[bound])
 
 
 class _Uvicorn(uvicorn.Server):
@@ -114,16 +125,42 @@ def _guarded(app: App, token: str) -> App:
     return guarded
 
 
-def _server(offering: Offering) -> Server[Any]:
-    async def list_tools(_: Context, __: wire.PaginatedRequestParams | None) -> wire.ListToolsResult:
-        offers = await offering.offers()
+class _Server(Server[Any]):
+    """The SDK's server, which besides tells clients of either era that the tools are others."""
+
+    def __init__(self, offering: Offering) -> None:
+        self._offering = offering
+        self._changes = InMemorySubscriptionBus()
+        self._lasting: weakref.WeakSet[Connection] = weakref.WeakSet()
+        super().__init__(
+            "natscope",
+            version=VERSION,
+            instructions=ABOUT,
+            on_list_tools=self._list,
+            on_call_tool=self._call,
+            on_subscriptions_listen=ListenHandler(self._changes),
+        )
+
+    def create_initialization_options(self, *given: Any, **named: Any) -> InitializationOptions:
+        """Say, besides, that clients are told."""
+        options = super().create_initialization_options(*given, **named)
+        told = wire.ToolsCapability(list_changed=True)
+        return options.model_copy(update={"capabilities": options.capabilities.model_copy(update={"tools": told})})
+
+    async def tell_clients(self) -> None:
+        """Tell the clients that have asked for the tools."""
+        await self._changes.publish(ToolsListChanged())
+        for connection in tuple(self._lasting):
+            await connection.send_tool_list_changed()
+
+    async def _list(self, context: Context, _: wire.PaginatedRequestParams | None) -> wire.ListToolsResult:
+        # The SDK gives a handler a session for one request; what lasts is the connection below it.
+        self._lasting.add(context.session._connection)
+        offers = await self._offering.offers()
         return wire.ListToolsResult(tools=[_shown(offer) for offer in offers.values()])
 
-    async def call_tool(context: Context, params: wire.CallToolRequestParams) -> wire.CallToolResult:
-        return await _called(offering, context, params)
-
-    about = "Agents of a natscope house. An agent is given a task, works on it by itself, and answers."
-    return Server("natscope", version=VERSION, instructions=about, on_list_tools=list_tools, on_call_tool=call_tool)
+    async def _call(self, context: Context, params: wire.CallToolRequestParams) -> wire.CallToolResult:
+        return await _called(self._offering, context, params)
 
 
 def _shown(offer: Offer) -> wire.Tool:
