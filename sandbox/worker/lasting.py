@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
-import json
+import marshal
 import os
 import sys
-import traceback
+from types import CodeType
 from typing import Any, NoReturn
 
-_BODY_LIMIT = 1 << 24
+from .telling import open_output, remember, show, status_of
+
+_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_COROUTINE = 0x80
+"""The flag of code that awaits: `inspect.CO_COROUTINE`, without the time it takes to import that."""
+
+_loop: Any = None
 
 
 class Wires:
@@ -24,50 +30,81 @@ class Wires:
 
 def read_order(body: int) -> dict[str, Any]:
     """Return the order that was last written."""
-    order: dict[str, Any] = json.loads(os.pread(body, os.fstat(body).st_size, 0))
+    order: dict[str, Any] = marshal.loads(os.pread(body, os.fstat(body).st_size, 0))  # noqa: S302 - the worker wrote it
     return order
 
 
 def run_lasting(wires: Wires, first: str, namespace: dict[str, Any], figures: Any) -> NoReturn:
     """Run program after program in `namespace`; leaves when the worker is gone or a program exits."""
-    source, number = first, 0
+    source, number, process = first, 0, os.getpid()
+    streams = (os.dup(1), os.dup(2))
     while True:
         number += 1
+        _restore_output(streams)
         status = _run(source, f"cell-{number}.py", namespace, figures)
+        if os.getpid() != process:
+            os._exit(status)
         os.write(wires.done, b"\0" if status == 0 else b"\1")
         if not os.read(wires.go, 1):
             os._exit(0)
         source = str(read_order(wires.body)["source"])
 
 
+def _restore_output(streams: tuple[int, int]) -> None:
+    """Undo what the program before has done to its output, so that what this one prints is told."""
+    for descriptor, stream in enumerate(streams, start=1):
+        os.dup2(stream, descriptor)
+    ours = (sys.__stdout__, sys.__stderr__)
+    if (sys.stdout, sys.stderr) != ours or any(stream is None or stream.closed for stream in ours):
+        open_output()
+
+
 def _run(source: str, name: str, namespace: dict[str, Any], figures: Any) -> int:
-    _remember(name, source)
+    source = source.removeprefix("\ufeff")
+    remember(name, source)
     status = 0
     try:
         _execute(source, name, namespace)
     except SystemExit as leaving:
+        status = status_of(leaving)
         figures()
         _flush()
-        os._exit(_status_of(leaving))
+        os._exit(status)
     except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it, and not the interpreter
         status = 1
-        _show(error, name)
+        show(error, name)
     figures()
     _flush()
     return status
 
 
 def _execute(source: str, name: str, namespace: dict[str, Any]) -> None:
-    """Run a program; the value of a last expression is shown."""
-    tree = ast.parse(source, name)
+    """Run a program, which may await as a coroutine does; the value of a last expression is shown."""
+    tree = compile(source, name, "exec", ast.PyCF_ONLY_AST | _AWAIT, dont_inherit=True)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, name, "exec", dont_inherit=True), namespace)  # noqa: S102 - the cell is for this
+    _evaluate(compile(tree, name, "exec", _AWAIT, dont_inherit=True), namespace)
     if isinstance(last, ast.Expr):
-        value = eval(compile(ast.Expression(last.value), name, "eval", dont_inherit=True), namespace)  # noqa: S307
+        value = _evaluate(compile(ast.Expression(last.value), name, "eval", _AWAIT, dont_inherit=True), namespace)
         if value is not None:
             namespace["_"] = value
             sys.stdout.write(repr(value) + "\n")
             _show_picture(value)
+
+
+def _evaluate(code: CodeType, namespace: dict[str, Any]) -> Any:
+    value = eval(code, namespace)  # noqa: S307 - the cell is for this
+    return _await(value) if code.co_flags & _COROUTINE else value
+
+
+def _await(value: Any) -> Any:
+    """Return what a coroutine returns; its loop is the same from program to program, and so are tasks in it."""
+    import asyncio
+
+    global _loop
+    if _loop is None or _loop.is_closed():
+        _loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(_loop)
+    return _loop.run_until_complete(value)
 
 
 def _show_picture(value: Any) -> None:
@@ -91,28 +128,9 @@ def _free_name(kind: str, suffix: str) -> str:
     return path
 
 
-def _remember(name: str, source: str) -> None:
-    import linecache
-
-    linecache.cache[name] = (len(source), None, [line + "\n" for line in source.splitlines()], name)
-
-
-def _status_of(leaving: SystemExit) -> int:
-    if leaving.code is None:
-        return 0
-    return leaving.code & 0xFF if isinstance(leaving.code, int) else 1
-
-
-def _show(error: BaseException, name: str) -> None:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != name:
-        trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
-
-
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):
             continue

@@ -32,7 +32,7 @@ _ENVIRONMENT = {
     "LOGNAME": "cell",
     "MPLBACKEND": "agg",
     "NATSCOPE_OUTPUT": f"{ROOT}/{output.FOLDER}",
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin",
     "PWD": ROOT,
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
@@ -218,6 +218,7 @@ def _preload() -> None:
     for name in _PRELOADED:
         __import__(name)
     site.setquit()
+    site.sethelper()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
     program.furnish(_ENVIRONMENT)
     gc.disable()

@@ -27,6 +27,8 @@ _PYTHON, _LIBRARY = Path(sys.executable).resolve(), Path(sys.base_prefix).resolv
 _GREETING_S = 10.0
 _ADDRESS_SPACE_FACTOR = 8
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_PROGRAMS = Path("/opt/bin")
+"""Comes first in a cell's PATH: `python` is the interpreter that runs its programs."""
 _CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
@@ -196,9 +198,14 @@ def _arguments(settings: BubblewrapSettings, user: int) -> list[str]:
     arguments = [
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
         *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "cell"),
-        *("--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8"),
+        *("--setenv", "PATH", f"{_PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8"),
         *("--ro-bind", "/usr", "/usr", *_system_folders(), *_interpreter(settings)),
-        *(*_open_folders(Path("/opt")), "--ro-bind", str(settings.worker), "/opt/cell"),
+        *(*_open_folders(_PROGRAMS), "--ro-bind", str(settings.worker), "/opt/cell"),
+        *(
+            part
+            for name in ("python", "python3")
+            for part in ("--symlink", str(settings.python), f"{_PROGRAMS}/{name}")
+        ),
         *("--proc", "/proc", "--dir", "/workspace", "--dir", "/tmp"),  # noqa: S108 - the cell's own
         *_devices(),
         *("--chdir", "/workspace", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN"),

@@ -2,51 +2,16 @@
 
 import asyncio
 import time
-import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 
 from natscope.contracts.errors import SandboxUnavailable
-from services.tool_executor.backends import choose_backend
 from services.tool_executor.cell_files import FileRefused
-from services.tool_executor.cells import Backend, Cell, Language, Outcome, Program, RunLimits, Stream
-from services.tool_executor.monty_cells import MontyCells
-from services.tool_executor.settings import Settings
+from services.tool_executor.cells import Backend, Cell, Program, RunLimits, Stream
+from tests.integration.tool_executor.conformance.running import WALLED, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-WALLED = ("docker", "bubblewrap")
-
-
-@pytest_asyncio.fixture(
-    scope="module",
-    loop_scope="module",
-    params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap", "monty"],
-)
-async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    """Each backend in turn."""
-    if request.param == "monty":
-        chosen: Backend = MontyCells(memory_bytes=256 << 20, max_cells=4)
-    else:
-        settings = Settings(backend=request.param, platform=f"test-{uuid.uuid4().hex[:8]}")
-        if request.param == "docker":
-            settings = settings.model_copy(update={"image": request.getfixturevalue("image")})
-        chosen = await choose_backend(settings, instance=f"instance-{uuid.uuid4().hex}")
-    assert chosen.name == request.param
-    yield chosen
-    await chosen.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cell(backend: Backend) -> Cell:
-    """One cell for the whole suite: each test must leave it usable."""
-    return await backend.open_cell("conformance")
-
-
-async def run(cell: Cell, source: str, *, language: Language = "python", **limits: object) -> Outcome:
-    return await cell.run(Program(language, source), RunLimits(**{"wall_clock": timedelta(seconds=10), **limits}))  # pyright: ignore[reportArgumentType]
 
 
 class TestRunning:

@@ -1,0 +1,78 @@
+"""What a Python program tells: its standard output and error, and how its end is shown there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+_OURS = os.path.dirname(__file__) + os.sep
+
+
+def open_output() -> None:
+    """Give the interpreter its standard output and error anew; what is printed is written at once."""
+    sys.stdout = sys.__stdout__ = _unbuffered(1, "surrogateescape")
+    sys.stderr = sys.__stderr__ = _unbuffered(2, "backslashreplace")
+
+
+def remember(name: str, source: str) -> None:
+    """Have tracebacks and `inspect` show the lines of `source` as those of the file `name`."""
+    lines = io.StringIO(source + "\n", newline=None).readlines()
+    linecache.cache[name] = (len(source), None, lines, name)
+
+
+def status_of(leaving: SystemExit) -> int:
+    """Return the exit status; what is neither a number nor nothing is shown and is status 1."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    _say(f"{leaving.code}\n")
+    return 1
+
+
+def show(error: BaseException, name: str) -> None:
+    """Show an error that ends a program as Python does, without the worker's own frames."""
+    trace = _own_part(error.__traceback__, name)
+    error.__traceback__ = trace
+    try:
+        if sys.excepthook is not sys.__excepthook__:
+            sys.excepthook(type(error), error, trace)
+            return
+    except BaseException as second:  # noqa: BLE001 - the program's own hook may raise anything
+        second.__context__ = None
+        _say("Error in sys.excepthook:\n" + _text(second, name) + "\nOriginal exception was:\n")
+    _say(_text(error, name))
+
+
+def _unbuffered(descriptor: int, errors: str) -> io.TextIOWrapper:
+    raw: Any = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+
+
+def _text(error: BaseException, name: str) -> str:
+    trace = _own_part(error.__traceback__, name)
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _own_part(trace: TracebackType | None, name: str) -> TracebackType | None:
+    """Return `trace` from the program's first frame on; where it has none, from behind the worker's frames on."""
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename != name:
+        inner = inner.tb_next
+    if inner is not None:
+        return inner
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def _say(text: str) -> None:
+    """Write to standard error, which a program may have closed or taken away."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text)

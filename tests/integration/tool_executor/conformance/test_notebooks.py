@@ -1,0 +1,91 @@
+"""Stateful programs behave as the cells of a notebook do."""
+
+import pytest
+
+from services.tool_executor.cells import Cell
+from tests.integration.tool_executor.conformance.running import run, tell
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEQUENCES: dict[str, list[tuple[str, str]]] = {
+    "imports": [("import math as m", ""), ("m.floor(2.5)", "2\n")],
+    "functions, which see variables of later": [("def f(): return later", ""), ("later = 10", ""), ("f()", "10\n")],
+    "classes": [
+        ("from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int = 1", ""),
+        ("import pickle\npickle.loads(pickle.dumps(P(2)))", "P(x=2)\n"),
+    ],
+    "the last value": [("6 * 7", "42\n"), ("_ + 1", "43\n")],
+    "the folder it works in": [
+        ("import os; os.makedirs('sub', exist_ok=True); os.chdir('sub')", ""),
+        ("os.path.basename(os.getcwd())", "'sub'\n"),
+        ("os.chdir('..')", ""),
+    ],
+    "its environment": [("import os; os.environ['WORD'] = 'x'", ""), ("import os; os.environ['WORD']", "'x'\n")],
+    "tasks that go on": [
+        ("import asyncio\nasync def late():\n    await asyncio.sleep(0.05)\n    return 'late'", ""),
+        ("async def begin(): return asyncio.create_task(late())\nt = await begin()", ""),
+        ("await t", "'late'\n"),
+        ("asyncio.run(late())", "'late'\n"),
+        ("await late()", "'late'\n"),
+    ],
+    "generators that await": [
+        ("async def count():\n    for n in range(3): yield n", ""),
+        ("async for n in count(): print(n)", "0\n1\n2\n"),
+        ("[n async for n in count()]", "[0, 1, 2]\n"),
+    ],
+    "workers": [
+        ("from multiprocessing import Pool\ndef square(x): return x * x", ""),
+        ("with Pool(2) as pool: squares = pool.map(square, [2, 3])\nsquares", "[4, 9]\n"),
+    ],
+    "its output, whatever was done to it": [
+        ("import os; os.close(1); os.close(2)", ""),
+        ("print('there')", "there\n"),
+        ("import io, sys; sys.stdout = io.StringIO(); sys.__stdout__.close()", ""),
+        ("print('again')", "again\n"),
+        ("sys.stdout = sys.__stdout__ = None", ""),
+        ("print('still')", "still\n"),
+    ],
+    "itself, when a child of it goes on with the program": [
+        ("import os, time\npid = os.fork()\nif pid: time.sleep(0.2); who = 'parent'\nelse: who = 'child'", ""),
+        ("who", "'parent'\n"),
+    ],
+}
+"""What is kept: programs in turn, and what each prints."""
+
+
+class TestANotebook:
+    @pytest.mark.parametrize("kept", SEQUENCES)
+    async def test_keeps(self, walled: Cell, kept: str) -> None:
+        for source, printed in SEQUENCES[kept]:
+            outcome = await tell(walled, source)
+            assert (outcome.stdout.text, outcome.stderr.text) == (printed, "")
+
+    async def test_shows_errors_through_the_programs_they_came_by(self, walled: Cell) -> None:
+        await tell(walled, "def g():\n    raise ValueError('in g')")
+        outcome = await tell(walled, "x = 1\ng()")
+        assert outcome.exit_code == 1
+        assert outcome.stderr.text.count("File ") == 2
+        assert "line 2, in <module>\n    g()" in outcome.stderr.text
+        assert "line 2, in g\n    raise ValueError('in g')" in outcome.stderr.text
+
+    async def test_shows_errors_of_what_is_awaited_without_the_loop(self, walled: Cell) -> None:
+        outcome = await tell(walled, "async def bad(): raise ValueError('x')\nawait bad()")
+        assert outcome.stderr.text.count("File ") == 2
+
+    async def test_shows_a_caret_below_what_cannot_be_read(self, walled: Cell) -> None:
+        outcome = await tell(walled, "for i in range(3) print(i)")
+        assert outcome.stderr.text.endswith("^^^^^\nSyntaxError: invalid syntax\n")
+
+    async def test_goes_on_after_an_interrupt_of_its_own(self, walled: Cell) -> None:
+        await tell(walled, "x = 5")
+        assert "KeyboardInterrupt" in (await tell(walled, "raise KeyboardInterrupt")).stderr.text
+        assert (await tell(walled, "x")).stdout.text == "5\n"
+
+    async def test_says_why_it_exits(self, walled: Cell) -> None:
+        outcome = await tell(walled, "import sys; sys.exit('no good')")
+        assert (outcome.exit_code, outcome.stderr.text) == (1, "no good\n")
+
+    async def test_leaves_programs_of_their_own_alone(self, walled: Cell) -> None:
+        await tell(walled, "import os; os.environ['MINE'] = '1'; os.makedirs('s', exist_ok=True); os.chdir('s')")
+        outcome = await run(walled, "import os; print(os.environ.get('MINE'), os.getcwd())")
+        assert outcome.stdout.text == "None /workspace\n"

@@ -1,0 +1,184 @@
+"""A fresh program finds what Python gives a script, so that what was written for any other sandbox runs here too."""
+
+import pytest
+
+from services.tool_executor.cells import Cell
+from tests.integration.tool_executor.conformance.running import run
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PRINTS = {
+    "its own file name": (
+        "import os; print(__file__, os.path.dirname(os.path.abspath(__file__)))",
+        "main.py /workspace",
+    ),
+    "the name of a main program": ("if __name__ == '__main__': print('main')", "main"),
+    "itself as a module": ("import __main__; __main__.x = 3; print(x)", "3"),
+    "no arguments": (
+        "import argparse, sys\np = argparse.ArgumentParser(); p.add_argument('--n', type=int, default=3)\n"
+        "print(sys.argv, p.parse_args().n, p.prog)",
+        "['main.py'] 3 main.py",
+    ),
+    "the source of its functions": (
+        "import inspect\ndef f(x): return x\nprint(inspect.getsource(f), end='')",
+        "def f(x): return x",
+    ),
+    "the source of its classes": (
+        "import inspect\nclass A:\n    x = 1\nprint(inspect.getsource(A), end='')",
+        "class A:\n    x = 1",
+    ),
+    "classes that can be pickled": (
+        "import pickle\nfrom dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\n"
+        "print(pickle.loads(pickle.dumps(P(1))))",
+        "P(x=1)",
+    ),
+    "type hints written as text": (
+        "from __future__ import annotations\nimport typing\nclass A:\n    x: list[A]\n"
+        "print(typing.get_type_hints(A)['x'])",
+        "list[__main__.A]",
+    ),
+    "a mark of the order of bytes": ("\ufeffprint('marked')", "marked"),
+    "lines that end as on Windows": ("if True:\r\n    print('indented')\r\n", "indented"),
+    "nothing to do": ("# only a comment", ""),
+    "help": (
+        "help(len)",
+        "Help on built-in function len in module builtins:\n\n"
+        "len(obj, /)\n    Return the number of items in a container.",
+    ),
+    "files without a name": ("import tempfile\nwith tempfile.TemporaryFile() as f: print(f.write(b'abc'))", "3"),
+    "a database": (
+        "import sqlite3\nc = sqlite3.connect('a.db')\nc.execute('create table t(x)')\n"
+        "c.execute('insert into t values(7)'); c.commit(); print(c.execute('select x from t').fetchall())",
+        "[(7,)]",
+    ),
+    "packages of its own": (
+        "import os\nos.makedirs('pkg', exist_ok=True)\n"
+        "for name, text in {'__init__': '', 'a': 'from .b import v', 'b': 'v = 7'}.items():\n"
+        "    open(f'pkg/{name}.py', 'w').write(text)\nfrom pkg.a import v; print(v)",
+        "7",
+    ),
+    "tasks": (
+        "import asyncio\nasync def main():\n    p = await asyncio.create_subprocess_exec('echo', 'hi', stdout=-1)\n"
+        "    print((await p.communicate())[0])\nasyncio.run(main())",
+        "b'hi\\n'",
+    ),
+    "workers that are forked": (
+        "from multiprocessing import Manager, Pool\ndef f(x): return x * x\nif __name__ == '__main__':\n"
+        "    with Pool(2) as pool: print(pool.map(f, [2, 3]))\n    with Manager() as m: print(m.dict(a=1))",
+        "[4, 9]\n{'a': 1}",
+    ),
+    "workers that are spawned": (
+        "import multiprocessing\nif __name__ == '__main__':\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.map(abs, [-1]))",
+        "[1]",
+    ),
+    "memory shared between processes": (
+        "from multiprocessing.shared_memory import SharedMemory\nm = SharedMemory(create=True, size=99); m.buf[0] = 5\n"
+        "n = SharedMemory(m.name); print(n.buf[0]); n.close(); m.close(); m.unlink()",
+        "5",
+    ),
+    "alarms": (
+        "import signal, time\nsignal.signal(signal.SIGALRM, lambda *_: print('rang'))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.05); time.sleep(0.2); print('slept')",
+        "rang\nslept",
+    ),
+    "a server within reach of itself": (
+        "import http.server as h, threading, urllib.request\nclass Q(h.SimpleHTTPRequestHandler):\n"
+        "    def log_message(self, *_): pass\ns = h.HTTPServer(('127.0.0.1', 0), Q)\n"
+        "threading.Thread(target=s.serve_forever, daemon=True).start()\n"
+        "print(urllib.request.urlopen(f'http://127.0.0.1:{s.server_port}/').status)",
+        "200",
+    ),
+    "tests of its own": (
+        "def f():\n    '''\n    >>> f()\n    2\n    '''\n    return 2\nimport doctest; print(doctest.testmod())",
+        "TestResults(failed=0, attempted=1)",
+    ),
+    "a program beside it under its own name": (
+        "import subprocess, sys\nversion = 'import sys; print(sys.version)'\n"
+        "names = ('python', 'python3', sys.executable)\n"
+        "told = {subprocess.check_output([name, '-c', version], text=True) for name in names}\n"
+        "print(told == {sys.version + '\\n'})",
+        "True",
+    ),
+    "a tracer that outlives it": (
+        "import sys\ndef trace(*_): return trace\nsys.settrace(trace); print('traced')",
+        "traced",
+    ),
+}
+"""What a program finds: the program, and what it prints."""
+
+FAILS = {
+    "the line, whatever characters are above it": (
+        "x = 'a\u2028b\x0c'\ny = 1\nraise ValueError('here')",
+        1,
+        "line 3, in <module>\n    raise ValueError('here')",
+    ),
+    "a caret below what cannot be read": (
+        "x = 1\nprint('a'\n",
+        1,
+        "line 2\n    print('a'\n         ^\nSyntaxError: '(' was never closed",
+    ),
+    "an indentation that is missing": ("def f():\nreturn 1", 1, "IndentationError: expected an indented block"),
+    "what an error was caused by": (
+        "try: 1 / 0\nexcept ZeroDivisionError as e: raise RuntimeError('second') from e",
+        1,
+        "The above exception was the direct cause of the following exception",
+    ),
+    "the errors of a group": (
+        "raise ExceptionGroup('many', [ValueError(1), TypeError('x')])",
+        1,
+        "many (2 sub-exceptions)",
+    ),
+    "what a hook for errors raises, and the error": (
+        "import sys\ndef hook(*_): raise KeyError('hook')\nsys.excepthook = hook\n1 / 0",
+        1,
+        "ZeroDivisionError: division by zero",
+    ),
+    "the end of standard input": ("input('name? ')", 1, "EOFError: EOF when reading a line"),
+    "wrong arguments": (
+        "import argparse\np = argparse.ArgumentParser(); p.add_argument('x'); p.parse_args()",
+        2,
+        "usage: main.py",
+    ),
+    "warnings": ("import warnings; warnings.warn('old', DeprecationWarning)", 0, "main.py:1: DeprecationWarning: old"),
+    "logging": ("import logging; logging.warning('low on %s', 'fuel')", 0, "WARNING:root:low on fuel"),
+    "tests that fail": (
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(1, 2)\nunittest.main()",
+        1,
+        "AssertionError: 1 != 2",
+    ),
+    "an error after standard error was closed": ("import os\nos.close(2)\n1 / 0", 1, ""),
+}
+"""What standard error shows: the program, its exit code, and a part of what is shown."""
+
+EXITS = {"exit(0)": 0, "exit(True)": 1, "exit(-1)": 255, "exit(300)": 44, "exit(None)": 0, "import os; os._exit(3)": 3}
+
+
+class TestAScript:
+    @pytest.mark.parametrize("found", PRINTS)
+    async def test_finds(self, walled: Cell, found: str) -> None:
+        source, printed = PRINTS[found]
+        outcome = await run(walled, source)
+        assert (outcome.stdout.text.rstrip("\n"), outcome.stderr.text, outcome.exit_code) == (printed, "", 0)
+
+    @pytest.mark.parametrize("shown", FAILS)
+    async def test_shows_on_standard_error(self, walled: Cell, shown: str) -> None:
+        source, exit_code, part = FAILS[shown]
+        outcome = await run(walled, source)
+        assert outcome.exit_code == exit_code
+        assert part in outcome.stderr.text
+        assert "/opt/cell" not in outcome.stderr.text
+
+    @pytest.mark.parametrize("end", EXITS)
+    async def test_ends_with_the_code_it_names(self, walled: Cell, end: str) -> None:
+        assert (await run(walled, end)).exit_code == EXITS[end]
+
+    async def test_knows_itself_by_name(self, walled: Cell) -> None:
+        outcome = await run(walled, "import getpass, os; print(getpass.getuser(), os.path.expanduser('~'))")
+        assert outcome.stdout.text == "cell /workspace\n"
+
+    async def test_prefers_python_s_own_modules_to_namesakes_that_are_loaded_already(self, walled: Cell) -> None:
+        await walled.put_file("json.py", b"raise SystemExit(5)")
+        outcome = await run(walled, "import json; print(json.dumps([1]))")
+        await walled.remove_files(["json.py"])
+        assert outcome.stdout.text == "[1]\n"
