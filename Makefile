@@ -72,7 +72,7 @@ bench-sandbox: $(READY) .bench/autogen/.ready ## Measure programs in the sandbox
 	@touch $@
 
 .PHONY: chaos-sandbox
-chaos-sandbox: $(READY) ## Kill executors, workers and containers a thousand times (KILLS=).
+chaos-sandbox: $(READY) ## Kill executors, workers, programs, containers and the engine a thousand times (KILLS=).
 	NATSCOPE_KILLS=$(or $(KILLS),1000) $(BIN)/pytest -s tests/chaos/test_killing_the_sandbox.py $(ARGS)
 
 .PHONY: sandbox-promises

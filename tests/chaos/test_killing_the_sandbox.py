@@ -1,149 +1,195 @@
-"""kill -9 of the executor, of workers and of containers while programs run: one answer to each call, nothing left."""
+"""kill -9 of the executor, workers, programs and containers, and loss of the engine: one answer each, nothing left."""
 
 import asyncio
+import contextlib
 import os
 import random
-import subprocess
-import sys
+import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import docker.errors
 import pytest
-from docker.models.containers import Container
 
 from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import NatscopeError
+from services.tool_executor.bubblewrap_cells import find_program
+from tests.chaos.leftovers import descriptors, resident_mib
+from tests.chaos.sandbox_house import House, until
+from tests.chaos.wire import PROGRESS, Wire
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "natscope-sandbox:dev"
-KILLS = int(os.environ.get("NATSCOPE_KILLS", "20"))
-SESSIONS = 3
-LABEL = "natscope.platform"
-CODE = "import time\nprint('begun', flush=True)\ntime.sleep(0.3)\nopen('/tmp/left', 'w').write('x')\nprint('done')"
+KILLS = int(os.environ.get("NATSCOPE_KILLS", "14"))
+SPARED = 0.3
+"""The share of the kills, at the end, that spare the executor: what it loses then, it would lose for good."""
+MODES: tuple[tool.CellMode, ...] = ("session", "one_shot")
+SESSIONS: list[tuple[str, tool.CellMode]] = [(f"s{number}", MODES[number % 2]) for number in range(6)]
+KINDS = {
+    "docker": {"executor": 1, "worker": 4, "program": 4, "container": 4, "engine": 1},
+    "bubblewrap": {"executor": 1, "worker": 4, "program": 4},
+}
+KEPT_ALIVE = 10
+"""Connections to the engine that its client keeps for the next call, at most: a thread's each."""
+CODE = """
+import subprocess, time
+print("be" + "gun", flush=True)
+subprocess.Popen(["sleep", "{sleeper}"], start_new_session=True)
+open("/tmp/left", "w").write("x")
+time.sleep({seconds})
+"""
 
 
-@dataclass
-class Stage:
-    """An executor of a house of its own, and the engine that its cells are at."""
-
-    bus: Bus
-    engine: docker.DockerClient
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start the executor."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "services.tool_executor"], env=self.environment, cwd=ROOT
-        )
-
-    async def ready(self) -> None:
-        """Return when it answers."""
-        async with asyncio.timeout(30):
-            while not await self.bus.ask_all(tool.LIST, tool.List(), wait_s=0.2):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.05)
-
-    def cells(self) -> list[Container]:
-        """Return the house's containers."""
-        label = f"{LABEL}={self.environment['TOOL_EXECUTOR_PLATFORM']}"
-        return self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
-
-    async def kill(self, what: str) -> None:
-        """Kill one thing of the house."""
-        if what == "executor":
-            assert self.process is not None
-            self.process.kill()
-            self.process.wait()
-            self.start()
-            await self.ready()
-            return
-        cells = await asyncio.to_thread(self.cells)
-        if cells:
-            chosen = random.choice(cells)
-            act = chosen.kill if what == "worker" else lambda: chosen.remove(force=True)
-            try:
-                await asyncio.to_thread(act)
-            except docker.errors.APIError:
-                return
-
-    async def stop(self) -> None:
-        """End the executor politely."""
-        assert self.process is not None
-        self.process.terminate()
-        await asyncio.to_thread(self.process.wait, 30)
-
-
-@pytest.fixture
-async def stage(nats_url: str) -> AsyncIterator[Stage]:
-    """An executor that runs, with cells of Docker."""
-    try:
-        engine = docker.from_env(timeout=60)
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    if not engine.images.list(IMAGE):
-        pytest.skip(f"the engine has no image {IMAGE} (make sandbox-image)")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'shared'}", "NATS_URL": nats_url}
-    environment |= {"TOOL_EXECUTOR_BACKEND": "docker", "TOOL_EXECUTOR_IMAGE": IMAGE}
-    environment["TOOL_EXECUTOR_PLATFORM"] = f"test-{uuid.uuid4().hex[:8]}"
-    async with connect("guest", BusSettings(url=nats_url)) as bus:
-        found = Stage(bus, engine, environment)
-        found.start()
-        try:
-            await found.ready()
-            yield found
-        finally:
-            await found.stop()
-            for cell in found.cells():
-                cell.remove(force=True)
-            engine.close()
-
-
-async def call(bus: Bus, id: str, session: str) -> str:
+async def call(house: House, id: str, session: str, cell: tool.CellMode, *, seconds: float) -> str:
     """Return the one state that a call came to, asking again under its id while nobody answers."""
-    use = ToolUseBlock(id="c1", name="execute_python", input={"code": CODE})
-    ask = tool.Call(call_id=id, call=use, session=session)
-    for _ in range(8):
+    code = CODE.format(sleeper=house.sleeper, seconds=seconds)
+    use = ToolUseBlock(id="c1", name="execute_python", input={"code": code})
+    ask = tool.Call(call_id=id, call=use, session=session, cell=cell, deltas_to=f"{PROGRESS}.{id}")
+    for _ in range(60):
         try:
-            return (await bus.ask(tool.CALL, ask, "execute_python", deadline_s=10)).result.state
+            return (await house.bus.ask(tool.CALL, ask, "execute_python", deadline_s=15)).result.state
         except NatscopeError as error:
-            if error.code not in ("deadline_exceeded", "service_unavailable", "unavailable"):
+            if error.code not in ("deadline_exceeded", "service_unavailable", "unavailable", "service_not_running"):
                 return error.code
             await asyncio.sleep(0.1)
     return "unanswered"
 
 
-@pytest.mark.docker
+class Callers:
+    """Sessions that call one program after the other, and ask for some of the outcomes again."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._over = asyncio.Event()
+        self.states: Counter[str] = Counter()
+        self.changed: list[str] = []
+
+    async def call_on(self, session: str, cell: tool.CellMode) -> None:
+        """Call until it is over."""
+        number = 0
+        while not self._over.is_set():
+            id, number = f"{session}-{number}", number + 1
+            seconds = random.choice((0.02, 0.1, 0.3))
+            self.states[state := await call(self._house, id, session, cell, seconds=seconds)] += 1
+            if state in ("success", "error", "unknown"):
+                again = await call(self._house, id, session, cell, seconds=seconds)
+                self.changed += [] if again == state else [f"{id}: {state}, then {again}"]
+            else:
+                await asyncio.sleep(0.1)
+
+    def stop(self) -> None:
+        """Let each finish the call that it waits for."""
+        self._over.set()
+
+
+@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"])
+def image(request: pytest.FixtureRequest) -> str | None:
+    """The image of the cells; None for bubblewrap, which needs none."""
+    if request.param == "bubblewrap":
+        if find_program() is None:
+            pytest.skip("there is no bubblewrap")
+        return None
+    try:
+        with contextlib.closing(docker.from_env(timeout=60)) as engine:
+            if engine.images.list(IMAGE):
+                return IMAGE
+    except docker.errors.DockerException as error:
+        pytest.skip(f"no Docker engine answers: {error}")
+    pytest.skip(f"the engine has no image {IMAGE} (make sandbox-image)")
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Bus]:
+    """A guest's line."""
+    async with connect("guest", BusSettings(url=nats_url)) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def house(bus: Bus, nats_url: str, tmp_path: Path, image: str | None) -> AsyncIterator[House]:
+    """An executor that runs, with a full pool."""
+    async with House(bus, nats_url, tmp_path, image).open() as opened:
+        await until(opened.full, seconds=30)
+        yield opened
+
+
+async def at_rest(house: House) -> Counter[str]:
+    """End all sessions; return the executor's open descriptors when nothing but its pool is left."""
+    for session, _ in SESSIONS:
+        await house.bus.tell(tool.ENDED, tool.Ended(session=session), session)
+    await until(house.full, seconds=20)
+    await asyncio.sleep(0.3)
+    return descriptors(house.pid)
+
+
+class Figures:
+    """The table of what was killed, and how long the house took."""
+
+    def __init__(self) -> None:
+        self.kills: Counter[str] = Counter()
+        self._longest: dict[str, float] = defaultdict(float)
+
+    def took(self, what: str, seconds: float) -> None:
+        """Note a time; the longest is kept."""
+        self._longest[what] = max(self._longest[what], seconds)
+
+    def __str__(self) -> str:
+        lines = [f"  kills: {sum(self.kills.values())}, " + ", ".join(f"{k} {n}" for k, n in self.kills.most_common())]
+        return "\n".join([*lines, *(f"  longest {what}: {s:.2f} s" for what, s in self._longest.items())])
+
+
+async def kill_all(house: House, figures: Figures) -> None:
+    """Kill one thing after the other."""
+    weights = KINDS["docker" if house.image else "bubblewrap"]
+    for number in range(KILLS):
+        spared = {"executor"} if number >= KILLS * (1 - SPARED) else set[str]()
+        kinds = [kind for kind in weights if kind not in spared]
+        kind = random.choices(kinds, [weights[kind] for kind in kinds])[0]
+        await asyncio.sleep(random.uniform(0.05, 0.4))
+        figures.kills[kind] += 1
+        began = time.monotonic()
+        await house.kill(kind)
+        if kind == "executor":
+            figures.took("restart of the executor", time.monotonic() - began)
+            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=2))
+        elif kind == "engine":
+            figures.took("until the pool was full after an engine's loss", await until(house.refilled, seconds=5))
+
+
 class TestKillingTheSandbox:
-    @pytest.mark.timeout(60 + 15 * KILLS)
-    async def test_every_call_is_answered_once_and_nothing_is_left(self, stage: Stage) -> None:
-        states: Counter[str] = Counter()
-        over = asyncio.Event()
+    @pytest.mark.timeout(120 + 5 * KILLS)
+    async def test_every_call_is_answered_once_and_nothing_is_left(self, house: House, nats_url: str) -> None:
+        figures, callers = Figures(), Callers(house)
+        await asyncio.gather(*(call(house, uuid.uuid4().hex, *session, seconds=0) for session in SESSIONS))
+        before, memory = await at_rest(house), resident_mib(house.pid)
+        async with Wire.tapped(nats_url) as wire:
+            async with asyncio.TaskGroup() as calling:
+                for session in SESSIONS:
+                    calling.create_task(callers.call_on(*session))
+                await kill_all(house, figures)
+                callers.stop()
+            after = await at_rest(house)
+        print(f"\n{figures}\n  outcomes of calls: {dict(callers.states)}, in {wire.requests} requests")
+        print(
+            f"  descriptors: {sum(before.values())} before, {sum(after.values())} after: {dict(before)} {dict(after)}"
+        )
+        print(f"  memory: {memory:.0f} MiB before, {resident_mib(house.pid):.0f} MiB after")
+        print(f"  errors logged: {dict(house.errors())}")
+        assert callers.states["success"]
+        assert [wire.unanswered, wire.answered_twice, wire.carried_out_twice, callers.changed] == [set(), [], [], []]
+        assert "unanswered" not in callers.states
+        assert {kind: count for kind, count in after.items() if count > before[kind]}.keys() <= {"socket"}
+        assert after["socket"] <= before["socket"] + (KEPT_ALIVE if house.image else 0)
+        await house.stop()
+        await self._nothing_left(house)
 
-        async def ask_on(session: str) -> None:
-            number = 0
-            while not over.is_set():
-                id = f"{session}-{number}"
-                states[state := await call(stage.bus, id, session)] += 1
-                number += 1
-                if state in ("success", "unknown"):
-                    assert await call(stage.bus, id, session) == state
-
-        async with asyncio.TaskGroup() as asking:
-            for n in range(SESSIONS):
-                asking.create_task(ask_on(f"s{n}"))
-            for _ in range(KILLS):
-                await asyncio.sleep(random.uniform(0.1, 0.6))
-                await stage.kill(random.choices(("executor", "worker", "container"), weights=(1, 3, 3))[0])
-            over.set()
-        print(f"{KILLS} kills: {dict(states)}")
-        assert "unanswered" not in states
-        assert states["success"]
-        await stage.stop()
-        assert await asyncio.to_thread(stage.cells) == []
+    async def _nothing_left(self, house: House) -> None:
+        await until(lambda: house.made == house.removed, seconds=5)
+        print(f"  containers: {len(house.made)} made, {len(house.removed)} removed")
+        assert house.cells() == []
+        assert house.processes() == []
+        assert list(house.scratch.rglob("*")) == []
