@@ -18,6 +18,8 @@ from natscope.contracts.task import Finished
 CODE = {"code": "python", "command": "bash"}
 """Arguments that are shown as code, and in which language."""
 INDENT = "    "
+TAIL = 1_000
+"""Characters of what came of a call that are remembered, to tell whether its result says more."""
 _MARKS = {"completed": ("✓", "green"), "limited": ("■", "yellow"), "interrupted": ("■", "yellow")}
 _RESULTS = {"success": ("✓", "green"), "interrupted": ("■", "yellow"), "unknown": ("?", "yellow")}
 
@@ -35,7 +37,8 @@ class Screen:
         self._told: set[tuple[int, int]] = set()
         self._said = ""
         self._open: Console | None = None
-        self._progress: set[str] = set()
+        self._told_of: dict[str, str] = {}
+        self._midline: tuple[str, str] | None = None
         self._show: dict[type, Callable[[Any], None]] = {
             event.ReplyStart: self._reply_start,
             event.ModelReset: self._model_reset,
@@ -45,6 +48,7 @@ class Screen:
             event.ToolCallEnd: self._call,
             event.ToolProgress: self._tool_progress,
             event.ToolResult: self._result,
+            event.Delegated: lambda said: self._mark("→", "cyan", f"asks {said.agent}: task {said.child}"),
             event.ApprovalNeeded: self._approval,
             event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
@@ -106,15 +110,26 @@ class Screen:
             self._line(self._side, Text(_indented(code)))
 
     def _tool_progress(self, said: event.ToolProgress) -> None:
-        self._progress.add(said.call_id)
-        text = printable(said.text).rstrip("\n")
-        if text:
-            self._line(self._side, Text(_indented(text), style="red dim" if said.stream == "stderr" else "dim"))
+        self._told_of[said.call_id] = (self._told_of.get(said.call_id, "") + said.text)[-TAIL:]
+        text, place = printable(said.text), (said.call_id, said.stream)
+        if not text:
+            return
+        goes_on = self._open is not None and self._midline == place
+        if not goes_on:
+            self._end_line()
+        ends = text.endswith("\n") or said.stream == "progress"
+        shown = text.removesuffix("\n").replace("\n", f"\n{INDENT}") + "\n" * ends
+        style = "red dim" if said.stream == "stderr" else "dim"
+        self._write(self._side, Text(shown if goes_on else INDENT + shown, style=style))
+        self._midline = place
 
     def _result(self, said: event.ToolResult) -> None:
-        if said.result.id not in self._progress and (text := _output(said.result)):
+        told, text = printable(self._told_of.pop(said.result.id, "")), _output(said.result)
+        if told and text:
+            *_, last = text.splitlines()
+            text = "" if said.result.state == "success" or told.rstrip().endswith(last) else last
+        if text:
             self._line(self._side, Text(_indented(text), style="dim"))
-        self._progress.discard(said.result.id)
         sign, colour = _RESULTS.get(said.result.state, ("✗", "red"))
         where = f" ({said.backend})" if said.backend else ""
         self._mark(sign, colour, f"{said.result.name}: {said.result.state}{where}")
@@ -143,6 +158,7 @@ class Screen:
             self._end_line()
         console.print(text, end="")
         console.file.flush()
+        self._midline = None
         self._open = None if text.plain.endswith("\n") else console
 
     def _line(self, console: Console, what: Text) -> None:

@@ -212,7 +212,7 @@ async def _run(asked: Tool, arguments: dict[str, object], context: ToolContext) 
     try:
         async with limit:
             return _called(ask, "success", await asked.run(arguments, context))
-    except Exception as error:  # noqa: BLE001 - whatever a function raises is its outcome
+    except (Exception, SystemExit) as error:
         if limit.expired():
             return _called(ask, "error", f"It did not end within {deadline_s:g} s.")
         log.info("tool failed", extra={"tool": asked.spec.name, "error": type(error).__name__})

@@ -60,6 +60,20 @@ class TestServe:
         )
         assert (slow.result.state, slow.result.output) == ("error", [TextBlock(text="It did not end within 0.2 s.")])
 
+    async def test_a_function_that_leaves_the_program_only_ends_its_call(self, nats_url: str) -> None:
+        def plain(word: str) -> str:
+            raise SystemExit(word)
+
+        async def coroutine(word: str) -> str:
+            raise SystemExit(word)
+
+        settings = BusSettings(url=nats_url)
+        for number, function in enumerate((plain, coroutine)):
+            leaving = client.tool(function, name="shout")
+            async with client.serve(leaving, settings=settings), connect("agent", settings) as bus:
+                left = await call(bus, "bye", f"leave-{number}")
+            assert (left.result.state, left.result.output) == ("error", [TextBlock(text="SystemExit: bye")])
+
     async def test_wrong_arguments_are_refused_and_nothing_runs(self, nats_url: str) -> None:
         settings = BusSettings(url=nats_url)
         ran.clear()

@@ -10,7 +10,7 @@ from natscope.cli.screen import Screen
 from natscope.cli.telling import Answer, printable
 from natscope.client import Heard
 from natscope.contracts import event
-from natscope.contracts.blocks import TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.blocks import ResultState, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import Failure
 from natscope.contracts.event import TaskEvent
 from natscope.contracts.task import Finished
@@ -75,6 +75,40 @@ class TestCalls:
             "    three",
             "✓ count: success",
         ]
+
+    def test_pieces_of_a_line_stay_on_it_and_other_streams_get_lines_of_their_own(self, capsys: Out) -> None:
+        pieces = [
+            ("stderr", "cat: "),
+            ("stderr", "a"),
+            ("stderr", ": gone\n\n"),
+            ("stderr", "b"),
+            ("stdout", "1\n2"),
+            ("stdout", "3\n"),
+            ("progress", "half"),
+            ("progress", "done"),
+        ]
+        told = [
+            event.ToolProgress(task_id="t", step=1, call_id="c1", stream=stream, text=text) for stream, text in pieces
+        ]
+        assert [line.rstrip() for line in shown(capsys, *told)[1]] == [
+            *("    cat: a: gone", "", "    b", "    1", "    23", "    half", "    done"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("state", "text", "more"),
+        [
+            ("error", "one\n[stopped: over the time limit]", ["    [stopped: over the time limit]"]),
+            ("error", "one\n", []),
+            ("success", "[1]", []),
+        ],
+    )
+    def test_why_a_call_failed_is_shown_below_what_it_told(
+        self, capsys: Out, state: ResultState, text: str, more: list[str]
+    ) -> None:
+        progress = event.ToolProgress(task_id="t", step=1, call_id="c1", stream="stdout", text="one\n")
+        block = ToolResultBlock(id="c1", name="count", output=[TextBlock(text=text)], state=state)
+        said = shown(capsys, progress, event.ToolResult(task_id="t", step=1, result=block))[1]
+        assert said[:-1] == ["    one", *more]
 
     @pytest.mark.parametrize(
         ("given", "told"),
