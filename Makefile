@@ -106,7 +106,7 @@ offline-images: $(READY) ## Build every image with no registry.
 	@deploy/offline/images.sh $(SERVICES)
 
 .PHONY: sandbox-image
-sandbox-image: ## Build the cell that foreign code runs in (BASE_IMAGE= names another base).
+sandbox-image: ## Build the cell that foreign code runs in (BASE_IMAGE= another base, PACKAGES="numpy pandas" one with these besides).
 	@deploy/offline/sandbox.sh
 
 .PHONY: clean

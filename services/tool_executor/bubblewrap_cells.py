@@ -13,6 +13,7 @@ from pathlib import Path
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import Cell, CellLimits, CellLost, Lives
+from services.tool_executor.installing import Installing, gate_of, installing_of
 from services.tool_executor.line import Line
 from services.tool_executor.pipes import StreamPipe
 from services.tool_executor.settings import Settings
@@ -46,6 +47,7 @@ class BubblewrapSettings:
     python: Path = _PYTHON
     """The interpreter of the cells, with the library below its own prefix."""
     library: Path = _LIBRARY
+    installing: Installing | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "BubblewrapSettings | None":
@@ -54,7 +56,8 @@ class BubblewrapSettings:
         if program is None:
             return None
         after = settings.orphan_exits_after.total_seconds()
-        return cls(program, settings.sandbox_dir, settings.cell_limits, after)
+        installing = Installing.of(settings)
+        return cls(program, settings.sandbox_dir, settings.cell_limits, after, installing=installing)
 
 
 def find_program() -> Path | None:
@@ -131,7 +134,7 @@ class BubblewrapCells:
     async def _greeted(self, process: asyncio.subprocess.Process, session: str) -> Cell:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise AssertionError("all three streams were asked for")
-        line = Line(StreamPipe(process.stdout, process.stdin))
+        line = Line(StreamPipe(process.stdout, process.stdin), gate_of(self._settings.installing))
         complaints = _Complaints(process.stderr)
         try:
             await line.ready(within_s=_GREETING_S)
@@ -215,6 +218,7 @@ def _arguments(settings: BubblewrapSettings, user: int) -> list[str]:
     else:
         arguments += ["--unshare-user", "--uid", str(user), "--gid", str(user)]
     worker = {"idle_exit_s": settings.orphan_exits_after_s, "prepare": _preparation(settings.limits, user)}
+    worker |= installing_of(settings.installing)
     return [*arguments, str(settings.python), "-I", "-S", "-u", "/opt/cell", json.dumps(worker)]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import Cell, CellLost, Lives
 from services.tool_executor.docker_engine import DockerSettings, Engine
+from services.tool_executor.installing import gate_of
 from services.tool_executor.line import Line
 from services.tool_executor.owner import Owner, own_container
 from services.tool_executor.pipes import AttachedPipe
@@ -85,7 +86,7 @@ class DockerCells:
 
     async def _start(self, id: str) -> Line:
         attached = await self._engine.attach(id)
-        line = Line(AttachedPipe(*await asyncio.open_connection(sock=attached)))
+        line = Line(AttachedPipe(*await asyncio.open_connection(sock=attached)), gate_of(self._settings.installing))
         try:
             await self._engine.start(id)
             await line.ready(within_s=_GREETING_S)

@@ -19,6 +19,7 @@ from requests.exceptions import RequestException
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import CellLimits
+from services.tool_executor.installing import Installing, installing_of
 from services.tool_executor.settings import Settings
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class DockerSettings:
     limits: CellLimits
     orphan_exits_after_s: float
     runtime: str | None = None
+    installing: Installing | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "DockerSettings":
@@ -68,6 +70,7 @@ class DockerSettings:
             limits=settings.cell_limits,
             orphan_exits_after_s=settings.orphan_exits_after.total_seconds(),
             runtime=settings.runtime,
+            installing=Installing.of(settings),
         )
 
 
@@ -200,7 +203,7 @@ def _look_for_engine() -> None:
 
 def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
-    worker = {"idle_exit_s": settings.orphan_exits_after_s}
+    worker = {"idle_exit_s": settings.orphan_exits_after_s, **installing_of(settings.installing)}
     user = new_user()
     created = client.api.create_container(
         settings.image,

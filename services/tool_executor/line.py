@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from services.tool_executor.cells import CellLost
 from services.tool_executor.frames import BadFrame, Frame, FrameReader, encode
+from services.tool_executor.gate import Gate
+from services.tool_executor.tunnels import Tunnels
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,10 @@ class Pipe(Protocol):
 class Line:
     """Frames over a pipe. The worker is lost for good when the pipe ends or says something that is no frame."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, gate: Gate | None = None) -> None:
+        """`gate` is the way out for programs in the cell; None: a worker that speaks of one is not ours."""
         self._pipe = pipe
+        self._tunnels = Tunnels(gate, self.send) if gate else None
         self._frames: asyncio.Queue[list[Frame]] = asyncio.Queue()
         self._busy = asyncio.Lock()
         self._nonce = ""
@@ -92,6 +96,8 @@ class Line:
         self._reading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reading
+        if self._tunnels is not None:
+            await self._tunnels.close()
         await self._pipe.close()
 
     async def _next(self) -> list[Frame]:
@@ -106,7 +112,7 @@ class Line:
         reader = FrameReader()
         try:
             while data := await self._pipe.read():
-                frames = reader.feed(data)
+                frames = [frame for frame in reader.feed(data) if not (self._tunnels and self._tunnels.hear(frame))]
                 if frames:
                     self._frames.put_nowait(frames)
         except (BadFrame, OSError) as error:

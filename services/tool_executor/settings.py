@@ -74,7 +74,15 @@ class Settings(BaseSettings):
     fetch_bytes: int = Field(default=4 << 20, ge=1024, le=64 << 20)
     """Of one page or file."""
 
-    @field_validator("fetch_hosts", mode="before")
+    install_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that programs in cells may reach with `pip install`, by commas: `example.org` is its port 443,
+    `example.org:8443` another, `*.example.org` all below it. None: cells reach nothing."""
+    install_index: str | None = None
+    """The index that pip asks. None: its own."""
+    install_private: bool = False
+    """Let them reach listed hosts that are not public."""
+
+    @field_validator("fetch_hosts", "install_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
