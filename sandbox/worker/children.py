@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from . import hardening
-from .program import Order, wait_for_order
+from .lasting import Wires
+from .program import leave_the_worker
 
 _REAP_WITHIN_S = 5.0
 
@@ -34,19 +35,30 @@ class Child:
     def __init__(self, pid: int, go: int, body: int, done: int, stdout: int, stderr: int) -> None:
         self.pid, self._go, self._body, self.done = pid, go, body, done
         self.stdout, self.stderr = stdout, stderr
+        self.stopped = False
         self._gives_more = True
 
     def give(self, order: bytes, *, lasts: bool = False) -> None:
         """Wake the child up with a program; with `lasts` it can be given others later."""
         os.ftruncate(self._body, 0)
         os.pwrite(self._body, order, 0)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGCONT)
+        if self.stopped:
+            self.stopped = False
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
         # one that was killed meanwhile is found dead when the run is looked after
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, b"!")
         if not lasts:
             self._stop_giving()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended; it is not collected by this."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def close(self) -> None:
         """Close the worker's ends of what the child was given."""
@@ -61,8 +73,8 @@ class Child:
                 os.close(descriptor)
 
 
-def start_child(folder: str, *, stdin: int | None = None) -> Child:
-    """Fork the child of the next run; in the child itself this never returns.
+def start_child(folder: str, *, stdin: int | None = None) -> Child | Wires:
+    """Fork the child of the next run; in the child itself, return what it gets its program by.
 
     `stdin` is what it reads as such instead of nothing; it is closed here.
     """
@@ -73,7 +85,8 @@ def start_child(folder: str, *, stdin: int | None = None) -> Child:
     body = os.memfd_create("order")
     pid = os.fork()
     if pid == 0:
-        wait_for_order(Order(go_out, body, done_in, stdout_in, stderr_in, stdin), folder=folder)
+        leave_the_worker((go_out, body, done_in), (stdin, stdout_in, stderr_in), folder=folder)
+        return Wires(go_out, body, done_in)
     for theirs in (go_out, done_in, stdout_in, stderr_in, *(() if stdin is None else (stdin,))):
         os.close(theirs)
     for ours in (done_out, stdout_out, stderr_out):
@@ -158,6 +171,7 @@ def harden_worker(prepare: dict[str, Any] | None) -> None:
     if prepare is not None:
         _prepare(prepare)
     hardening.drop_privileges()
+    hardening.refuse_system_calls()
     hardening.set_dumpable(False)
 
 

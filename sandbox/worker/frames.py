@@ -13,6 +13,8 @@ Header = dict[str, Any]
 Frame = tuple[Header, bytes]
 
 _PREFIX = struct.Struct("!IH")
+_write = json.JSONEncoder(separators=(",", ":")).encode
+_read = json.JSONDecoder().decode
 
 
 class BadFrame(Exception):
@@ -21,7 +23,7 @@ class BadFrame(Exception):
 
 def encode(header: Header, payload: bytes = b"") -> bytes:
     """Return the bytes of one frame."""
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = _write(header).encode()
     size = 2 + len(head) + len(payload)
     if size > MAX_FRAME:
         raise BadFrame(f"a frame of {size} bytes is over the limit of {MAX_FRAME}")
@@ -61,7 +63,7 @@ class FrameReader:
 
 def _header(raw: bytes) -> Header:
     try:
-        header = json.loads(raw)
+        header = _read(raw.decode())
     except ValueError as error:
         raise BadFrame("a frame's header is not JSON") from error
     if not isinstance(header, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # pyright: ignore[reportMissingImports] - `signal` names each number by an enumeration, which takes long
 import ctypes
 import os
 import resource
@@ -15,6 +16,7 @@ _DEATH_SIGNAL, _SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT 
 _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
 _READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
 _LAST_CAPABILITY = 63
+_HANDLED = (int(signal.SIGCHLD), int(signal.SIGPIPE), int(signal.SIGXFSZ))
 _FILTER = deny_filter()
 
 
@@ -92,21 +94,27 @@ def limit_resources(limits: dict[str, Any]) -> None:
 
 
 def yield_to_the_worker() -> None:
-    """Let the worker have the processor first, and the out-of-memory killer choose this process before it."""
+    """Let the worker have the processor first."""
     os.nice(10)
+
+
+def die_first() -> None:
+    """Let the out-of-memory killer choose this process before the worker; only one that is dumpable can say so."""
     try:
-        with open("/proc/self/oom_score_adj", "w") as knob:
-            knob.write("1000")
+        knob = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     except OSError:
         return
+    try:
+        os.write(knob, b"1000")
+    finally:
+        os.close(knob)
 
 
 def reset_signals() -> None:
     """Give every signal the worker handles or ignores its default action back."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.set_wakeup_fd(-1)
+    for number in _HANDLED:
+        _signal.signal(number, _signal.SIG_DFL)
 
 
 def _limit(kind: int, value: int | None) -> None:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 
+_KILLS = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 _COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+_MOST = 4096
+"""Bytes of such a file."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def kills_so_far() -> int:
     """Return how many processes of this cgroup the kernel has killed for want of memory; 0 where nothing counts."""
+    counter = _counter()
+    return _count(os.pread(counter, _MOST, 0)) or 0 if counter is not None else 0
+
+
+@functools.cache
+def _counter() -> int | None:
+    """Return a descriptor of the file that counts, held from then on."""
     for path in _COUNTERS:
         try:
-            with open(path) as counter:
-                found = re.search(r"^oom_kill (\d+)", counter.read(), re.MULTILINE)
+            counter = os.open(path, os.O_RDONLY)
         except OSError:
             continue
-        if found:
-            return int(found.group(1))
-    return 0
+        if _count(os.pread(counter, _MOST, 0)) is not None:
+            return counter
+        os.close(counter)
+    return None
+
+
+def _count(text: bytes) -> int | None:
+    found = _KILLS.search(text)
+    return int(found.group(1)) if found else None
 
 
 def over_limit(limit_bytes: int, *, but: int | None = None) -> bool:

@@ -9,12 +9,11 @@ import importlib.machinery
 import io
 import os
 import sys
-import threading
 import traceback
 import types
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from . import chores, hardening
+from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
 from .telling import open_output, remember, show, status_of
@@ -31,38 +30,17 @@ _SPEC = importlib.machinery.ModuleSpec("__main__", None)
 """Tells `multiprocessing` that there is no file to be run again in a process that it spawns."""
 
 
-class Order:
-    """Where a waiting child finds its program, and where its output and its word that it has done go."""
-
-    def __init__(self, go: int, body: int, done: int, stdout: int, stderr: int, stdin: int | None) -> None:
-        self.go, self.body, self.done, self.stdout, self.stderr = go, body, done, stdout, stderr
-        self.stdin = stdin
-
-
-class BecomeProgram(BaseException):
-    """Unwinds the worker's own stack in a child that has been given its program."""
-
-    def __init__(self, limits: dict[str, Any], kind: str, source: str, wires: Wires | None) -> None:
-        super().__init__(kind)
-        self.limits, self.kind, self.source, self.wires = limits, kind, source, wires
-
-
-def wait_for_order(order: Order, *, folder: str) -> NoReturn:
-    """Sleep until the worker gives the word, then unwind with the program; leaves when the worker is gone."""
+def leave_the_worker(kept: tuple[int, int, int], streams: tuple[int | None, int, int], *, folder: str) -> None:
+    """Let go of all descriptors of the worker but those `kept`; no standard input is an empty one."""
     os.setsid()
+    hardening.yield_to_the_worker()
     hardening.reset_signals()
-    os.dup2(os.open(os.devnull, os.O_RDONLY) if order.stdin is None else order.stdin, 0)
-    os.dup2(order.stdout, 1)
-    os.dup2(order.stderr, 2)
-    _close_all_but(order.go, order.body, order.done)
+    stdin, stdout, stderr = streams
+    os.dup2(os.open(os.devnull, os.O_RDONLY) if stdin is None else stdin, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    _close_all_but(*kept)
     os.chdir(folder)
-    if not os.read(order.go, 1):
-        os._exit(0)
-    body = read_order(order.body)
-    wires = Wires(order.go, order.body, order.done) if body["kind"] == LASTING else None
-    if wires is None:
-        os.closerange(3, max(order.go, order.body, order.done) + 1)
-    raise BecomeProgram(body["limits"], body["kind"], body["source"], wires)
 
 
 def furnish(environment: dict[str, str]) -> None:
@@ -79,19 +57,25 @@ def furnish(environment: dict[str, str]) -> None:
     _MAIN.__dict__.update(__builtins__=builtins, __file__=NAME, __spec__=_SPEC)
 
 
-def run(limits: dict[str, Any], kind: str, source: str, wires: Wires | None) -> NoReturn:
-    """Give up what is left to give up and run the program; never returns."""
+def wait_and_run(wires: Wires) -> NoReturn:
+    """Sleep until the worker gives the word, then become the program; leaves when the worker is gone."""
+    forking.begin_anew()
+    if not os.read(wires.go, 1):
+        os._exit(0)
+    order = read_order(wires.body)
+    kind, source = order["kind"], order["source"]
+    if kind != LASTING:
+        os.closerange(3, max(wires.go, wires.body, wires.done) + 1)
     hardening.set_dumpable(True)
-    hardening.yield_to_the_worker()
-    hardening.refuse_system_calls()
-    hardening.limit_resources(limits)
+    hardening.die_first()
+    hardening.limit_resources(order["limits"])
     if kind == "shell":
         _run_shell(source)
     if kind in chores.KINDS:
         chores.perform(kind, source)
     sys.path[0] = ""
     watch_for_pictures()
-    if wires is not None:
+    if kind == LASTING:
         gc.enable()
         run_lasting(wires, source, _MAIN.__dict__, save_figures)
     _run_python(source)
@@ -106,7 +90,7 @@ def _run_python(source: str) -> NoReturn:
     source = source.removeprefix("\ufeff")
     remember(NAME, source)
     gc.enable()
-    status = 0
+    collections, status = _collections(), 0
     try:
         exec(compile(source, NAME, "exec", dont_inherit=True), _MAIN.__dict__)  # noqa: S102 - the cell is for this
     except SystemExit as leaving:
@@ -115,23 +99,28 @@ def _run_python(source: str) -> NoReturn:
         status = 1
         show(error, NAME)
     save_figures()
-    _leave(status)
+    _leave(status, collections)
 
 
-def _leave(status: int) -> NoReturn:
+def _leave(status: int, collections: int) -> NoReturn:
     """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down."""
     try:
-        threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+        sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         sys.settrace(None)
         sys.setprofile(None)
         _MAIN.__dict__.clear()
-        gc.collect()
+        gc.collect(0 if _collections() == collections else 2)
         _flush_what_is_open()
     except BaseException as error:  # noqa: BLE001 - an exit handler may raise anything
         status = status or 1
         traceback.print_exception(type(error), error, error.__traceback__)
     os._exit(status)
+
+
+def _collections() -> int:
+    """Return how often garbage was collected; as long as it was not, all that the program made is of the youngest."""
+    return sum(generation["collections"] for generation in gc.get_stats())
 
 
 def _flush_what_is_open() -> None:

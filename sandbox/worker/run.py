@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import time
 from collections.abc import Callable
@@ -60,7 +60,7 @@ class Run:
         self._started = time.monotonic()
         self._deadline = self._started + self._limits["wall_s"]
         order = {"limits": self._limits, "kind": request["kind"], "source": source.decode("utf-8", "surrogateescape")}
-        child.give(json.dumps(order).encode(), lasts=self.lasts)
+        child.give(marshal.dumps(order), lasts=self.lasts)
         if self.lasts:
             self._open.add(child.done)
 
@@ -118,8 +118,6 @@ class Run:
             self.child.close()
         verdict = self._verdict(ended, duration)
         verdict["cpu_s"] = max(0.0, self._reaped.cpu_s + (spent if ended is None else 0.0) - self._cpu_before_s)
-        if not self._spared():
-            wiping.wipe()
         self._send(verdict)
 
     @property

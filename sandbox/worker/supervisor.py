@@ -13,19 +13,15 @@ import time
 from collections import deque
 from typing import Any, NoReturn
 
-from . import chores, output, program
-from .children import Child, harden_worker, is_alive, start_child
+from . import chores, output, program, wiping
+from .children import Child, harden_worker, start_child
 from .frames import FrameReader, Header, encode
+from .lasting import Wires
 from .run import Run
 from .staging import Staging
 from .workspace import ROOT, Refused, Workspace, refusal_of
 
 _READ = 262144
-_PRELOADED = (
-    *("base64", "collections", "csv", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "glob"),
-    *("hashlib", "heapq", "itertools", "json", "math", "operator", "pathlib", "random", "re", "shutil", "statistics"),
-    *("string", "subprocess", "tempfile", "threading", "time", "typing"),
-)
 _ENVIRONMENT = {
     "HOME": ROOT,
     "LANG": "C.UTF-8",
@@ -44,7 +40,7 @@ _ENVIRONMENT = {
 class Supervisor:
     """Holds the control stream and the run in progress."""
 
-    def __init__(self, *, idle_exit_s: float, tunnel_port: int | None = None) -> None:
+    def __init__(self, *, idle_exit_s: float) -> None:
         self._reader = FrameReader()
         self._requests: deque[tuple[Header, bytes]] = deque()
         self._out: deque[bytes] = deque()
@@ -56,14 +52,29 @@ class Supervisor:
         self._idle_exit_s = idle_exit_s
         self._heard_at = time.monotonic()
         self._wake = _wake_pipe()
-        self._child: Child = start_child(ROOT)
-        self._tunnels = _tunnels(tunnel_port, self._send) if tunnel_port is not None else None
+        self._child: Child | None = None
+        self._child_restores = False
 
-    def serve(self) -> None:
-        """Answer requests until the other side goes away or falls silent for too long."""
+    def serve(self) -> Wires | None:
+        """Answer requests until the other side goes away or falls silent for too long.
+
+        In a child of the worker, which begins with a part of this stack, it returns what that gets its program by.
+        """
+        if wires := self._fork():
+            return wires
         self._send({"event": "ready", "python": sys.version.split()[0], "pid": os.getpid()})
         while self._turn():
             self._work()
+            if self._child is None and (wires := self._fork()):
+                return wires
+        return None
+
+    def _fork(self) -> Wires | None:
+        made = start_child(ROOT, stdin=self._staging.take() if self._child_restores else None)
+        if isinstance(made, Wires):
+            return made
+        self._child = made
+        return None
 
     def _turn(self) -> bool:
         """Wait for something to happen and take it in; return False when it is time to leave."""
@@ -74,8 +85,6 @@ class Supervisor:
             poll.register(1, select.POLLOUT)
         for descriptor in self._run.descriptors() if self._run else ():
             poll.register(descriptor, select.POLLIN)
-        for descriptor, reads, writes in self._tunnels.waiting() if self._tunnels else ():
-            poll.register(descriptor, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
         for descriptor, _ in poll.poll(self._patience_s() * 1000):
             if descriptor == 0 and not self._listen():
                 return False
@@ -83,9 +92,7 @@ class Supervisor:
                 self._flush()
             elif descriptor == self._wake:
                 os.read(self._wake, 4096)
-            elif self._tunnels and self._tunnels.turn(descriptor):
-                continue
-            elif descriptor != 0 and self._run and descriptor in self._run.descriptors():
+            elif descriptor != 0 and self._run:
                 self._run.pump(descriptor)
         return self._run is not None or time.monotonic() - self._heard_at < self._idle_exit_s
 
@@ -100,8 +107,6 @@ class Supervisor:
         for header, payload in self._reader.feed(data):
             if header.get("op") == "cancel":
                 self._cancel()
-            elif header.get("op") == "tunnel" and self._tunnels:
-                self._tunnels.take(header, payload)
             else:
                 self._requests.append((header, payload))
         return bool(data)
@@ -110,27 +115,34 @@ class Supervisor:
         if self._run is not None and self._run.look():
             self._end_run(self._run)
         if self._run is None and self._requests:
-            self._answer(*self._requests.popleft())
+            request = self._requests[0][0]
+            if request.get("op") != "run":
+                self._answer(*self._requests.popleft())
+            elif child := self._child_for(request["kind"]):
+                self._start_run(child, *self._requests.popleft())
         self._flush()
 
-    def _start_run(self, request: Header, payload: bytes) -> None:
+    def _child_for(self, kind: str) -> Child | None:
+        """Return the waiting child if it will do; else there is none any more, and the next is made for this kind."""
+        restores = kind == chores.RESTORE
+        if self._child is not None and (self._child.ended or restores != self._child_restores):
+            self._child.close()
+            self._child = None
+        self._child_restores = restores
+        return self._child
+
+    def _start_run(self, waits: Child, request: Header, payload: bytes) -> None:
         lasts = request["kind"] == program.LASTING
-        if self._lasting is not None and not is_alive(self._lasting.pid):
+        if self._lasting is not None and self._lasting.ended:
             self._lasting.close()
             self._lasting = None
-        if not is_alive(self._child.pid):
-            self._child.close()
-            self._child = start_child(ROOT)
-        if request["kind"] == chores.RESTORE:
-            self._child.close()
-            self._child = start_child(ROOT, stdin=self._staging.take())
-        child = self._lasting if lasts and self._lasting else self._child
+        child = self._lasting if lasts and self._lasting else waits
         if lasts:
             state = "kept" if self._lasting else "lost" if self._had_lasting else "new"
             request = {**request, "variables": state}
             self._lasting, self._had_lasting = child, True
         lasting = self._lasting.pid if self._lasting else None
-        waiting = self._child.pid if child is not self._child else None
+        waiting = waits.pid if child is not waits else None
         self._run = Run(child, request, payload, self._send, root=ROOT, lasting=lasting, waiting=waiting)
 
     def _end_run(self, run: Run) -> None:
@@ -139,20 +151,22 @@ class Supervisor:
         self._flush()
         if run.lasts and not run.goes_on:
             self._lasting = None
-        if run.spares_waiting:
+        if self._lasting is None:
+            wiping.wipe()
+        else:
+            self._lasting.stopped = True
+        if self._child is not None and run.spares_waiting:
+            self._child.stopped = True
             return
-        if self._child is not run.child:
+        if self._child is not None and self._child is not run.child:
             self._child.close()
-        self._child = start_child(ROOT)
+        self._child, self._child_restores = None, False
 
     def _cancel(self) -> None:
         if self._run is not None:
             self._run.cancel()
 
     def _answer(self, request: Header, payload: bytes) -> None:
-        if request.get("op") == "run":
-            self._start_run(request, payload)
-            return
         try:
             answer, data = self._serve_file(request, payload)
         except Refused as error:
@@ -210,40 +224,24 @@ def main() -> NoReturn:
     harden_worker(settings.get("prepare"))
     os.set_blocking(0, False)
     os.set_blocking(1, False)
-    _preload(settings.get("environment", {}), settings.get("packages"))
-    port = settings.get("tunnel_port")
-    try:
-        Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0), tunnel_port=port).serve()
-    except program.BecomeProgram as order:
-        given = order.limits, order.kind, order.source, order.wires
-    else:
+    _settle()
+    supervisor = Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0))
+    wires = supervisor.serve()
+    if wires is None:
         os._exit(0)
-    program.run(*given)
+    program.wait_and_run(wires)
 
 
-def _preload(environment: dict[str, str], packages: str | None) -> None:
-    """Import what programs use most, so that each run finds it there; frozen, so that no collection touches it.
-
-    `environment` is what programs find besides the usual; `packages` a folder of the workspace that they import from.
-    """
-    for name in _PRELOADED:
-        __import__(name)
+def _settle() -> None:
+    """Make this interpreter what programs find; frozen, so that no collection touches what is there before them."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     site.setquit()
     site.sethelper()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
-    if packages is not None:
-        os.makedirs(packages, exist_ok=True)
-        sys.path.append(packages)
-    program.furnish({**_ENVIRONMENT, **environment})
+    program.furnish(_ENVIRONMENT)
     gc.disable()
     gc.freeze()
-
-
-def _tunnels(port: int, send: Any) -> Any:
-    """Return what carries connections out; loaded only where the operator wants it."""
-    from .tunnels import Tunnels
-
-    return Tunnels(port, send)
 
 
 def _wake_pipe() -> int:

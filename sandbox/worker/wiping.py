@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import os
 import stat
+from collections.abc import Callable
 
 _FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - the cell's own
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NUMBERS = itertools.count()
 _REMOVE = 0
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_REMOVERS: dict[str, Callable[[int], int]] = {
+    "shm": lambda id: _LIBC.shmctl(id, _REMOVE, None),
+    "msg": lambda id: _LIBC.msgctl(id, _REMOVE, None),
+    "sem": lambda id: _LIBC.semctl(id, 0, _REMOVE),
+}
+_TABLE = 65536
 
 
 def wipe() -> None:
     """Remove it; what cannot be removed is nobody else's business in this cell."""
     for folder in _FOLDERS:
         empty(folder)
-    for table, remove in (
-        ("shm", lambda id: _LIBC.shmctl(id, _REMOVE, None)),
-        ("msg", lambda id: _LIBC.msgctl(id, _REMOVE, None)),
-        ("sem", lambda id: _LIBC.semctl(id, 0, _REMOVE)),
-    ):
+    for table, remove in _REMOVERS.items():
         for id in _ids(table):
             remove(id)
 
@@ -84,8 +88,25 @@ def _remove_entry(name: str, top: int) -> None:
 
 def _ids(table: str) -> list[int]:
     """Return the ids of System V objects. Source: proc(5), /proc/sysvipc."""
-    try:
-        with open(f"/proc/sysvipc/{table}") as lines:
-            return [int(line.split()[1]) for line in list(lines)[1:]]
-    except (OSError, ValueError, IndexError):
+    lines = _lines(table)
+    return [int(line.split()[1]) for line in lines[1:]]
+
+
+def _lines(table: str) -> list[bytes]:
+    held = _table(table)
+    if held is None:
         return []
+    text, more = b"", True
+    while more:
+        more = os.pread(held, _TABLE, len(text))
+        text += more
+    return text.splitlines()
+
+
+@functools.cache
+def _table(name: str) -> int | None:
+    """Return a descriptor of the table, held from then on; None where the kernel has none."""
+    try:
+        return os.open(f"/proc/sysvipc/{name}", os.O_RDONLY)
+    except OSError:
+        return None
