@@ -108,10 +108,16 @@ def _module(place: str) -> ModuleType:
     except NatscopeError:
         raise
     except (Exception, SystemExit) as error:
-        ours = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith("<frozen")]
+        if isinstance(error, ModuleNotFoundError) and place.startswith(error.name or place):
+            raise SpecInvalid(f"{place}: there is no such module, and it is no file that ends with .py") from error
+        ours = [each for each in traceback.extract_tb(error.__traceback__) if not _is_importlib(each.filename)]
         where = "" if isinstance(error, SyntaxError) else f" ({ours[-1].filename}:{ours[-1].lineno})"
         raise SpecInvalid(f"{place} cannot be imported: {type(error).__name__}: {error}{where}") from error
     return module
+
+
+def _is_importlib(file: str) -> bool:
+    return file.startswith("<frozen") or Path(file).parent.name == "importlib"
 
 
 def _stopping(also: Callable[[], object] = lambda: None) -> asyncio.Event:

@@ -113,12 +113,14 @@ async def _named(tools: list[Tool], room: Room, namesakes: Namesakes) -> list[To
 def _apart(each: Tool, room: Room, taken: Mapping[str, str], namesakes: Namesakes) -> Tool:
     name = each.spec.name
     other = f"{room.name}_{name}"
+    built_in = taken[name] == CALL.room
     if namesakes == "refuse" or (namesakes == "rename" and other in taken):
+        ways = "`rename`" if built_in else "`rename` or `override`"
         raise SpecInvalid(
             f"a tool {name!r} is served by {taken[name]!r} already",
-            remedy='give it another name, or say namesakes="rename" or "override"',
+            remedy=f"give it another name, or set `namesakes` to {ways}",
         )
-    if namesakes == "override" and taken[name] == CALL.room:
+    if namesakes == "override" and built_in:
         raise SpecInvalid(f"the tool {name!r} is built in and cannot be overridden", remedy="give it another name")
     change = {"name": other} if namesakes == "rename" else {"served_as": other}
     try:
@@ -212,7 +214,7 @@ async def _run(asked: Tool, arguments: dict[str, object], context: ToolContext) 
     try:
         async with limit:
             return _called(ask, "success", await asked.run(arguments, context))
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a function raises is its outcome
         if limit.expired():
             return _called(ask, "error", f"It did not end within {deadline_s:g} s.")
         log.info("tool failed", extra={"tool": asked.spec.name, "error": type(error).__name__})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, Unpack, cast, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
 from natscope.bus.envelope import explain
@@ -147,15 +148,26 @@ def tool(function: Function | None = None, /, **options: Unpack[ToolOptions]) ->
     signature and its docstring, where Google's, NumPy's or Sphinx's form describes the arguments.
 
     Raises:
-        SpecInvalid: it takes arguments without a type, or by position only; a preset argument is none of its own.
+        SpecInvalid: it takes arguments without a type, of a type that JSON cannot describe, or by position only; a
+            preset argument is none of its own; there is no such option.
     """
     if function is None:
         return functools.partial(tool, **options)
     name = options.get("name") or getattr(function, "__name__", "")
+    unknown = sorted(set(options) - set(ToolOptions.__annotations__))
+    if unknown:
+        raise SpecInvalid(
+            f"tool {name!r}: there is no option {unknown[0]!r}",
+            remedy=f"there are {', '.join(ToolOptions.__annotations__)}",
+        )
     preset = options.get("preset", {})
     said = _said(function)
-    context, arguments = _arguments(name, function, preset, said.arguments)
-    schema = arguments.model_json_schema()
+    try:
+        context, arguments = _arguments(name, function, preset, said.arguments)
+        schema = arguments.model_json_schema()
+    except PydanticUserError as error:
+        why = error.message.partition(". ")[0]
+        raise SpecInvalid(f"tool {name!r}: an argument is of a type that JSON cannot describe: {why}") from error
     schema.pop("title", None)
     flags = {key: value for key, value in options.items() if key in _FLAGS}
     told = {"name": name, "description": options.get("description", said.text), "parameters": schema}

@@ -92,7 +92,8 @@ class TestServe:
     async def test_a_file_without_tools_or_no_file_is_said_in_one_line(self, nats_url: str, tmp_path: Path) -> None:
         empty = tmp_path / "empty.py"
         empty.write_text("x = 1\n")
-        for file, said in ((empty, "there is no tool"), (tmp_path / "none.py", "there is no such file")):
+        missing = (tmp_path / "none.py", "there is no such file")
+        for file, said in ((empty, "there is no tool"), missing, ("no_such_place", "there is no such module")):
             async with serving(nats_url, "--no-reload", str(file)) as served:
                 await served.says(f"error: {file}: {said}")
                 assert await served.process.wait() == 4

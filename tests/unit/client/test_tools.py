@@ -1,7 +1,8 @@
 """Typed functions as tools."""
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Literal
 
 import pytest
@@ -106,11 +107,24 @@ class TestSchema:
         async def loose(*cities: str) -> str:
             return cities[0]
 
-        for function, said in ((untyped, "'city' has no type"), (loose, "cannot be named")):
+        async def opaque(door: asyncio.Event) -> None:
+            await door.wait()
+
+        async def calling(back: Callable[[], None]) -> None:
+            back()
+
+        for function, said in (
+            (untyped, "'city' has no type"),
+            (loose, "cannot be named"),
+            (opaque, "JSON cannot describe: .*asyncio.*Event"),
+            (calling, "JSON cannot describe: .*CallableSchema"),
+        ):
             with pytest.raises(SpecInvalid, match=said):
                 tool(function)
         with pytest.raises(SpecInvalid, match="name: "):
             tool(forecast, name="not a name")
+        with pytest.raises(SpecInvalid, match=r"no option .deadline. .*deadline_s"):
+            tool(forecast, **{"deadline": 3})  # pyright: ignore[reportArgumentType, reportCallIssue]
         with pytest.raises(SpecInvalid, match="no argument 'key' to preset"):
             tool(forecast, preset={"key": 1})
 
