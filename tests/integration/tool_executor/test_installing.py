@@ -144,11 +144,13 @@ class TestAPackage:
             assert (await run(cell, command, "shell")).exit_code != 0
         assert index.asked == []
 
-    async def test_is_not_installed_from_a_host_that_is_not_listed(self, settings: Settings, index: Index) -> None:
+    async def test_is_not_installed_from_a_host_that_is_not_listed(
+        self, settings: Settings, index: Index, caplog: pytest.LogCaptureFixture
+    ) -> None:
         more = {"install_hosts": ("example.org",), "install_private": True, "install_index": index.url}
         async with cell_of(settings, **more) as cell:
-            refused = await run(cell, self.install(index).replace(" -q", ""), "shell")
-        assert (refused.exit_code != 0, "403" in refused.stdout.text + refused.stderr.text) == (True, True)
+            assert (await run(cell, self.install(index), "shell")).exit_code != 0
+        assert f"localhost:{index.port} is not on the list" in str(caplog.records[-1].__dict__["reason"])
         assert index.asked == []
 
 
@@ -180,9 +182,7 @@ class TestTheProxy:
             assert "ConnectionRefusedError" in await connected(cell, "localhost:443")
 
     async def test_gives_a_cell_no_other_way_out(self, settings: Settings, parrot: int) -> None:
-        source = (
-            "import os, socket; print(os.listdir('/sys/class/net') if os.path.exists('/sys/class/net') else ['lo'])\n"
-        )
+        source = "import socket; print([name for _, name in socket.if_nameindex()])\n"
         source += f"socket.create_connection(('127.0.0.1', {parrot}), 2)"
         async with cell_of(settings, install_hosts=(f"localhost:{parrot}",), install_private=True) as cell:
             outcome = await run(cell, source)
