@@ -11,11 +11,11 @@ from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
 from services.agent.asking import insist
-from services.agent.loop import refuse
 from services.agent.own import NAMES
 from services.agent.own_acting import OwnTools
 from services.agent.permissions.verdict import Verdict
 from services.agent.permitting import is_free, tell_verdict, verdict_on
+from services.agent.refusing import refuse
 from services.agent.shortening import shortened
 from services.agent.state import State, call_id
 from services.agent.telling import Teller
@@ -104,6 +104,11 @@ def _told(error: NatscopeError) -> tuple[ResultState, str]:
             return "error", f"The tool could not be reached: {error}"
         case _:
             return "error", f"The tool failed: {error}"
+
+
+def not_begun(call: ToolUseBlock, index: int, error: NatscopeError) -> tool.Called:
+    """Return the result of a call whose task could not be submitted."""
+    return _instead(call, index, *_told(error))
 
 
 def interrupted(call: ToolUseBlock, index: int) -> tool.Called:

@@ -26,7 +26,9 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
     Raises:
         BusUnavailable: the decisions cannot be read.
     """
-    waiting = {each.call_id: each for each in parked.waiting}
+    waiting = {each.call_id: each for each in parked.waiting if each.kind != "task"}
+    if not waiting:
+        return []
     found: dict[str, Decided] = {}
     for said in await _published(bus, task_id):
         for decision in said.decisions:

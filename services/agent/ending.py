@@ -8,13 +8,14 @@ from natscope.bus import Bus
 from natscope.contracts import event, memory
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
+from natscope.contracts.run import ToolReturned
 from natscope.contracts.task import Finished, Outcome
 from natscope.telemetry import names
 from natscope.telemetry.setup import fail_with
 from services.agent.asking import insist
 from services.agent.loop import said
 from services.agent.own import answer_text
-from services.agent.state import State
+from services.agent.state import State, index_of
 
 
 def outcome_of(
@@ -50,6 +51,12 @@ def age_s(state: State) -> float:
 def end_of(outcome: Finished) -> event.ReplyEnd:
     """Return the last event of a task."""
     return event.ReplyEnd(id="reply_end", task_id=outcome.task_id, state=outcome.state, usage=outcome.usage)
+
+
+def result_event(task_id: str, entry: ToolReturned) -> event.ToolResult:
+    """Return what is told of a result."""
+    id = f"{entry.step}.{index_of(entry.result)}.result"
+    return event.ToolResult(id=id, task_id=task_id, step=entry.step, result=entry.result, backend=entry.backend)
 
 
 def describe(span: Span, outcome: Finished) -> None:

@@ -44,6 +44,10 @@ async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
     async def decide(message: Msg) -> None:
         worker.wake(*approval.DECIDE.keys_in(message.subject))
 
+    async def child_ended(message: Msg) -> None:
+        await worker.child_ended(*task.FINISHED.keys_in(message.subject))
+
+    await bus.nc.subscribe(task.FINISHED.wildcard, cb=child_ended)
     await bus.nc.subscribe(task.INTERRUPT.wildcard, cb=interrupt)
     await bus.nc.subscribe(task.STEER.wildcard, cb=steer)
     await bus.nc.subscribe(approval.DECIDE.wildcard, cb=decide)

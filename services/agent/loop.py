@@ -8,10 +8,9 @@ answer without tools. An agent that declares what its answer looks like ends by 
 is asked for again in the same way, and at a limit `finish` is the one tool left.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
@@ -29,8 +28,10 @@ from natscope.contracts.run import (
     ToolReturned,
 )
 from natscope.contracts.task import Finished
-from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS, group_of
+from services.agent.delegating import asks_agent, child_of, effective
+from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS
 from services.agent.permitting import verdict_on
+from services.agent.refusing import refuse, why_useless
 from services.agent.state import State, begin, call_id, index_of, open_calls_of
 
 MAX_STEPS = "max_steps"
@@ -111,7 +112,14 @@ def after(state: State, entry: JournalEntry) -> State:
         case ToolReturned():
             results = (*state.results, entry.result)
             calls = state.reply.message.tool_uses if state.reply else []
-            state = replace(state, results=results, tool_calls=state.tool_calls + 1, takeovers=0)
+            state = replace(
+                _awake(state, entry.at),
+                results=results,
+                tool_calls=state.tool_calls + 1,
+                usage=state.usage + entry.usage,
+                cost_usd=state.cost_usd + entry.cost_usd,
+                takeovers=0,
+            )
             state = _changed(state, entry.result, calls)
             if len(results) < len(calls):
                 return state
@@ -158,7 +166,7 @@ def decide(state: State) -> Decision:
     if ready:
         return CallTools(state.step, ready)
     if open_calls:
-        return Park(state.step, tuple(_waiting(state, index, call) for index, call in open_calls))
+        return Park(state.step, waiting_of(state))
     goes_on = bool(calls) or state.owes_output or state.unanswered
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
@@ -167,14 +175,28 @@ def decide(state: State) -> Decision:
 
 def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
     """Return whether somebody has to decide on `call` before it can be gone on with."""
-    if call_id(state, index) in state.decisions or refuse(state, call) is not None:
+    call = effective(state, index, call)
+    decision = state.decisions.get(call_id(state, index))
+    if refuse(state, call) is not None:
         return False
+    if decision is not None:
+        return asks_agent(call) and decision.verdict == "approve"
     behaviour = verdict_on(state, call).behaviour
-    return behaviour == "ask" or (behaviour == "allow" and _is_external(state, call))
+    return behaviour == "ask" or (behaviour == "allow" and (_is_external(state, call) or asks_agent(call)))
+
+
+def waiting_of(state: State) -> tuple[Waiting, ...]:
+    """Return the open calls that cannot be carried out here and now, with what each of them waits for."""
+    open_calls = open_calls_of(state)
+    return tuple(_waiting(state, index, call) for index, call in open_calls if _waits(state, index, call))
 
 
 def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
-    verdict, id = verdict_on(state, call), call_id(state, index)
+    id = call_id(state, index)
+    call = effective(state, index, call)
+    verdict = verdict_on(state, call)
+    if asks_agent(call) and (verdict.behaviour != "ask" or id in state.decisions):
+        return Waiting(call_id=id, call=call, kind="task", task=child_of(id))
     if verdict.behaviour == "ask" and not _is_external(state, call):
         rules = list(verdict.suggestions)
         return Waiting(call_id=id, call=call, kind="approval", reason=verdict.reason, rules=rules)
@@ -186,15 +208,12 @@ def _is_external(state: State, call: ToolUseBlock) -> bool:
 
 
 def _steered(state: State, entry: Steered) -> State:
-    waited = entry.at - state.parked.at if state.parked is not None else timedelta()
     files = (block for block in entry.message.content if isinstance(block, FileBlock))
     return replace(
-        state,
+        _awake(state, entry.at),
         messages=(*state.messages, entry.message),
         kept=(*state.kept, *files),
         output=None,
-        parked=None,
-        waited=state.waited + waited,
         heard=max(state.heard, entry.sequence),
         unanswered=True,
         redirects=state.redirects + entry.redirect,
@@ -202,10 +221,16 @@ def _steered(state: State, entry: Steered) -> State:
 
 
 def _decided(state: State, entry: Decided) -> State:
-    waited = entry.at - state.parked.at if state.parked is not None else timedelta()
     decisions = {**state.decisions, entry.decision.call_id: entry.decision}
     rules = (*state.rules, *entry.decision.rules)
-    return replace(state, decisions=decisions, rules=rules, parked=None, waited=state.waited + waited, takeovers=0)
+    return replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=0)
+
+
+def _awake(state: State, at: datetime) -> State:
+    """Return the state when the run goes on at `at`, if it was waiting."""
+    if state.parked is None:
+        return state
+    return replace(state, parked=None, waited=state.waited + (at - state.parked.at))
 
 
 def _limit(state: State) -> str | None:
@@ -222,7 +247,7 @@ def _limit(state: State) -> str | None:
 
 def _is_useless(state: State, reply: ModelReplied) -> bool:
     calls = reply.message.tool_uses
-    return any(_why_useless(call) is not None for call in calls) or (not calls and state.owes_output)
+    return any(why_useless(call) is not None for call in calls) or (not calls and state.owes_output)
 
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:
@@ -237,40 +262,6 @@ def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -
     if result.name == FINISH and index_of(result) < len(calls):
         state = replace(state, output=calls[index_of(result)].input)
     return state
-
-
-def refuse(state: State, call: ToolUseBlock) -> str | None:
-    """Return why `call` must not be carried out, in words for the model; None if it may.
-
-    Calls that the gateway could not repair, and calls that were cut by the token limit, are never carried out.
-    """
-    if state.reply is not None and state.reply.finish_reason == "length":
-        return "The call was cut off by the token limit and was not executed. Write it again, shorter."
-    tool = next((tool for tool in state.tools if tool.name == call.name), None)
-    group = group_of(state.agent, call.name) if tool is None else None
-    if group is not None and any(spec.name == call.name for spec in state.started.tools):
-        return f"The tool {call.name!r} is off. Switch its group on first: {RESET_TOOLS} with {group}=true."
-    if tool is None:
-        known = ", ".join(tool.name for tool in state.tools) or "none"
-        return f"There is no tool {call.name!r}. The tools are: {known}."
-    why = _why_useless(call)
-    if why is None:
-        return None
-    schema = json.dumps(tool.parameters, ensure_ascii=False)
-    return f"The call was not executed: {why}. Write it again; its arguments are one JSON object that fits {schema}"
-
-
-def _why_useless(call: ToolUseBlock) -> str | None:
-    if call.failure is not None:
-        return call.failure.message
-    if call.raw_input.strip() and not call.input:
-        try:
-            parsed: object = json.loads(call.raw_input)
-        except ValueError as error:
-            return f"the arguments are not valid JSON ({error})"
-        if not isinstance(parsed, dict):
-            return "the arguments are no JSON object"
-    return None
 
 
 def said(state: State, text: str) -> Message:

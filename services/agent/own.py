@@ -12,7 +12,8 @@ RESET_TOOLS = "reset_tools"
 SKILL = "skill"
 FINISH = "finish"
 ASK_USER = "ask_user"
-NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER)
+ASK_AGENT = "ask_agent"
+NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT)
 
 ACTIVE = "active_groups"
 """In a result's metadata: the groups that are on from then on."""
@@ -22,7 +23,7 @@ KEPT = "kept"
 Schema = dict[str, JsonValue]
 
 
-def own_specs(agent: AgentSpec, skills: list[Skill]) -> list[ToolSpec]:
+def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec]) -> list[ToolSpec]:
     """Return what the model is told of the agent's own tools, as far as the agent has use for them."""
     found: list[ToolSpec] = []
     if agent.groups:
@@ -31,6 +32,8 @@ def own_specs(agent: AgentSpec, skills: list[Skill]) -> list[ToolSpec]:
         found.append(_skill(skills))
     if ASK_USER in agent.tools:
         found.append(_ask_user())
+    if others:
+        found.append(_ask_agent(others))
     if agent.output is not None:
         text = "End the task with its answer."
         described = agent.output.description
@@ -79,6 +82,22 @@ def _ask_user() -> ToolSpec:
     }
     text = "Ask the person whom the task is for, and wait for the answer, however long it takes."
     return _spec(ASK_USER, text, parameters).model_copy(update={"external": True})
+
+
+def _ask_agent(others: list[AgentSpec]) -> ToolSpec:
+    names: list[JsonValue] = [other.name for other in others]
+    parameters: Schema = {
+        "type": "object",
+        "properties": {
+            "agent": {"type": "string", "enum": names},
+            "message": {"type": "string", "minLength": 1, "description": "The task, in full: it sees nothing else."},
+        },
+        "required": ["agent", "message"],
+        "additionalProperties": False,
+    }
+    lines = [f"- {other.name}: {other.description}" for other in others]
+    text = "\n".join(["Have another agent do something, and get its answer. Several may be asked at once.", *lines])
+    return _spec(ASK_AGENT, text, parameters)
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from natscope.bus import Bus
-from natscope.contracts import event, tool
+from natscope.contracts import event
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock
 from natscope.contracts.contract import now
 from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
-from natscope.contracts.run import Ended, JournalEntry, ModelReplied, Parked, Steered, ToolReturned
+from natscope.contracts.run import Ended, ModelReplied, Parked, Steered
 from natscope.contracts.task import Finished
-from services.agent.acting import Actor, interrupted
+from services.agent import children
+from services.agent.acting import Actor, interrupted, not_begun
 from services.agent.batching import batches, together
 from services.agent.ending import age_s, outcome_of
 from services.agent.hearing import Ear
 from services.agent.journal import Journal
-from services.agent.loop import AskModel, CallTools, Decision, Done, Finish, Park, after, decide
+from services.agent.loop import AskModel, CallTools, Decision, Done, Finish, Park, decide, waiting_of
 from services.agent.own import FINISH
-from services.agent.state import State, open_calls_of
+from services.agent.recording import Record
+from services.agent.state import State, call_id, open_calls_of
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
 
@@ -51,7 +53,7 @@ class Performance:
 
     def __init__(self, hands: Hands, journal: Journal, teller: Teller, state: State, past: list[Message]) -> None:
         self._hands = hands
-        self._journal = journal
+        self._record = Record(journal, teller, state)
         self._teller = teller
         self._past = past
         self._stop = asyncio.Event()
@@ -60,9 +62,8 @@ class Performance:
         self._expired = False
         self._redirected = False
         self._ear = Ear(hands.bus, state.started.task.task_id, state.heard)
-        self._writes: list[asyncio.Task[None]] = []
+        self._begun: set[str] = set()
         self._working: set[asyncio.Task[Any]] = set()
-        self.state = state
         self.effects_s = 0.0
         """Seconds spent waiting for models and tools."""
 
@@ -113,11 +114,11 @@ class Performance:
             outcome = outcome_of(self.state, "failed", None, failure=Failure.of(error))
         finally:
             alarm.cancel()
-        await self._settled()
+        await self._record.settled()
         if isinstance(outcome, Parked):
             return outcome
         if self.state.ended is None:
-            await self._append(Ended(outcome=outcome))
+            await self._record.append(Ended(outcome=outcome))
         return outcome
 
     async def _steps(self) -> Finished | Parked:
@@ -173,13 +174,13 @@ class Performance:
         if not self._interrupted and not self._expired:
             self._stop.clear()
         await self._close_calls()
-        await self._settled()
+        await self._record.settled()
         await self._tell_steering()
 
     async def _tell_steering(self) -> bool:
         told = await self._ear.hear()
         for entry in told:
-            await self._append(entry)
+            await self._record.append(entry)
             id = f"steer.{entry.sequence}"
             await self._teller.tell(
                 event.Steered(id=id, task_id=self._task, message=entry.message, redirect=entry.redirect)
@@ -188,7 +189,7 @@ class Performance:
 
     async def _ask_model(self, wanted: AskModel) -> None:
         if wanted.limit is not None:
-            await self._tell_limit(wanted.limit)
+            await self._record.limit_reached(wanted.limit)
         try:
             reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
         except _Stopped:
@@ -208,40 +209,61 @@ class Performance:
             cost_usd=reply.cost_usd,
             model=reply.model,
         )
-        self._happened(entry)
+        self._record.happened(entry)
         await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
 
     async def _call_tools(self, wanted: CallTools) -> None:
+        await self._ask_agents()
         for batch in batches(self.state, wanted.calls):
             await together([self._call_tool(index, call) for index, call in batch])
-        await self._settled()
+        await self._record.settled()
         if self._stop.is_set():
             raise _Stopped
 
-    async def _park(self, wanted: Park) -> Parked:
+    async def _park(self, wanted: Park) -> Parked | None:
         """Write down what is waited with, and tell it."""
         if self._stop.is_set():
             raise _Stopped
+        if not await self._ask_agents():
+            return None
         permissions = self.state.agent.permissions
-        until = now() + permissions.wait if permissions.wait is not None else None
+        asked = [each for each in wanted.waiting if each.kind != "task"]
+        until = now() + permissions.wait if permissions.wait is not None and asked else None
         parked = Parked(step=wanted.step, waiting=list(wanted.waiting), until=until, unanswered=permissions.unanswered)
         parked = parked.model_copy(update={"heard": self.state.heard})
-        await self._settled()
-        await self._append(parked)
-        id = f"{wanted.step}.{len(self.state.decisions)}.waiting"
-        told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=parked.waiting, until=until)
-        await self._teller.tell(told)
+        await self._record.settled()
+        await self._record.append(parked)
+        if asked:
+            id = f"{wanted.step}.{len(self.state.decisions)}.waiting"
+            await self._teller.tell(event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=until))
         return parked
 
+    async def _ask_agents(self) -> bool:
+        """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
+        step, all_begun = self.state.step, True
+        for index, call in open_calls_of(self.state):
+            each = next((each for each in waiting_of(self.state) if each.call_id == call_id(self.state, index)), None)
+            if each is None or each.task is None or each.task in self._begun:
+                continue
+            try:
+                agent = await children.begin(self._hands.bus, self.state, each)
+            except NatscopeError as error:
+                await self._record.returned(not_begun(call, index, error))
+                all_begun = False
+                continue
+            self._begun.add(each.task)
+            id = f"{step}.{index}.delegated"
+            told = event.Delegated(id=id, task_id=self._task, step=step, call_id=call.id, agent=agent, child=each.task)
+            await self._teller.tell(told)
+        return all_begun
+
     async def _call_tool(self, index: int, call: ToolUseBlock) -> None:
-        step = self.state.step
         try:
             called = await self._effect(self._hands.actor.act(self.state, index, call, self._teller))
         except _Stopped:
             await self._hands.actor.forget(self.state, index)
             called = interrupted(call, index)
-        self._happened(ToolReturned(step=step, result=called.result, backend=called.backend))
-        await self._tell_result(step, index, called)
+        await self._record.returned(called)
 
     async def _effect(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for `work`, or for an interrupt, whichever is first; `work` is cancelled then."""
@@ -262,55 +284,28 @@ class Performance:
             self._working.discard(task)
             self.effects_s += time.perf_counter() - began
 
-    def _happened(self, entry: JournalEntry) -> None:
-        """Take `entry` into the state and write it down while its effects begin.
-
-        A reply may be written while its calls are under way: if the entry is lost with this process, the gateway gives
-        the same reply again, and the calls have the same ids. A result is written before the model hears of it.
-        """
-        self.state = after(self.state, entry)
-        write = asyncio.create_task(self._journal.append(entry))
-        write.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._writes.append(write)
-
-    async def _append(self, entry: JournalEntry) -> None:
-        self.state = after(self.state, entry)
-        await self._journal.append(entry)
-
-    async def _settled(self) -> None:
-        """Return when everything that happened is written, in the order in which it happened."""
-        writes, self._writes = self._writes, []
-        for failure in await asyncio.gather(*writes, return_exceptions=True):
-            if isinstance(failure, BaseException):
-                raise failure
-
     async def _stopped(self) -> Finished:
         await self._close_calls()
         if self._expired:
-            await self._tell_limit(DEADLINE)
+            await self._record.limit_reached(DEADLINE)
             return outcome_of(self.state, "limited", None, limit=DEADLINE)
         await self._teller.tell(event.Interrupted(id="interrupted", task_id=self._task, reason=self._reason))
         return outcome_of(self.state, "interrupted", None)
 
     async def _close_calls(self) -> None:
-        step = self.state.step
+        for each in waiting_of(self.state):
+            await children.stop(self._hands.bus, each)
         for index, call in open_calls_of(self.state):
-            called = interrupted(call, index)
-            self._happened(ToolReturned(step=step, result=called.result))
-            await self._tell_result(step, index, called)
+            await self._record.returned(interrupted(call, index))
 
-    async def _tell_result(self, step: int, index: int, called: tool.Called) -> None:
-        id = f"{step}.{index}.result"
-        await self._teller.tell(
-            event.ToolResult(id=id, task_id=self._task, step=step, result=called.result, backend=called.backend)
-        )
-
-    async def _tell_limit(self, limit: str) -> None:
-        await self._teller.tell(event.LimitReached(id=f"limit.{limit}", task_id=self._task, limit=limit))
+    @property
+    def state(self) -> State:
+        """The run as it is by now."""
+        return self._record.state
 
     @property
     def _task(self) -> str:
-        return self.state.started.task.task_id
+        return self._record.task_id
 
 
 def _is_barred(state: State, block: ContentBlock) -> bool:

@@ -12,6 +12,7 @@ from natscope.contracts import event, hub, memory, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ThinkingBlock
 from natscope.contracts.errors import (
+    AgentNotFound,
     BodyInvalid,
     Failure,
     NatscopeError,
@@ -22,12 +23,13 @@ from natscope.contracts.errors import (
     Unavailable,
 )
 from natscope.contracts.message import Message
-from natscope.contracts.run import JOURNALED, Parked, Resumed, Started
+from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started, ToolReturned
 from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
+from services.agent import children
 from services.agent.asking import insist
 from services.agent.deciding import decisions_for
-from services.agent.ending import describe, end_of, remember
+from services.agent.ending import describe, end_of, remember, result_event
 from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
@@ -36,7 +38,7 @@ from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance
 from services.agent.registry import Agents, Tools
 from services.agent.skills import Skills
-from services.agent.state import State, begin
+from services.agent.state import State, begin, within
 from services.agent.telling import Teller
 
 log = logging.getLogger(__name__)
@@ -145,7 +147,7 @@ class Runner:
     async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance | Parked:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
-        spec = await self._agents.get(task.agent)
+        spec = within(await self._agents.get(task.agent), task.submit)
         past = await self._recall(task, spec, None)
         skills = self._skills.listed(list(spec.skills))
         named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
@@ -154,7 +156,7 @@ class Runner:
             task=task.submit,
             digest=task.digest,
             agent=spec,
-            tools=[*await self._tools.get(wanted), *own_specs(spec, skills)],
+            tools=[*await self._tools.get(wanted), *own_specs(spec, skills, await self._others(spec))],
             skills=skills,
             position=past.position,
             holder=self._instance,
@@ -184,18 +186,33 @@ class Runner:
                 remedy="use a fresh id for another task",
             )
         controls = await controls_for(self._bus, task.id, after=state.heard)
-        decided = await decisions_for(self._bus, task.id, state.parked) if state.parked is not None else []
-        if state.parked is not None and not decided and not controls.interrupted and not controls.redirects:
-            return state.parked
+        heard: list[JournalEntry] = []
+        if state.parked is not None:
+            returned = await children.returned(self._bus, state)
+            heard = [*await decisions_for(self._bus, task.id, state.parked), *returned]
+            if not heard and not controls.interrupted and not controls.redirects:
+                return state.parked
         past: list[Message] = []
         if state.ended is None:
-            for entry in (Resumed(holder=self._instance), *decided):
+            for entry in (Resumed(holder=self._instance), *heard):
                 await journal.append(entry)
                 state = after(state, entry)
+                if isinstance(entry, ToolReturned):
+                    await teller.tell(result_event(task.id, entry))
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, state, past)
         _tell_all(performance, controls)
         return performance
+
+    async def _others(self, spec: AgentSpec) -> list[AgentSpec]:
+        """Return the agents that the agent may ask; one that is not applied is left out."""
+        found: list[AgentSpec] = []
+        for name in spec.agents:
+            try:
+                found.append(await self._agents.get(name))
+            except AgentNotFound:
+                log.warning("an agent may ask one that is not applied", extra={"agent": spec.name, "other": name})
+        return found
 
     async def _recall(self, task: Task, spec: AgentSpec, upto: memory.Position | None) -> memory.Recalled:
         if task.alone:
@@ -216,7 +233,7 @@ class Runner:
     async def is_due(self, task_id: str, parked: Parked) -> bool:
         """Return whether a parked run may go on: somebody decided, it was interrupted or redirected, or time is up."""
         controls = await controls_for(self._bus, task_id, after=parked.heard)
-        if controls.interrupted or controls.redirects:
+        if controls.interrupted or controls.redirects or await children.is_any_over(self._bus, parked):
             return True
         return bool(await decisions_for(self._bus, task_id, parked))
 

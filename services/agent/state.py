@@ -12,7 +12,7 @@ from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
 from natscope.contracts.run import ModelReplied, Parked, Started
-from natscope.contracts.task import Finished
+from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 from services.agent.own import FINISH, is_on
 
@@ -73,6 +73,16 @@ class State:
     def owes_output(self) -> bool:
         """Whether the agent has declared what its answer looks like, and has not given it."""
         return self.agent.output is not None and self.output is None
+
+
+def within(spec: AgentSpec, task: Submit) -> AgentSpec:
+    """Return the agent as it may act for `task`: with the task's limits where they are lower."""
+    limits = spec.limits
+    tokens = min((each for each in (limits.tokens, task.tokens) if each is not None), default=None)
+    usd = min((each for each in (limits.usd, task.usd) if each is not None), default=None)
+    if (tokens, usd) == (limits.tokens, limits.usd):
+        return spec
+    return spec.model_copy(update={"limits": limits.model_copy(update={"tokens": tokens, "usd": usd})})
 
 
 def begin(started: Started) -> State:

@@ -20,6 +20,7 @@ from natscope.contracts.run import Parked
 from natscope.contracts.task import SUBMIT, SUBMIT_IN
 from natscope.telemetry import names
 from natscope.telemetry.propagation import extract
+from services.agent.hearing import STORED_S
 from services.agent.intake import Task, id_of, take
 from services.agent.pulling import Puller
 from services.agent.running import Runner
@@ -229,6 +230,17 @@ class Worker:
         if kept.alarm is not None:
             kept.alarm.cancel()
         self._own(self._guarded(self._run(kept.task, kept.message, again=True), kept.message))
+
+    async def child_ended(self, child: str) -> None:
+        """Go on with the task that waits for the outcome of another agent's, if it is kept here."""
+        parents = [id for id, kept in self._parked.items() if any(each.task == child for each in kept.parked.waiting)]
+        for task_id in parents:
+            for pause_s in STORED_S:
+                await asyncio.sleep(pause_s)
+                kept = self._parked.get(task_id)
+                if kept is None or await self.runner.is_due(task_id, kept.parked):
+                    break
+            self.wake(task_id)
 
     async def _look_after_parked(self) -> None:
         """Wake the parked tasks about which something was said while nobody here could hear it."""

@@ -89,7 +89,7 @@ async def _waiting(bus: Bus, sequence: int) -> Msg | None:
 
 def _digest(body: task.Submit) -> str:
     """Return what the agent compares too: whether tokens are told does not make it another task."""
-    return digest_of(body, exclude={"stream"})
+    return digest_of(body, exclude=task.UNCOMPARED)
 
 
 def _stream(event: Any) -> str:

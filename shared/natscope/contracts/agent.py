@@ -91,6 +91,8 @@ class AgentSpec(Contract):
     model: str = "default"
     """An alias of `deploy/models.yaml`."""
     tools: list[ToolPattern] = Field(default_factory=list[ToolPattern])
+    agents: list[AgentName] = Field(default_factory=list[AgentName])
+    """Agents it may ask (`ask_agent`): each time a task of its own, under that agent's own permissions."""
     output: Output | None = None
     """What the answer must look like: the agent ends a run by calling `finish` with it."""
     parallel_tool_calls: bool = True

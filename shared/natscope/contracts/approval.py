@@ -26,8 +26,11 @@ class Waiting(Contract):
     call_id: str
     """Names the call within its task; a decision names it by this."""
     call: ToolUseBlock
-    kind: Literal["approval", "answer"]
-    """`approval`: whether it may be carried out · `answer`: its result, which somebody outside gives."""
+    kind: Literal["approval", "answer", "task"]
+    """`approval`: whether it may be carried out · `answer`: its result, which somebody outside gives · `task`: another
+    agent's outcome, about which nobody decides."""
+    task: str | None = None
+    """With `task`: the id of the other agent's task."""
     reason: str = ""
     rules: list[Rule] = Field(default_factory=list[Rule])
     """Rules under which such calls would not be asked about again."""

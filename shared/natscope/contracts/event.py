@@ -141,6 +141,18 @@ class ToolResult(_Event):
     backend: str | None = None
 
 
+class Delegated(_Event):
+    """Another agent was asked; its events are those of its own task."""
+
+    type: Literal["delegated"] = "delegated"
+    step: int
+    call_id: str
+    """The id of the `ToolUseBlock`, as in the result that follows."""
+    agent: str
+    child: str
+    """The other agent's task."""
+
+
 class ApprovalNeeded(_Event):
     """The run waits for somebody to decide on these calls (`approval.decide.<task>`)."""
 
@@ -200,7 +212,7 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
+        Delegated, ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -226,6 +238,7 @@ TaskEvent = Annotated[
     | Annotated[ToolCallEnd, Tag("tool_call_end")]
     | Annotated[ToolProgress, Tag("tool_progress")]
     | Annotated[ToolResult, Tag("tool_result")]
+    | Annotated[Delegated, Tag("delegated")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
     | Annotated[Steered, Tag("steered")]
     | Annotated[Interrupted, Tag("interrupted")]

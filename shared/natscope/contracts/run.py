@@ -67,6 +67,9 @@ class ToolReturned(_Entry):
     step: int
     result: ToolResultBlock
     backend: str | None = None
+    usage: Usage = Usage()
+    """What another agent has spent for it."""
+    cost_usd: float = 0.0
 
 
 class Steered(_Entry):

@@ -29,6 +29,12 @@ class Submit(Contract):
     """Whose budgets and limits its model calls are held to; None: those of `default`."""
     stream: bool = False
     """Whether the model's tokens are told as events while it writes; steps are always told."""
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    """Input and output tokens that its run may spend, below what its agent's limits say."""
+    usd: Annotated[float, Field(gt=0)] | None = None
+    """Dollars that its run may spend, below what its agent's limits say."""
+    asked_by: Annotated[list[str], Field(max_length=16)] = Field(default_factory=list[str])
+    """The agents that ask through each other, the outermost first; empty: no agent asks."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
@@ -36,6 +42,9 @@ class Submit(Contract):
         """The session whose runs this one stands in line with."""
         return self.session or self.task_id
 
+
+UNCOMPARED = {"stream", "tokens", "usd"}
+"""Fields that do not make it another task: how it is told, and what may be spent."""
 
 Outcome = Literal["completed", "failed", "interrupted", "limited"]
 

@@ -51,7 +51,7 @@ class Stage:
 
     def finished(self, state: task.Outcome, **fields: object) -> task.Finished:
         session = self.body.session or self.body.task_id
-        digest = digest_of(self.body, exclude={"stream"})
+        digest = digest_of(self.body, exclude=task.UNCOMPARED)
         known = {"task_id": self.body.task_id, "agent": self.agent, "session": session, "usage": USAGE}
         return task.Finished.model_validate({"state": state, **known, "digest": digest, **fields})
 

@@ -155,6 +155,7 @@ ALLOWED_TO_PUBLISH = [
     ("tool-caller", "task.submit.assistant"),
     ("agent", "run.journal.r1"),
     ("agent", "task.event.t1"),
+    ("agent", "task.interrupt.t1"),
     ("agent", "task.finished.t1"),
     ("model-gateway", "$KV.replies.x"),
     ("model-gateway", "$KV.replies.embed=x"),

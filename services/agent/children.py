@@ -1,0 +1,98 @@
+"""Agents that an agent asks: each is a task of its own, and the run waits for its outcome without a slot."""
+
+from natscope.bus import Bus
+from natscope.bus.ledger import latest
+from natscope.contracts.approval import Waiting
+from natscope.contracts.blocks import (
+    ContentBlock,
+    ResultState,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    plain,
+)
+from natscope.contracts.contract import new_id
+from natscope.contracts.run import Parked, ToolReturned
+from natscope.contracts.task import FINISHED, INTERRUPT, SUBMIT_IN, Finished, Interrupt, Submit
+from services.agent.shortening import shortened
+from services.agent.state import State, call_id, open_calls_of
+
+_STATES: dict[str, ResultState] = {"completed": "success", "limited": "success", "interrupted": "interrupted"}
+
+
+def submission(state: State, waiting: Waiting) -> tuple[str, Submit]:
+    """Return whom a call asks, and the task it is: with what the run may still spend, and the same each time."""
+    task, limits, usage = state.started.task, state.agent.limits, state.usage
+    tokens = None if limits.tokens is None else max(1, limits.tokens - usage.input_tokens - usage.output_tokens)
+    usd = None if limits.usd is None else max(1e-6, limits.usd - state.cost_usd)
+    body = Submit(
+        task_id=waiting.task or "",
+        content=plain(str(waiting.call.input["message"])),
+        name=state.agent.name,
+        tenant=task.tenant,
+        tokens=tokens,
+        usd=usd,
+        asked_by=[*task.asked_by, state.agent.name],
+    )
+    return str(waiting.call.input["agent"]), body
+
+
+async def begin(bus: Bus, state: State, waiting: Waiting) -> str:
+    """Submit the task that a call is, once however often this is called, and return whom it asks."""
+    agent, body = submission(state, waiting)
+    await bus.submit(SUBMIT_IN, body, agent, body.lane, message_id=body.task_id)
+    return agent
+
+
+async def stop(bus: Bus, waiting: Waiting) -> None:
+    """Interrupt the task that a call is."""
+    if waiting.task is not None:
+        body = Interrupt(reason="whoever asked was stopped")
+        await bus.submit(INTERRUPT, body, waiting.task, message_id=new_id())
+
+
+async def is_any_over(bus: Bus, parked: Parked) -> bool:
+    """Return whether an agent that a parked run has asked has its outcome."""
+    return any([await _outcome(bus, each) is not None for each in parked.waiting if each.kind == "task"])
+
+
+async def returned(bus: Bus, state: State) -> list[ToolReturned]:
+    """Return the results of the agents that a parked run has asked, as far as they are there."""
+    waiting = {each.call_id: each for each in state.parked.waiting} if state.parked is not None else {}
+    found: list[ToolReturned] = []
+    for index, call in open_calls_of(state):
+        each = waiting.get(call_id(state, index))
+        outcome = await _outcome(bus, each) if each is not None and each.kind == "task" else None
+        if outcome is None:
+            continue
+        result = _result(call, index, outcome)
+        name = call_id(state, index)
+        result = await shortened(result, limit=state.agent.limits.tool_result_bytes, blobs=bus.blobs, name=name)
+        spent = {"usage": outcome.usage, "cost_usd": outcome.cost_usd}
+        found.append(ToolReturned.model_validate({"step": state.step, "result": result, **spent}))
+    return found
+
+
+async def _outcome(bus: Bus, waiting: Waiting) -> Finished | None:
+    found = await latest(bus, FINISHED.stream or "", FINISHED.at(waiting.task or ""))
+    if found is None:
+        return None
+    data = await bus.envelope.unpack(found.data or b"", found.headers)
+    return FINISHED.adapter.validate_json(data)
+
+
+def _result(call: ToolUseBlock, index: int, outcome: Finished) -> ToolResultBlock:
+    output: list[ContentBlock] = [TextBlock(text=outcome.text)] if outcome.text else []
+    if outcome.failure is not None:
+        output = [TextBlock(text=f"The agent {outcome.agent!r} failed: {outcome.failure.message}")]
+    elif outcome.message is not None:
+        spoken = (TextBlock, ThinkingBlock, ToolUseBlock)
+        output += [block for block in outcome.message.content if not isinstance(block, spoken)]
+    return ToolResultBlock(
+        id=call.id,
+        name=call.name,
+        output=output,
+        state=_STATES.get(outcome.state, "error"),
+        metadata={"index": index, "task": outcome.task_id},
+    )

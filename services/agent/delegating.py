@@ -1,0 +1,42 @@
+"""Calls that ask another agent, as the loop sees them."""
+
+import hashlib
+import json
+
+from natscope.contracts.blocks import ToolUseBlock
+from services.agent.own import ASK_AGENT
+from services.agent.state import State, call_id
+
+DEPTH = 5
+"""How many agents may ask through each other, an agent that asks itself included."""
+
+
+def asks_agent(call: ToolUseBlock) -> bool:
+    """Return whether `call` asks another agent."""
+    return call.name == ASK_AGENT
+
+
+def effective(state: State, index: int, call: ToolUseBlock) -> ToolUseBlock:
+    """Return `call` with the arguments with which it was approved."""
+    decision = state.decisions.get(call_id(state, index))
+    if decision is None or decision.arguments is None:
+        return call
+    return call.model_copy(update={"input": decision.arguments, "raw_input": json.dumps(decision.arguments)})
+
+
+def why_not(state: State, call: ToolUseBlock) -> str | None:
+    """Return why the agent cannot be asked, in words for the model; None if it can."""
+    agent, message = call.input.get("agent"), call.input.get("message")
+    if agent not in state.agent.agents:
+        return f"There is no agent {agent!r} to ask. There are: {', '.join(state.agent.agents)}."
+    if not isinstance(message, str) or not message.strip():
+        return "`message` must say what the agent is asked to do."
+    chain = [*state.started.task.asked_by, state.agent.name]
+    if len(chain) >= DEPTH:
+        return f"{len(chain)} agents ask through each other already ({' → '.join(chain)}). Do it yourself."
+    return None
+
+
+def child_of(call: str) -> str:
+    """Return the id of the task that the call of that id is."""
+    return call if len(call) <= 64 else f"c{hashlib.sha256(call.encode()).hexdigest()[:40]}"

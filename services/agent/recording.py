@@ -1,0 +1,67 @@
+"""What happens in a run: taken into its state, written into its journal, and told."""
+
+import asyncio
+
+from natscope.contracts import event, tool
+from natscope.contracts.run import JournalEntry, ToolReturned
+from services.agent.ending import result_event
+from services.agent.journal import Journal
+from services.agent.loop import after
+from services.agent.state import State
+from services.agent.telling import Teller
+
+
+class Record:
+    """One run's state, journal and events."""
+
+    def __init__(self, journal: Journal, teller: Teller, state: State) -> None:
+        self._journal = journal
+        self._writes: list[asyncio.Task[None]] = []
+        self.teller = teller
+        self.state = state
+
+    @property
+    def task_id(self) -> str:
+        """The run's task."""
+        return self.state.started.task.task_id
+
+    def happened(self, entry: JournalEntry) -> None:
+        """Take `entry` into the state and write it down while its effects begin.
+
+        A reply may be written while its calls are under way: if the entry is lost with this process, the gateway gives
+        the same reply again, and the calls have the same ids. A result is written before the model hears of it.
+        """
+        self.state = after(self.state, entry)
+        write = asyncio.create_task(self._journal.append(entry))
+        write.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._writes.append(write)
+
+    async def append(self, entry: JournalEntry) -> None:
+        """Take `entry` into the state; it is written when this returns.
+
+        Raises:
+            RunFenced: another process holds the run.
+        """
+        self.state = after(self.state, entry)
+        await self._journal.append(entry)
+
+    async def settled(self) -> None:
+        """Return when everything that happened is written, in the order in which it happened.
+
+        Raises:
+            RunFenced: another process holds the run.
+        """
+        writes, self._writes = self._writes, []
+        for failure in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def returned(self, called: tool.Called) -> None:
+        """Take the result of a call of the latest reply, and tell it."""
+        entry = ToolReturned(step=self.state.step, result=called.result, backend=called.backend)
+        self.happened(entry)
+        await self.teller.tell(result_event(self.task_id, entry))
+
+    async def limit_reached(self, limit: str) -> None:
+        """Tell that a limit was reached."""
+        await self.teller.tell(event.LimitReached(id=f"limit.{limit}", task_id=self.task_id, limit=limit))
