@@ -1,18 +1,16 @@
 """Choose where foreign code runs: Docker, else bubblewrap, else a part of Python in monty, else nowhere."""
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.bubblewrap_cells import BubblewrapCells, BubblewrapSettings
 from services.tool_executor.cells import Backend, Cell, Lives
 from services.tool_executor.docker_cells import DockerCells
 from services.tool_executor.docker_engine import DockerSettings
+from services.tool_executor.monty_cells import MontyCells
 from services.tool_executor.owner import Owner
 from services.tool_executor.settings import Settings
-
-if TYPE_CHECKING:
-    from services.tool_executor.monty_cells import MontyCells
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +72,8 @@ def _candidates(settings: Settings, instance: str, reasons: list[str]) -> list[C
         else:
             found.append(BubblewrapCells(bubblewrap))
     if settings.backend in ("auto", "monty"):
-        found += _monty(settings, reasons)
+        found.append(MontyCells(memory_bytes=settings.memory_bytes))
     return found
-
-
-def _monty(settings: Settings, reasons: list[str]) -> "list[MontyCells]":
-    try:
-        from services.tool_executor.monty_cells import MontyCells
-    except ImportError as error:
-        reasons.append(f"monty: {error}")
-        return []
-    return [MontyCells(memory_bytes=settings.memory_bytes, max_cells=settings.max_cells)]
 
 
 def _said(backend: Backend, reasons: list[str]) -> Backend:

@@ -18,7 +18,7 @@ WALLED = [pytest.param("docker", marks=pytest.mark.docker), "bubblewrap"]
 @asynccontextmanager
 async def _chosen(request: pytest.FixtureRequest) -> AsyncGenerator[Backend]:
     if request.param == "monty":
-        backend: Backend = MontyCells(memory_bytes=256 << 20, max_cells=4)
+        backend: Backend = MontyCells(memory_bytes=256 << 20)
     else:
         settings = Settings(backend=request.param, platform=f"test-{uuid.uuid4().hex[:8]}")
         if request.param == "docker":
