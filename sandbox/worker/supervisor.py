@@ -40,7 +40,7 @@ _ENVIRONMENT = {
 class Supervisor:
     """Holds the control stream and the run in progress."""
 
-    def __init__(self, *, idle_exit_s: float) -> None:
+    def __init__(self, *, idle_exit_s: float, tunnel_port: int | None = None) -> None:
         self._reader = FrameReader()
         self._requests: deque[tuple[Header, bytes]] = deque()
         self._out: deque[bytes] = deque()
@@ -54,6 +54,7 @@ class Supervisor:
         self._wake = _wake_pipe()
         self._child: Child | None = None
         self._child_restores = False
+        self._tunnels = _tunnels(tunnel_port, self._send) if tunnel_port is not None else None
 
     def serve(self) -> Wires | None:
         """Answer requests until the other side goes away or falls silent for too long.
@@ -85,6 +86,8 @@ class Supervisor:
             poll.register(1, select.POLLOUT)
         for descriptor in self._run.descriptors() if self._run else ():
             poll.register(descriptor, select.POLLIN)
+        for descriptor, reads, writes in self._tunnels.waiting() if self._tunnels else ():
+            poll.register(descriptor, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
         for descriptor, _ in poll.poll(self._patience_s() * 1000):
             if descriptor == 0 and not self._listen():
                 return False
@@ -92,7 +95,9 @@ class Supervisor:
                 self._flush()
             elif descriptor == self._wake:
                 os.read(self._wake, 4096)
-            elif descriptor != 0 and self._run:
+            elif self._tunnels and self._tunnels.turn(descriptor):
+                continue
+            elif descriptor != 0 and self._run and descriptor in self._run.descriptors():
                 self._run.pump(descriptor)
         return self._run is not None or time.monotonic() - self._heard_at < self._idle_exit_s
 
@@ -107,6 +112,8 @@ class Supervisor:
         for header, payload in self._reader.feed(data):
             if header.get("op") == "cancel":
                 self._cancel()
+            elif header.get("op") == "tunnel" and self._tunnels:
+                self._tunnels.take(header, payload)
             else:
                 self._requests.append((header, payload))
         return bool(data)
@@ -224,24 +231,38 @@ def main() -> NoReturn:
     harden_worker(settings.get("prepare"))
     os.set_blocking(0, False)
     os.set_blocking(1, False)
-    _settle()
-    supervisor = Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0))
+    _settle(settings.get("environment", {}), settings.get("packages"))
+    port = settings.get("tunnel_port")
+    supervisor = Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0), tunnel_port=port)
     wires = supervisor.serve()
     if wires is None:
         os._exit(0)
     program.wait_and_run(wires)
 
 
-def _settle() -> None:
-    """Make this interpreter what programs find; frozen, so that no collection touches what is there before them."""
+def _settle(environment: dict[str, str], packages: str | None) -> None:
+    """Make this interpreter what programs find; frozen, so that no collection touches what is there before them.
+
+    `environment` is what programs find besides the usual; `packages` a folder of the workspace that they import from.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     site.setquit()
     site.sethelper()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
-    program.furnish(_ENVIRONMENT)
+    if packages is not None:
+        os.makedirs(packages, exist_ok=True)
+        sys.path.append(packages)
+    program.furnish({**_ENVIRONMENT, **environment})
     gc.disable()
     gc.freeze()
+
+
+def _tunnels(port: int, send: Any) -> Any:
+    """Return what carries connections out; loaded only where the operator wants it."""
+    from .tunnels import Tunnels
+
+    return Tunnels(port, send)
 
 
 def _wake_pipe() -> int:
