@@ -29,9 +29,10 @@ from natscope.contracts.run import (
 )
 from natscope.contracts.task import Finished
 from services.agent.delegating import asks_agent, child_of, effective
-from services.agent.own import ACTIVE, FINISH, KEPT, RESET_TOOLS
+from services.agent.own import ACTIVE, FINISH, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.refusing import refuse, why_useless
+from services.agent.shortening import files_left_by
 from services.agent.state import State, begin, call_id, index_of, open_calls_of
 
 MAX_STEPS = "max_steps"
@@ -252,11 +253,10 @@ def _is_useless(state: State, reply: ModelReplied) -> bool:
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:
     """Return the state as a result has changed it besides being there."""
+    state = replace(state, kept=(*state.kept, *files_left_by(result)))
     if result.state != "success":
         return state
-    kept, active = result.metadata.get(KEPT), result.metadata.get(ACTIVE)
-    if isinstance(kept, list):
-        state = replace(state, kept=(*state.kept, *map(FileBlock.model_validate, kept)))
+    active = result.metadata.get(ACTIVE)
     if result.name == RESET_TOOLS and isinstance(active, list):
         state = replace(state, active=frozenset(map(str, active)))
     if result.name == FINISH and index_of(result) < len(calls):

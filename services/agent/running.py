@@ -38,6 +38,7 @@ from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance
 from services.agent.registry import Agents, Tools
 from services.agent.skills import Skills
+from services.agent.shortening import remembering
 from services.agent.state import State, begin, within
 from services.agent.telling import Teller
 
@@ -166,7 +167,8 @@ class Runner:
             _, controls = await asyncio.gather(journal.append(started), controls_for(self._bus, task.id))
         except RunFenced:
             return await self._take_over(task, teller)
-        performance = Performance(self._hands, journal, teller, begin(started), past.messages)
+        state = remembering(begin(started), past.messages)
+        performance = Performance(self._hands, journal, teller, state, past.messages)
         _tell_all(performance, controls)
         return performance
 
@@ -200,7 +202,7 @@ class Runner:
                 if isinstance(entry, ToolReturned):
                     await teller.tell(result_event(task.id, entry))
             past = (await self._recall(task, state.agent, state.started.position)).messages
-        performance = Performance(self._hands, journal, teller, state, past)
+        performance = Performance(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)
         return performance
 

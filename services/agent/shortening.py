@@ -1,8 +1,13 @@
 """Long results: the model sees the beginning and the end, the whole is a file of the workspace."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from natscope.bus.blobs import Blobs
 from natscope.contracts.blocks import ContentBlock, FileBlock, TextBlock, ToolResultBlock
+from natscope.contracts.message import Message
 from services.agent.own import KEPT
+from services.agent.state import State
 
 
 async def shortened(result: ToolResultBlock, *, limit: int, blobs: Blobs, name: str) -> ToolResultBlock:
@@ -24,3 +29,15 @@ async def shortened(result: ToolResultBlock, *, limit: int, blobs: Blobs, name: 
     output: list[ContentBlock] = [TextBlock(text=f"{head}\n{gap}\n{tail}"), *others]
     metadata = {**result.metadata, KEPT: [kept.model_dump(mode="json")]}
     return result.model_copy(update={"output": output, "metadata": metadata})
+
+
+def remembering(state: State, past: Iterable[Message]) -> State:
+    """Return the state with the files that results of earlier tasks have left: what the model recalls names them."""
+    results = (block for each in past for block in each.content if isinstance(block, ToolResultBlock))
+    return replace(state, kept=(*(file for each in results for file in files_left_by(each)), *state.kept))
+
+
+def files_left_by(result: ToolResultBlock) -> tuple[FileBlock, ...]:
+    """Return the files that a result has left for the workspace, whatever its state."""
+    kept = result.metadata.get(KEPT)
+    return tuple(map(FileBlock.model_validate, kept)) if isinstance(kept, list) else ()

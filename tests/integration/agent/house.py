@@ -13,7 +13,7 @@ from natscope.bus import Bus, BusSettings, Doors, Ledger, Room, connect, open_ro
 from natscope.bus.streams import AGENTS, CALLS, REPLIES
 from natscope.contracts import memory, model, tool
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain
+from natscope.contracts.blocks import ResultState, ToolResultBlock, ToolUseBlock, plain
 from natscope.contracts.contract import new_id
 from natscope.contracts.message import Message
 from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
@@ -66,6 +66,7 @@ class House:
     tool_delay_s: float = 0.0
     says: str | None = None
     """What the tool gives instead of the sum."""
+    ends: ResultState = "success"
     concurrent: bool = True
     external: bool = False
     """What the tool says of itself."""
@@ -172,7 +173,8 @@ def _tools(here: House, room: Room) -> Doors:
             await asyncio.sleep(here.tool_delay_s)
             here.under_way -= 1
             total = float(str(body.call.input["a"])) + float(str(body.call.input["b"]))
-            result = ToolResultBlock(id=body.call.id, name="add", output=plain(here.says or f"{total:g}"))
+            text = plain(here.says or f"{total:g}")
+            result = ToolResultBlock(id=body.call.id, name="add", output=text, state=here.ends)
             return tool.Called(result=result)
 
         answer, _ = await outcomes.once(body.call_id, body, work, ignoring={"deltas_to"})

@@ -150,6 +150,22 @@ class TestLongResults:
         assert f"the whole is the file {file.name} of the workspace" in shown
         assert kept.decode() == whole
 
+    async def test_the_whole_is_there_for_later_tasks_of_the_session_too(self, nats_url: str) -> None:
+        async with house(nats_url, agent(tools=["add"], limits={"tool_result_bytes": 2000})) as here:
+            here.says = "x" * 5000
+            here.mind = says(call(ADDS), reply("long"), call(ADDS), reply("again"))
+            for _ in range(2):
+                await here.run("Add.", session="s1")
+            (file,) = here.called[1].files
+        assert f"the whole is the file {file.name} of the workspace" in text_of(results(here, 1)[0].output)
+
+    async def test_the_whole_of_a_failed_call_is_a_file_too(self, nats_url: str) -> None:
+        async with house(nats_url, agent(tools=["add"], limits={"tool_result_bytes": 2000})) as here:
+            here.says, here.ends = "x" * 5000, "error"
+            here.mind = says(call(ADDS), call(ADDS), reply("long"))
+            await here.run("Add.")
+        assert len(here.called[1].files) == 1
+
     async def test_a_result_within_the_limit_is_left_as_it_is(self, nats_url: str) -> None:
         async with house(nats_url, agent(tools=["add"])) as here:
             here.says = "x" * 50_000
