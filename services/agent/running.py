@@ -37,8 +37,8 @@ from services.agent.loop import after, replay
 from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance
 from services.agent.registry import Agents, Tools
-from services.agent.skills import Skills
 from services.agent.shortening import remembering
+from services.agent.skills import Skills
 from services.agent.state import State, begin, within
 from services.agent.telling import Teller
 
