@@ -32,7 +32,10 @@ class StreamPipe:
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`."""
-        self._writer.write(data)
+        try:
+            self._writer.write(data)
+        except RuntimeError as error:  # uvloop's word for what asyncio takes in silence: the transport is closed
+            raise ConnectionResetError("the pipe is closed") from error
         await self._writer.drain()
 
     def end(self) -> None:

@@ -16,6 +16,8 @@ AT_A_TIME = 2
 """Cells in the making; an engine makes no more per second with eight at a time than with two."""
 _GIVE_WAY_S = 0.02
 """How long a cell that was taken is not replaced, so that the call which took it has the machine first."""
+_AGAIN_WITHIN_S = 2.0
+"""A cell that could not be made within this is tried again at once."""
 _TEND_EVERY_S = 0.5
 """How often cells that died or grew old are looked for, and an engine that refused is asked again."""
 
@@ -134,7 +136,7 @@ class Pool:
 
     async def _make(self) -> None:
         try:
-            cell = await self._backend.open_cell("")
+            cell = await self._open_again()
         except SandboxUnavailable as error:
             if self._refused_at is None:
                 log.warning("pool not filled", extra={"reason": error.message})
@@ -143,6 +145,16 @@ class Pool:
         else:
             self._refused_at = None
             self._hand_out(cell)
+
+    async def _open_again(self) -> Cell:
+        """Return a cell, at the second try if the first failed soon: one that dies in the making concerns nobody."""
+        began = time.monotonic()
+        try:
+            return await self._backend.open_cell("")
+        except SandboxUnavailable:
+            if time.monotonic() - began > _AGAIN_WITHIN_S:
+                raise
+        return await self._backend.open_cell("")
 
     def _made(self, task: asyncio.Task[None]) -> None:
         self._making.discard(task)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import docker
 import pytest
 
-from natscope.contracts.errors import Overloaded
+from natscope.contracts.errors import Overloaded, SandboxUnavailable
 from services.tool_executor.backends import choose_backend
 from services.tool_executor.cells import Backend, Cell, Program, RunLimits
 from services.tool_executor.docker_cells import PLATFORM
@@ -31,6 +31,22 @@ async def marks(cell: Cell) -> str:
     """Return whether the cell was used before, and use it."""
     outcome = await cell.run(Program("python", MARK), RunLimits())
     return outcome.stdout.text.strip()
+
+
+class FailingAtFirst:
+    """A backend of which some cells die in the making, one after the other."""
+
+    def __init__(self, backend: Backend, *, times: int) -> None:
+        self._backend = backend
+        self._times = times
+        self.name, self.does_not_limit = backend.name, backend.does_not_limit
+        self.reap, self.close = backend.reap, backend.close
+
+    async def open_cell(self, session: str) -> Cell:
+        self._times -= 1
+        if self._times >= 0:
+            raise SandboxUnavailable("a container started, but its worker did not answer")
+        return await self._backend.open_cell(session)
 
 
 @pytest.fixture
@@ -84,6 +100,16 @@ class TestPool:
         assert await marks(taken) == "False"
         await full(pool, 2)
         assert not second.lost
+
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_a_cell_that_died_in_the_making_is_made_again_once(self, backend: Backend, times: int) -> None:
+        pool = Pool(FailingAtFirst(backend, times=times), size=1, fresh_for=LONG)
+        if times == 1:
+            assert await marks(await pool.open_cell("s")) == "False"
+        else:
+            with pytest.raises(SandboxUnavailable):
+                await pool.open_cell("s")
+        await pool.close()
 
     async def test_a_cell_that_waited_too_long_is_replaced(self, backend: Backend) -> None:
         pool = Pool(backend, size=1, fresh_for=timedelta(seconds=1))
