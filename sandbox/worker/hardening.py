@@ -9,22 +9,20 @@ import resource
 import signal
 from typing import Any
 
-from .syscalls import deny_filter
+from .syscalls import counted_memory_filter, deny_filter
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DEATH_SIGNAL, _SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 1, 4, 24, 38, 22, 47
 _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
 _READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
 _LAST_CAPABILITY = 63
+_INTERRUPT = int(signal.SIGINT)
 _HANDLED = (int(signal.SIGCHLD), int(signal.SIGPIPE), int(signal.SIGXFSZ))
-_FILTER = deny_filter()
+_FILTER, _COUNTED_MEMORY = deny_filter(), counted_memory_filter()
 
 
 class _FilterProgram(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
-
-
-_PROGRAM = _FilterProgram(len(_FILTER) // 8, _FILTER)
 
 
 def set_dumpable(on: bool) -> None:
@@ -49,7 +47,7 @@ def bound_capabilities() -> None:
 def refuse_system_calls() -> None:
     """Load the deny filter; inherited by every descendant and never undone."""
     if _FILTER:
-        _check(_LIBC.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(_PROGRAM), 0, 0), "seccomp")
+        _load(_FILTER)
 
 
 def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str) -> None:
@@ -82,7 +80,10 @@ def become(user: int) -> None:
 
 
 def limit_resources(limits: dict[str, Any]) -> None:
-    """Apply the limits of one run that the kernel keeps for a process."""
+    """Apply the limits of one run that the kernel keeps for a process.
+
+    With `counted_memory`, memory that is not part of a process's size is refused, for nothing else would bound it.
+    """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, limits.get("open_files"))
     _limit(resource.RLIMIT_FSIZE, limits.get("file_bytes"))
@@ -91,6 +92,8 @@ def limit_resources(limits: dict[str, Any]) -> None:
     _limit(resource.RLIMIT_MEMLOCK, 65536)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
     _limit_cpu(limits.get("cpu_s"))
+    if limits.get("counted_memory"):
+        _load(_COUNTED_MEMORY)
 
 
 def yield_to_the_worker() -> None:
@@ -115,6 +118,12 @@ def reset_signals() -> None:
     _signal.set_wakeup_fd(-1)
     for number in _HANDLED:
         _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(_INTERRUPT, _signal.default_int_handler)
+
+
+def _load(steps: bytes) -> None:
+    program = _FilterProgram(len(steps) // 8, steps)
+    _check(_LIBC.prctl(_SECCOMP, _FILTER_MODE, ctypes.byref(program), 0, 0), "seccomp")
 
 
 def _limit(kind: int, value: int | None) -> None:

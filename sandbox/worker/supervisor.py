@@ -246,7 +246,7 @@ def _settle(environment: dict[str, str], packages: str | None) -> None:
     `environment` is what programs find besides the usual; `packages` a folder of the workspace that they import from.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     site.setquit()
     site.sethelper()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]

@@ -82,6 +82,7 @@ class BubblewrapCells:
     does_not_limit: tuple[str, ...] = (
         "CPU: a cell may use every core",
         "memory: watched 40 times a second and not held by the kernel, so that a cell may be over its limit shortly",
+        "memory that the kernel lends to pipes and sockets",
     )
 
     def __init__(self, settings: BubblewrapSettings) -> None:
@@ -160,6 +161,7 @@ class BubblewrapCells:
             "processes": limits.processes - 1,
             "address_space_bytes": _ADDRESS_SPACE_FACTOR * limits.memory_bytes,
             "memory_watch_bytes": limits.memory_bytes,
+            "counted_memory": True,
         }
         cell = WorkerCell(line, remove=remove, process_limits=process_limits)
         self._open.add(cell)

@@ -9,15 +9,10 @@ from datetime import timedelta
 import pytest
 
 from services.tool_executor.cells import Outcome, Program, RunLimits
-from tests.integration.tool_executor.adversarial.attacks import (
-    CALLS,
-    IDENTITY,
-    REACH,
-    RESOURCES,
-    THROUGH,
-    TRACES,
-    Attack,
-)
+from tests.integration.tool_executor.adversarial.attack import THROUGH, Attack
+from tests.integration.tool_executor.adversarial.attacks import IDENTITY, REACH, RESOURCES, TRACES
+from tests.integration.tool_executor.adversarial.calls import CALLS
+from tests.integration.tool_executor.adversarial.supervision import SUPERVISION
 from tests.integration.tool_executor.adversarial.walls import House, Unhardened
 
 MATRIX = [
@@ -25,6 +20,7 @@ MATRIX = [
     *IDENTITY,
     *REACH,
     *TRACES,
+    *SUPERVISION,
     *(CALLS if platform.machine() == "x86_64" else ()),
 ]
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,0 +1,45 @@
+"""What an attack is: a program that prints GOT THROUGH where nothing holds it, and the control that lets it succeed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from services.tool_executor.cells import Language
+
+THROUGH = "GOT" + " THROUGH"
+WORD = "print('GOT' + ' THROUGH', flush=True)"
+"""A program that says so; the words never stand in its source as they are printed."""
+
+Control = Literal["plain", "trusted", "nobody"]
+"""`plain`: root in a container as the engine makes it · `trusted`: the same with the kernel's calls let through ·
+`nobody`: a plain container's uid 1000."""
+
+IGNORE_SIGNALS = """
+import signal
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+"""
+LOOP = f"""
+import time
+end = time.monotonic() + 1.5
+while time.monotonic() < end: pass
+{WORD}
+"""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A program, and a second one that looks for what the first left, if the first cannot tell by itself."""
+
+    name: str
+    source: str
+    probe: str = ""
+    language: Language = "python"
+    seconds: float = 10
+    control: Control = "plain"
+    wrapper: tuple[str, ...] = ()
+    """What the control starts the program with."""
+    stdin: bytes = b""
+    """What the control gives it to read."""
+    one_interpreter: bool = False
+    """The control runs both programs in one interpreter."""

@@ -1,0 +1,108 @@
+"""What only more than one program shows of the worker: its deadlines, its signals, and that it runs nothing foreign."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.tool_executor.cells import Program, RunLimits
+from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS
+from tests.integration.tool_executor.adversarial.walls import House, Unhardened
+
+on_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+FORK_BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+BOMBS = {
+    "a fork bomb": FORK_BOMB,
+    "a fork bomb deaf to signals": IGNORE_SIGNALS + FORK_BOMB,
+    "thousands of files": "n = 0\nwhile n < 3900: n += 1; open(f'/tmp/{n}', 'w').close()\nwhile True: pass",
+    "all the memory it may have": "held = bytearray(300 << 20)\nwhile True: pass",
+    "a flood of output": "import os\nwhile True: os.write(1, b'x' * 65536)",
+    "sessions of their own": "import os\nfor _ in range(40):\n    if os.fork() == 0: os.setsid(); break\n"
+    "while True: pass",
+}
+LEFT = """
+import os
+others = [e for e in os.listdir('/proc') if e.isdigit() and int(e) not in (1, os.getpid())]
+print(others, os.listdir('/tmp'), os.listdir('/dev/shm'))
+"""
+CHILDREN = """
+import subprocess, time
+for _ in range(3): subprocess.Popen(['sleep', '64.75'], start_new_session=True)
+time.sleep(60)
+"""
+INTERRUPT = "import os, signal\nfor number in range(1, 65):\n    if number not in (9, 19): os.kill(1, number)"
+PLANTED = "import os\nwith open('/workspace/ran', 'a') as marks: marks.write(f'{__name__} {os.getpid()}\\n')\n"
+
+
+class TestADeadline:
+    """On a machine that is busy with more than its processors can do, a tenth of a second takes as much longer."""
+
+    @pytest.mark.parametrize("bomb", BOMBS)
+    @on_one_loop
+    async def test_is_the_end_of_everything_within_a_tenth_of_a_second(self, house: House, bomb: str) -> None:
+        late, bound = [], 0.1 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        for _ in range(3):
+            cell, allowed = await house.usable(), timedelta(seconds=1)
+            began = time.monotonic()
+            outcome = await cell.run(Program("python", BOMBS[bomb]), RunLimits(wall_clock=allowed))
+            late.append(time.monotonic() - began - 1)
+            assert outcome.timed_out
+            left = await cell.run(Program("python", LEFT), RunLimits())
+            assert left.stdout.text == "[] [] []\n"
+        assert min(late) < bound, f"seconds after the deadline: {late}"
+
+    @pytest.mark.docker
+    def test_control_a_host_that_ends_the_program_alone_leaves_its_children(
+        self, unhardened: Callable[[str], Unhardened]
+    ) -> None:
+        container = unhardened("plain")
+        container.run("python", CHILDREN, "timeout", "-s", "KILL", "1")
+        assert container.run("shell", "pgrep -fc 'sleep 64.75'; pkill -f '[s]leep 64.75'").stdout == b"4\n"
+
+
+class TestSignals:
+    @on_one_loop
+    async def test_to_the_worker_are_lost(self, house: House) -> None:
+        cell = await house.usable()
+        assert (await cell.run(Program("python", INTERRUPT), RunLimits())).succeeded
+        assert (await cell.run(Program("python", "print('usable')"), RunLimits())).stdout.text == "usable\n"
+        assert await house.usable() is cell
+
+    @pytest.mark.docker
+    def test_control_a_worker_as_python_makes_it_ends(self, image: str) -> None:
+        worker = ["docker", "run", "--rm", "--network=none", "--entrypoint=python3", "--label=natscope.test=control"]
+        attack = INTERRUPT.replace("\n", "\n    ")
+        source = f"import os, time\nif os.fork() == 0:\n    time.sleep(0.2)\n    {attack}\ntime.sleep(40)"
+        ended = subprocess.run([*worker, image, "-c", source], capture_output=True, timeout=50, check=False)
+        assert b"KeyboardInterrupt" in ended.stderr
+
+
+class TestModulesInTheWorkspace:
+    @on_one_loop
+    async def test_are_run_by_no_work_of_the_worker_s(self, house: House) -> None:
+        cell = await house.backend.open_cell("planted")
+        for name in sorted(sys.stdlib_module_names):
+            await cell.put_file(f"{name}.py", PLANTED.encode())
+        await cell.put_file("worker/__init__.py", PLANTED.encode())
+        await cell.grep("marks")
+        await cell.glob("**/*.py")
+        await cell.edit_file("abc.py", "import os", "import os, sys")
+        await cell.run(Program("shell", "true"), RunLimits(wall_clock=timedelta(seconds=5), cpu_s=4, files=4000))
+        await cell.run(Program("python", "while True: pass"), RunLimits(wall_clock=timedelta(seconds=0.2)))
+        await cell.restore(await cell.archive())
+        assert not await cell.has_file("ran")
+        await cell.run(Program("python", "import antigravity"), RunLimits())
+        ran = (await cell.read_file("ran")).decode()
+        assert [line.split()[0] for line in ran.splitlines()] == ["antigravity"], "a program itself finds them"
+        await cell.close()
+
+    def test_control_an_interpreter_that_starts_among_them_runs_them(self, tmp_path: Path) -> None:
+        (tmp_path / "antigravity.py").write_text(PLANTED.replace("/workspace", str(tmp_path)))
+        subprocess.run([sys.executable, "-c", "import antigravity"], cwd=tmp_path, check=True)
+        assert (tmp_path / "ran").exists()
