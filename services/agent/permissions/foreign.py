@@ -1,6 +1,7 @@
 """Programs in other languages that a command line brings along: `python -c`, `perl -e`, `awk`, `sed`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from services.agent.permissions.options import end, listed, options
@@ -34,12 +35,14 @@ _TALKING = listed("python pypy perl ruby node nodejs php lua luajit Rscript juli
 """Those that run what they read when no file is named."""
 _VERSIONED = re.compile(r"(python|pypy|perl|ruby|lua|php|tclsh|node)[0-9][0-9.]*w?")
 _AWKS = frozenset({"awk", "gawk", "mawk", "nawk", "busybox awk"})
-_AWK_RISKS = re.compile(r"system\s*\(|\||getline|>|@|ENVIRON|PROCINFO|fflush|close\s*\(")
+_AWK_RISKS = re.compile(r"system\s*\(|\||getline|>|@|ARGV|ENVIRON|PROCINFO|fflush|close\s*\(")
 _SED_COMMAND = re.compile(
     r"\s*(?:(?:\d+|\$|/(?:[^/\\\n]|\\.)*/I?)(?:\s*,\s*(?:[+~]?\d+|\$|/(?:[^/\\\n]|\\.)*/I?))?\s*)?!?\s*"
-    r"(?:[pdqQnNDGHhxglP=]\s*\d*|y(?P<y>[/|,#:@])(?:[^\\\n])*?(?P=y)(?:[^\\\n])*?(?P=y)"
+    r"(?:[pdqQnNDGHhxglP=]\s*\d*|y(?P<y>[/|,#:@])(?:(?!(?P=y))[^\\\n])*(?P=y)(?:(?!(?P=y))[^\\\n])*(?P=y)"
     r"|s(?P<s>[/|,#:@])(?:(?!(?P=s))[^\\\n]|\\.)*(?P=s)(?:(?!(?P=s))[^\\\n]|\\.)*(?P=s)[gpiIm0-9]*)?\s*(?:;|\n|$)",
 )
+_PARTING_BRACKET = re.compile(r"\[[^]]?[^]\n]*[/|,#:@;]")
+"""Some `sed`s take such a sign between brackets for itself, others for the end of the expression."""
 _STRINGS = re.compile(r"'((?:[^'\\]|\\.){2,})'|\"((?:[^\"\\]|\\.){2,})\"|`([^`]{2,})`", re.DOTALL)
 _MOST_STRINGS = 64
 _PUNCTUATION = re.compile(r"[\[\](){},;'\"`\s]+")
@@ -73,7 +76,7 @@ def _interpreter(finder: Finder, command: Command, name: str, depth: int) -> Non
         finder.script.commands.append(replace(command, code_words=place + 1))
         look_into(finder, code, depth)
         return
-    named = any(not word.text.startswith("-") for word in words[1:]) or (len(words) == 2 and words[1].text in _TELLING)
+    named = any(not word.text.startswith("-") for word in words[1:]) or _only_tells(name, words)
     if name not in _TALKING or command.fed is None or named or "-m" in [word.text for word in words]:
         finder.script.commands.append(command)
     elif command.fed.known:
@@ -86,6 +89,12 @@ def _interpreter(finder: Finder, command: Command, name: str, depth: int) -> Non
 
 
 _TELLING = ("--version", "-V", "-v", "--help", "-h")
+_GOING_ON = {"python": ("-v",), "pypy": ("-v",), **dict.fromkeys(("tclsh", "ex", "ed"), _TELLING)}
+"""Options after which a program yet runs what it reads."""
+
+
+def _only_tells(name: str, words: Sequence[Word]) -> bool:
+    return len(words) == 2 and words[1].text in _TELLING and words[1].text not in _GOING_ON.get(name, ())
 
 
 def _code_in(word: Word, letters: str, longs: frozenset[str]) -> str | None:
@@ -196,6 +205,8 @@ _SED_OPTIONS = frozenset({
 
 def is_plain_sed(script: str) -> bool:
     """Return whether a `sed` script only prints, deletes and replaces."""
+    if _PARTING_BRACKET.search(script):
+        return False
     place = 0
     while place < len(script):
         found = _SED_COMMAND.match(script, place)

@@ -82,6 +82,8 @@ def _subcommand(finder: Finder, command: Command, depth: int) -> None:
         value = value_of(rest, option)
         if value is not None:
             _run(finder, value, depth)
+    if name == "clone":
+        _clones_with(finder, rest, depth)
     if any(word.text.startswith("ext::") for word in rest):
         finder.doubt("an address names a command that 'git' is to run")
     if name == "config" and len(rest) > 1:
@@ -94,6 +96,14 @@ def _subcommand(finder: Finder, command: Command, depth: int) -> None:
         place = [word.text for word in rest].index("foreach") + 1
         said = [word for word in rest[place:] if word.text != "--recursive"]
         _run(finder, Word(" ".join(word.text for word in said), open=not all(word.known for word in said)), depth)
+
+
+def _clones_with(finder: Finder, rest: tuple[Word, ...], depth: int) -> None:
+    for place, word in enumerate(rest):
+        if word.text in ("-c", "--config") and place + 1 < len(rest):
+            _setting(finder, rest[place + 1], depth)
+        elif word.text.startswith(("-c", "--config=")):
+            _setting(finder, replace(word, text=word.text.removeprefix("--config=").removeprefix("-c")), depth)
 
 
 def _run(finder: Finder, value: Word, depth: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from tree_sitter import Parser
 
-LONGEST_BYTES = 20_000
+LONGEST_BYTES = 10_000
 MOST_SIGNS = 500
 """Brackets, pipes and arrows: the time that the grammar takes may grow with the square of their number."""
 _SHORT_BYTES = 1_024

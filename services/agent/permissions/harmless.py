@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from services.agent.permissions.foreign import is_plain_sed, sed_scripts
 from services.agent.permissions.git_reading import git_reads
-from services.agent.permissions.options import listed
+from services.agent.permissions.options import ends_run, listed
 from services.agent.permissions.reading import HARMLESS
 from services.agent.permissions.script import Command, is_foreign
 from services.agent.permissions.words import Word
@@ -54,6 +54,19 @@ def _first_of(*allowed: str) -> Check:
     return lambda words: bool(words) and words[0].known and words[0].text in allowed
 
 
+def _listing(first: str, allowed: frozenset[str]) -> Check:
+    """Return a check of the first word, and that no option after it is any but these."""
+
+    def check(words: Sequence[Word]) -> bool:
+        if not words or words[0].text not in listed(first):
+            return False
+        return all(
+            word.known and (not word.text.startswith("-") or word.text.partition("=")[0] in allowed) for word in words
+        )
+
+    return check
+
+
 def _without(letters: str, *names: str) -> Check:
     return lambda words: without(words, letters, *names)
 
@@ -68,6 +81,10 @@ def _operands(most: int, letters: str = "", *names: str) -> Check:
     return check
 
 
+_PIP = listed(
+    "--version --format --outdated -o --uptodate -u --editable -e --local -l --user --not-required --files -f -v"
+)
+_NPM = listed("--version -v --depth --global -g --all -a --json --long -l --parseable -p --prod --production --dev")
 _FINDING = listed(
     "-name -iname -path -ipath -wholename -regex -iregex -type -size -mtime -mmin -atime -ctime -newer"
     " -perm -user -group -maxdepth -mindepth -empty -print -print0 -printf -prune -not -and -or -a -o -L"
@@ -79,10 +96,11 @@ _FINDING = listed(
 
 def _find(words: Sequence[Word]) -> bool:
     """`-exec` is fine here: what it runs is judged by itself."""
-    inside = False
+    inside, before = False, Word("")
     for word in words:
         if inside:
-            inside = word.text not in (";", "+")
+            inside = not ends_run(before, word)
+            before = word
             continue
         if not word.known and not word.head.strip("-"):
             return False
@@ -116,7 +134,9 @@ def _date(words: Sequence[Word]) -> bool:
 
 
 def _versioned(name: str) -> Check:
-    return _nothing_but("version") if name == "go" else _nothing_but("--version", "-V", "-v", "--help")
+    if name == "go":
+        return _nothing_but("version")
+    return _nothing_but("--version", "-V", "--help", *(() if name.startswith("python") else ("-v",)))
 
 
 _READERS = (
@@ -156,12 +176,12 @@ _CHECKS: dict[str, Check] = {
     "fdfind": _without("xX", "--exec", "--exec-batch"),
     "env": _alone,
     "git": git_reads,
-    "pip": _first_of("list", "show", "freeze", "--version", "check"),
-    "pip3": _first_of("list", "show", "freeze", "--version", "check"),
-    "npm": _first_of("ls", "list", "--version", "-v", "outdated"),
+    **dict.fromkeys(("pip", "pip3"), _listing("list show freeze --version check", _PIP)),
+    "npm": _listing("ls list --version -v outdated", _NPM),
     "docker": _first_of("ps", "images", "inspect", "logs", "version", "info", "--version"),
     "gh": lambda words: (
         len(words) > 1
+        and words[0].text not in ("auth", "config", "alias")
         and words[1].text in ("view", "list", "status", "diff", "checks")
         and without(words[2:], "w", "--web")
     ),

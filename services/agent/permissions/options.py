@@ -46,6 +46,11 @@ def end(words: Sequence[Word], known: Options, start: int = 1) -> int | None:
     return place
 
 
+def ends_run(before: Word, word: Word) -> bool:
+    """Return whether a word of `find` ends what `-exec` runs: `+` does after `{}` alone."""
+    return word.text == ";" or (word.text == "+" and before.text == "{}")
+
+
 def _step(text: str, known: Options) -> int | None:
     """Return how many words an option takes."""
     name, _, value = text.partition("=")

@@ -12,6 +12,9 @@ from services.agent.permissions.words import Word
 
 DEEPEST = 40
 MOST_COMMANDS = 2_000
+MOST_STEPS = 3_000
+"""Words, and a few more for each command: more of them would hold up whoever waits."""
+_COMMAND = 3
 
 _STRANGE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\xa0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
 """Control characters, and blanks that a shell and a grammar do not take for the same."""
@@ -29,11 +32,24 @@ HARMLESS = frozenset({
 Unwrap = Callable[[Finder, Command, int], None]
 
 
+class Budget:
+    """How much of a program is judged, in all that it may run."""
+
+    def __init__(self, steps: int = MOST_STEPS) -> None:
+        self._left = steps
+
+    def pays(self, steps: int) -> bool:
+        """Return whether there was as much left."""
+        self._left -= steps
+        return self._left >= 0
+
+
 class Reader:
     """Fills a `Script`. What a command runs in its turn is told by `unwrap`, which may call `text` and `command`."""
 
-    def __init__(self, unwrap: Unwrap) -> None:
+    def __init__(self, unwrap: Unwrap, budget: Budget | None = None) -> None:
         self.script = Script()
+        self._budget = budget or Budget()
         self._unwrap = unwrap
         self._functions: list[str] = []
         self._calls: dict[str, set[str]] = {}
@@ -59,14 +75,27 @@ class Reader:
 
     def aside(self, text: str, depth: int) -> None:
         """Take the commands of a text as suspects: something may run it as a program."""
-        other = Reader(self._unwrap)
-        other.text(text, depth + 1)
+        self.wonder(text, depth)
+
+    def wonder(self, what: Command | str, depth: int) -> None:
+        """Take a command, or a text, and what it runs in its turn, for suspects; only so many in all."""
+        if not self._budget.pays(1):
+            self.doubt("too much of it may be run by other programs")
+            return
+        other = Reader(self._unwrap, self._budget)
+        if isinstance(what, str):
+            other.text(what, depth + 1)
+        else:
+            other.command(what, depth + 1)
         self.script.suspects += other.script.commands + other.script.suspects
         self.script.dangers += other.script.dangers
+        if not self._budget.pays(0):
+            self.doubt("too much of it may be run by other programs")
 
     def command(self, command: Command, depth: int) -> None:
         """Add a command, and the commands that it runs."""
-        if depth > DEEPEST or len(self.script.commands) >= MOST_COMMANDS:
+        spared = self._budget.pays(_COMMAND + len(command.words))
+        if depth > DEEPEST or len(self.script.commands) >= MOST_COMMANDS or not spared:
             self.doubt("it has too many commands")
             return
         if not command.words:

@@ -1,16 +1,23 @@
 """Shells with their text, and the shell's own commands that run text, set variables or change how others are run."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from services.agent.permissions.options import end, options, value_of
+from services.agent.permissions.options import end, listed, options, value_of
 from services.agent.permissions.script import Command, Finder, texts
 from services.agent.permissions.words import ANY, HIDDEN, Word
 
 _SHELL = options(
-    "-a -b -e -f -h -i -k -l -m -n -p -r -s -t -u -v -x -B -C -E -H -P -T -D --login --norc --noprofile --posix"
+    "-a -b -e -f -h -i -l -m -n -p -r -s -t -u -v -x -B -C -E -H -P -T -D --login --norc --noprofile --posix"
     " --verbose --restricted --debugger --noediting",
     "-o -O +o +O",
+)
+
+
+_SETTINGS = listed(
+    "allexport errexit nounset pipefail noglob noclobber noexec xtrace verbose posix errtrace functrace braceexpand"
 )
 
 
@@ -19,7 +26,8 @@ def shell(finder: Finder, command: Command, depth: int) -> None:
     words = command.words
     place = next((place for place, word in enumerate(words) if place and _has_code(word)), None)
     before = words[: place if place is not None else len(words)]
-    first = end(before, _SHELL)
+    first = end(before, _SHELL) if _are_plain(before) else None
+    _hand_down(finder, command)
     if place is None:
         _shell_reads(finder, command, first, depth)
         return
@@ -31,6 +39,18 @@ def shell(finder: Finder, command: Command, depth: int) -> None:
         return
     finder.script.commands.append(replace(command, wraps=True))
     finder.text(words[rest].text, depth + 1)
+
+
+def _hand_down(finder: Finder, command: Command) -> None:
+    """What is set for a command that runs a text is set for all that the text runs."""
+    for name, value in command.assigned:
+        finder.bind(name, value)
+
+
+def _are_plain(words: Sequence[Word]) -> bool:
+    """Return whether the settings after `-o` leave the meaning of what follows as it is."""
+    named = [after for before, after in pairwise(words) if before.text[:1] in "-+" and before.text.endswith("o")]
+    return all(word.text in _SETTINGS for word in named)
 
 
 def _has_code(word: Word) -> bool:
@@ -62,6 +82,7 @@ def _shell_reads(finder: Finder, command: Command, first: int | None, depth: int
 def evaluate(finder: Finder, command: Command, depth: int) -> None:
     """`eval`: its words are a program."""
     said = texts(command.words[1:])
+    _hand_down(finder, command)
     finder.script.commands.append(replace(command, wraps=said is not None))
     if said is None:
         finder.doubt("what 'eval' runs is known only when it runs")
@@ -73,6 +94,7 @@ def evaluate(finder: Finder, command: Command, depth: int) -> None:
 def source(finder: Finder, command: Command, depth: int) -> None:
     """`source FILE`: the file runs in this shell."""
     finder.script.commands.append(command)
+    _hand_down(finder, command)
     file = command.words[1] if len(command.words) > 1 else ANY
     if not file.known or file.text.startswith(("/dev/", "/proc/", "-")):
         finder.doubt("what 'source' reads is known only when it runs")
@@ -103,6 +125,9 @@ def declare(finder: Finder, command: Command, depth: int) -> None:
             finder.doubt("the name of a variable is known only when it runs")
         elif sign:
             finder.bind(name.removesuffix("+"), replace(word, text=value))
+            finder.script.calculated |= word.names
+            if value.startswith("(") or (set(flags) & {"a", "A"} and (word.names or word.computed)):
+                finder.doubt(f"the value of {name!r} may be an array, which is evaluated")
         if exported and not name.startswith("-") and name.upper() != name:
             finder.doubt(f"it hands {name!r} to other programs")
 
@@ -135,11 +160,31 @@ def calculate(finder: Finder, command: Command, depth: int) -> None:
     """`let`, `test`, `unset`: what is between brackets is evaluated, and may run commands."""
     finder.script.commands.append(command)
     asks = command.name in ("test", "[")
-    risky = [word for word in command.words[1:] if word.text in ("-v", "-R")] if asks else command.words[1:]
-    if risky and any(HIDDEN in word.text or "[" in word.text for word in command.words[1:]):
+    words = command.words[1:]
+    looks = [word for word, after in pairwise((*words, Word("]"))) if _may_look(word, after)]
+    sure = not asks or any(word.known for word in looks)
+    if (sure or looks) and any("[" in word.text or (sure and HIDDEN in word.text) for word in words):
         finder.doubt(f"{command.name!r} evaluates what is known only when it runs")
+    elif asks:
+        finder.script.calculated |= {name for word in (words if looks else ()) for name in word.names}
     if command.name == "let":
         finder.doubt("'let' evaluates variables")
+
+
+def _may_look(word: Word, after: Word) -> bool:
+    """Return whether a word of `test` may be `-v`, which evaluates the place of a variable that comes after it."""
+    if word.known or "-v".find(word.head) != 0:
+        return word.text in ("-v", "-R")
+    return word.open or not after.known or "[" in after.text
+
+
+def await_children(finder: Finder, command: Command, depth: int) -> None:
+    """`wait`: with `-p` it sets a variable, and evaluates its place."""
+    finder.script.commands.append(command)
+    words = command.words[1:]
+    if any(re.match("-[a-z]*p", word.text) or "[" in word.text for word in words):
+        finder.doubt("'wait' sets a variable")
+    finder.script.calculated |= {name for word in words for name in word.names if name != "!"}
 
 
 def tamper(finder: Finder, command: Command, depth: int) -> None:
@@ -152,8 +197,11 @@ def tamper(finder: Finder, command: Command, depth: int) -> None:
 def set_options(finder: Finder, command: Command, depth: int) -> None:
     """`set`: harmless options, or new arguments."""
     finder.script.commands.append(command)
-    known = options("-e -u -x -v -f -a -b -n +e +u +x +v +f -E -T", "-o +o")
-    if end(command.words, known) != len(command.words) and any(not word.known for word in command.words):
+    known = options("-e -u -x -v -f -a -b -n +e +u +x +v +f -E -T - +", "-o +o")
+    place = end(command.words, known)
+    if place is None or not _are_plain(command.words[1:place]):
+        finder.doubt("it changes how the shell reads commands")
+    elif place != len(command.words) and any(not word.known for word in command.words):
         finder.doubt("the arguments it gives itself are known only when it runs")
 
 
@@ -176,5 +224,6 @@ BUILTINS: dict[str, Callable[[Finder, Command, int], None]] = {
     **dict.fromkeys(("let", "test", "[", "unset"), calculate),
     **dict.fromkeys(("alias", "enable", "hash", "bind", "complete", "compgen", "shopt", "coproc", "fc"), tamper),
     "set": set_options,
+    "wait": await_children,
     **dict.fromkeys(("cd", "pushd", "popd", "chdir"), go),
 }

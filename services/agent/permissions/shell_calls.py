@@ -9,6 +9,7 @@ from services.agent.permissions import places
 from services.agent.permissions.dangers import dangers
 from services.agent.permissions.edits import edited, written
 from services.agent.permissions.harmless import only_reads
+from services.agent.permissions.options import listed
 from services.agent.permissions.patterns import Line, line_pattern, matches_path
 from services.agent.permissions.reading import HARMLESS, Reader
 from services.agent.permissions.script import GAP, Command, Script
@@ -20,6 +21,8 @@ from services.agent.permissions.words import Word
 SHELLS = {"execute_shell": "command"}
 """Tools that run shell text, and the argument that it is in."""
 _SHOWN = 120
+_NUMBERS = listed("RANDOM SRANDOM SECONDS LINENO COLUMNS LINES UID EUID PPID BASHPID SHLVL EPOCHSECONDS")
+"""Variables of the shell that hold numbers alone; others may hold what the program was given or has read."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ class ShellCall:
         names = self.script.calculated
         values = (value for values in self.script.bound.values() for value in values)
         risky = any("[" in value.text or "`" in value.text or "$" in value.text for value in values)
-        return bool(names & self._tainted or (names and risky) or any(name[:1] == "$" for name in names))
+        foreign = any(name[:1] in "$_" or (name.upper() == name and name not in _NUMBERS) for name in names)
+        return bool(names & self._tainted or (names and risky) or foreign)
 
     def _line_match(self, pattern: str) -> Match:
         if not pattern:

@@ -1,11 +1,13 @@
 """Finds the commands that a command runs: wrappers, shells with their text, `find -exec`, and what is like them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from services.agent.permissions.foreign import foreign
 from services.agent.permissions.git import git
-from services.agent.permissions.options import Options, end, listed, options, value_of
+from services.agent.permissions.options import Options, end, ends_run, listed, options, value_of
 from services.agent.permissions.script import Command, Finder, texts
 from services.agent.permissions.shell_builtins import BUILTINS
 from services.agent.permissions.words import ANY, HIDDEN, Word
@@ -52,10 +54,23 @@ _RUNNERS = listed(
 )  # fmt: skip
 
 
+_CARRIERS = listed(
+    "tar bsdtar rsync scp sftp vim vi nvim view vimdiff rvim gvim ex ed man less more lldb sqlite3 psql mysql mariadb"
+    " npx npm pnpm yarn bunx go cargo socat nc ncat netcat make gmake zip sort split xterm konsole gnome-terminal pwsh"
+    " powershell capsh dpkg apt apt-get gcc g++ cc jobs run-parts crontab sg newgrp setarch linux32 linux64 xvfb-run"
+    " sshpass autossh mosh torsocks proxychains hyperfine perf fish uv poetry pipenv conda bundle nix-shell tclsh"
+    " ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 fd fdfind"
+)
+"""Programs that an option or an argument may have run a command."""
+
+
 def unwrap(finder: Finder, command: Command, depth: int) -> None:
     """Add a command to the script of `finder`, and all the commands that it is seen to run."""
     name = command.name
     _heed_variables(finder, command, depth)
+    _other_names(finder, command, depth)
+    if name in _RUNNERS or name in _CARRIERS:
+        _suspect(finder, command, depth)
     if name in _WRAPPERS:
         _wrapper(finder, command, depth)
     elif name in _MASTERS:
@@ -63,8 +78,6 @@ def unwrap(finder: Finder, command: Command, depth: int) -> None:
     elif name in _SPECIAL:
         _SPECIAL[name](finder, command, depth)
     else:
-        if name in _RUNNERS:
-            _suspect(finder, command)
         foreign(finder, command, depth)
 
 
@@ -75,6 +88,8 @@ def _wrapper(finder: Finder, command: Command, depth: int) -> None:
         finder.script.commands.append(command)
         return
     place = end(words, known)
+    if place is not None and command.name == "env" and place < len(words) and words[place].text == "-":
+        place += 1
     assigned: list[tuple[str, Word]] = list(command.assigned)
     if place is not None and command.name in ("env", "time"):
         place, more = _assignments(words, place, named=command.name == "time")
@@ -152,7 +167,7 @@ def _find(finder: Finder, command: Command, depth: int) -> None:
     while place < len(words):
         if words[place].text in ("-exec", "-execdir", "-ok", "-okdir"):
             begin = place + 1
-            while place < len(words) and words[place].text not in (";", "+"):
+            while place < len(words) and not ends_run(words[place - 1], words[place]):
                 place += 1
             inner = tuple(Word(f"./{HIDDEN}") if "{}" in word.text else word for word in words[begin:place])
             if inner:
@@ -182,9 +197,36 @@ def _watch(finder: Finder, command: Command, depth: int) -> None:
         finder.text(" ".join(said), depth + 1)
 
 
-def _suspect(finder: Finder, command: Command) -> None:
-    for place in range(1, min(len(command.words), 32)):
-        finder.script.suspects.append(Command(command.words[place:]))
+def _suspect(finder: Finder, command: Command, depth: int) -> None:
+    """What a program may take for a command: any words to the end, and the text in a word or after an option's sign."""
+    for place in range(1, min(len(command.words), 2 * _LINE)):
+        finder.wonder(Command(command.words[place : place + _LINE]), depth)
+        word = command.words[place]
+        if word.known:
+            for mark in islice(_MARKS.finditer(word.text), _MOST_TEXTS):
+                finder.wonder(word.text[mark.end() :], depth)
+    if command.fed is not None and command.fed.known:
+        finder.wonder(re.sub(r"(?m)^[.:!]*(?:shell |system )? *", "", command.fed.text), depth)
+
+
+_MARKS = re.compile(r"^(?:-[A-Za-z]|[.!:+\\]*(?:shell |system |spawn )?)|=|EXEC:|SYSTEM:|[!|] *|\(shell ")
+"""Behind what a word of such a program may have the text of a command."""
+_MOST_TEXTS = 4
+_LINE = 16
+
+
+def _other_names(finder: Finder, command: Command, depth: int) -> None:
+    """A program that lies elsewhere is judged as its namesake is, and what `busybox` is called with as that program."""
+    words = command.words
+    name = words[0].text.rpartition("/")[2] if words[0].known else ""
+    if name in ("busybox", "toybox"):
+        words = words[1:]
+    elif name == command.name:
+        return
+    if name and words:
+        finder.wonder(
+            Command((Word(words[0].text.rpartition("/")[2]), *words[1:]), command.assigned, command.fed), depth
+        )
 
 
 def _heed_variables(finder: Finder, command: Command, depth: int) -> None:
@@ -194,7 +236,8 @@ def _heed_variables(finder: Finder, command: Command, depth: int) -> None:
             finder.aside(value.text, depth)
 
 
-_RUNNING_VARIABLES = ("PAGER", "EDITOR", "VISUAL", "COMMAND", "BROWSER", "LESSOPEN", "SHELL", "ASKPASS", "SSH", "ENV")
+_RUNNING_VARIABLES = ("PAGER", "EDITOR", "VISUAL", "COMMAND", "BROWSER", "LESSOPEN", "SHELL", "ASKPASS", "SSH", "ENV",
+                      "DIFF", "CONFIG_VALUE")  # fmt: skip
 
 
 _SPECIAL: dict[str, Unwrapping] = {

@@ -84,6 +84,8 @@ class Walk:
         if node.type == "while_statement":
             self._finder.script.jumps = True
         if node.type == "test_command":
+            if node.children[0].type == "[":
+                self._finder.script.calculated |= self._cook.splitting(node)
             self._inside(node)
             return
         if node.type == "compound_statement" and node.children[0].type == "((":
@@ -166,6 +168,9 @@ class Walk:
         if not rest:
             return name, Word("")
         if rest[0].type == "array":
+            places = [self._cook.raw(child) for child in rest[0].named_children if self._cook.raw(child)[:1] == "["]
+            if not all(re.match(r"\[[0-9]+\]\+?=", place) for place in places):
+                self._finder.doubt("the place of a variable is evaluated, which may run commands")
             words = [self._cook.word(child) for child in rest[0].named_children if child.type in WORDS]
             for word in words:
                 self._finder.bind(name, word)
@@ -256,7 +261,7 @@ class Walk:
         text = self._cook.raw(node)
         if "[" in text.removeprefix("$["):
             self._finder.doubt("it calculates with a subscript, which may run commands")
-        self._finder.script.calculated |= set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*|\$[0-9@*]", text))
+        self._finder.script.calculated |= set(re.findall(r"(?<![\w#])[A-Za-z_][A-Za-z0-9_]*|\$[0-9@*]", text))
 
     def _comment(self, node: Node) -> None:
         """A blank that is escaped belongs to a word, and so does what follows it."""

@@ -17,8 +17,10 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|u[0-9a-fA-F]{1,4}|U[0-9a-
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _PARTING = re.compile(r"[\s;&|<>()'\"`]")
+_EXPANDING = re.compile(r"`|\$[\w(\[{@*#?$!]")
 _PLAIN = frozenset({"word", "number", "variable_name", "extglob_pattern", "regex", "test_operator"})
 _VARIABLES = frozenset({"variable_name", "special_variable_name"})
+_SETTING = frozenset({"=", ":="})
 _RISKY_EXPANSION = frozenset({"!", "@", "subscript"})
 
 
@@ -84,6 +86,19 @@ class Cook:
             computed=any(piece.computed for piece in pieces),
         )
 
+    def splitting(self, node: Node) -> set[str]:
+        """Return the variables that stand in `[ … ]` without quotes: they may bring operators, which evaluate words."""
+        found: set[str] = set()
+        ahead = list(node.named_children)
+        while ahead:
+            each = ahead.pop()
+            if each.type in ("simple_expansion", "expansion"):
+                names = [self.raw(child) for child in each.named_children[:1] if child.type in _VARIABLES]
+                found |= {f"${name}" if name[0] in "0123456789@*" else name for name in names if name not in "?#$!-"}
+            elif each.type not in ("string", "command_substitution"):
+                ahead += each.named_children
+        return found
+
     def expanded(self, node: Node, start: int, end: int) -> Word:
         """Return the text between two places of a node in which only expansions mean something."""
         pieces = self._spliced(node, start, end)
@@ -125,12 +140,19 @@ class Cook:
         for child in node.named_children:
             if child.type in ("string_content", "heredoc_content"):
                 continue
-            found.append(_quoted(_in_double_quotes(self._source[start : child.start_byte].decode())))
+            found.append(self._text(start, child.start_byte))
             inner = self._expansion(child)
             found.append(_Piece(inner.text, "q", inner.names, inner.computed))
             start = child.end_byte
-        found.append(_quoted(_in_double_quotes(self._source[start:end].decode())))
+        found.append(self._text(start, end))
         return found
+
+    def _text(self, start: int, end: int) -> _Piece:
+        """Return what is written between two expansions."""
+        raw = self._source[start:end].decode()
+        if _EXPANDING.search(_ESCAPED.sub("", raw)):
+            self._doubt("a text has an expansion that is not understood")
+        return _quoted(_in_double_quotes(raw))
 
     def _expansion(self, node: Node) -> _Piece:
         match node.type:
@@ -152,6 +174,8 @@ class Cook:
         names = [self.raw(child) for child in node.named_children if child.type in _VARIABLES]
         whole = len(node.named_children) == 1 and len(node.children) == (2 if node.type == "simple_expansion" else 3)
         if node.type == "expansion":
+            if any(child.type in _SETTING for child in node.children):
+                self._doubt(f"{self.raw(node)[:40]!r} sets a variable")
             if any(child.type in _RISKY_EXPANSION for child in node.children):
                 self._doubt(f"{self.raw(node)[:40]!r} may run what a variable holds")
             self._inside(node)

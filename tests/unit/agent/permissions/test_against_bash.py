@@ -9,7 +9,7 @@ import pytest
 
 from services.agent.permissions.shell_calls import shell_call
 from services.agent.permissions.words import Word
-from tests.unit.agent.permissions.calling import shell
+from tests.unit.agent.permissions.calling import rule, shell
 
 BASH = shutil.which("bash")
 PIECES = (
@@ -33,6 +33,20 @@ KNOWN_DIFFERENTLY = {
     "line end that is no argument": "p\n\\\nq",
     "variables after time": "time i=1 q",
 }
+
+EVALUATED = (
+    "o=-v; test \"$o\" 'a[$(touch x)]'", "test ! -v 'a[$(touch x)]'", "x=1; [ -n \"$x\" -o -v 'a[$(touch x)]' ]",
+    "x='-v a[$(touch${IFS}x)]'; [ $x ]", "f() { [ $1 ]; }; f '-v a[$(touch${IFS}x)]'",
+    "sleep 0 & wait -n -p 'a[$(touch x)]'", "x='-p a[$(touch${IFS}x)]'; sleep 0 & wait -n $x",
+    "a=(['$(touch x)']=1)", "a=(['b[$(touch x)]']=1)", "x='b[$(touch x)]'; a=([x]=1)", "x='b[$(touch x)]'; a+=([x]=1)",
+    "x='b[$(touch x)]'; a=([$x]=1)", "declare -a 'a=($(touch x))'", "declare -a a='($(touch x))'",
+    "declare -A a='($(touch x))'", "a=(); declare a='($(touch x))'", "a=(); typeset a='($(touch x))'",
+    "declare -a b; declare b='($(touch x))'", "readonly -a a='($(touch x))'", "readonly -a a='([b[$(touch x)]]=1)'",
+    "v='($(touch x))'; declare -a a=\"$v\"", "v='($(touch x))'; a=(); declare a=$v",
+    ": ${x:='b[$(touch x)]'}; : $((x))", ": ${x='b[$(touch x)]'}; : $((x))", ": 'b[$(touch x)]'; : $((_))",
+    "[[ 'b[$(touch x)]' =~ .* ]]; : $((BASH_REMATCH))", "cat <<E\n`touch x`\nE",
+)  # fmt: skip
+"""Texts in which bash finds a command where none is written: places of variables, arithmetic, values of arrays."""
 
 
 def run_by(text: str, folder: Path) -> list[tuple[str, ...]]:
@@ -76,6 +90,17 @@ def hidden(text: str, folder: Path) -> list[tuple[str, ...]]:
 
 @pytest.mark.skipif(BASH is None, reason="needs bash")
 class TestWhatBashRuns:
+    @pytest.mark.parametrize("text", EVALUATED)
+    def test_is_not_taken_for_reading_where_words_are_evaluated(self, text: str, tmp_path: Path) -> None:
+        programs = [shutil.which(name) or name for name in ("touch", "sleep", "cat")]
+        start = tmp_path / "start"
+        start.write_text("".join(f'{Path(each).name}() {{ {each} "$@"; }}\n' for each in programs))
+        environment = {"PATH": "/nonexistent", "BASH_ENV": str(start)}
+        ran = subprocess.run([str(BASH), "-c", text], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert (tmp_path / "x").exists(), ran.stderr
+        assert not shell(text, mode="explore").allowed
+        assert not shell(text, rule("allow")).allowed
+
     @pytest.mark.parametrize("seed", range(8))
     def test_was_found_before_in_any_text(self, seed: int, tmp_path: Path) -> None:
         dice = random.Random(seed)

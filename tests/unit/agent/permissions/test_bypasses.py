@@ -58,6 +58,29 @@ HIDDEN_BEHIND_A_RULE = {
 }
 
 
+CARRIED = (
+    "env - rm x", "env -i - rm x", "busybox sh -c 'rm x'", "busybox env rm x", "busybox find . -exec rm {} \\;",
+    "/opt/bin/bash -c 'rm x'", "./bash -c 'rm x'", "/opt/x/env rm x", "ssh h 'rm x'", "ssh h 'cd y; rm x'",
+    "ssh -o ProxyCommand='rm x' h", "ssh -oProxyCommand='rm x' h", "scp -S rm x h:", "su -c 'rm x'",
+    "su - u -c 'rm x'", "runuser -c 'rm x'", "script -c 'rm x' f", "script -qc 'rm x'", "parallel 'rm {}' ::: x",
+    "tmux new 'rm x'", "docker run a sh -c 'rm x'", "flock f -c 'rm x'", "chroot / sh -c 'rm x'",
+    "strace -f sh -c 'rm x'", "screen -dm sh -c 'rm x'", "xterm -e 'rm x'", "capsh -- -c 'rm x'",
+    "tar --to-command='rm x' -xf a", "tar --to-command 'rm x' -xf a", "tar -I 'rm x' -xf a",
+    "tar -cf a b --checkpoint=1 --checkpoint-action=exec='rm x'", "rsync -e 'rm x' a b:", "rsync --rsh='rm x' a b:",
+    "vim -c '!rm x'", "vim -c ':!rm x'", "vim +'!rm x'", "vi -c '!rm x' f", "nvim -c '!rm x'", "ex -sc '!rm x|q'",
+    "echo '!rm x' | ed", "echo '!rm x' | ed -v", "echo '!rm x' | ex", "man -P 'rm x' ls", "less '+!rm x' f",
+    "gdb -batch -ex '!rm x'", "sqlite3 a '.shell rm x'", "echo '.shell rm x' | sqlite3", "psql -c '\\! rm x'",
+    "npx -c 'rm x'", "npm exec -c 'rm x'", "go test -exec 'rm x'", "socat - EXEC:'rm x'", "nc -e 'rm x' h 1",
+    "ncat --sh-exec 'rm x' h 1", "make SHELL='rm x'", "zip -T -TT 'rm x' a b",
+    "split --filter='rm x' f", "sort --compress-program=rm f", "fd . --exec=rm", "fd . -xrm", "pwsh -c 'rm x'",
+    "at now <<< 'rm x'", "echo 'rm x' | at now", "expect -c 'spawn rm x'", "dpkg --pre-invoke='rm x' -i a",
+    "apt-get -o APT::Update::Pre-Invoke::='rm x' update", "jobs -x rm x", "echo 'exec rm x' | tclsh -v",
+    "/lib64/ld-linux-x86-64.so.2 /bin/rm x", "echo 'import os; os.system(\"rm x\")' | python3 -v",
+    "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0='rm x' git log",
+)  # fmt: skip
+"""Ways to have `rm x` run by a program that is no shell."""
+
+
 class TestARuleForOneCommand:
     @pytest.mark.parametrize("command", HIDDEN_BEHIND_A_RULE.values(), ids=HIDDEN_BEHIND_A_RULE.keys())
     def test_does_not_let_another_through(self, command: str) -> None:
@@ -127,6 +150,37 @@ class TestReadingCommands:
         assert judged("grep", {"pattern": ".", "glob": "**/.env"}).safety
         assert judged("grep", {"pattern": ".", "glob": "**/*.py"}).allowed
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "echo 'import os; os.system(\"touch x\")' | python -v", "cat f | python3 -v",
+            "set -k; git diff GIT_EXTERNAL_DIFF=./e", "set -o keyword; git diff GIT_EXTERNAL_DIFF=./e",
+            "set -ek; git diff GIT_EXTERNAL_DIFF=./e", "bash -k -c 'git diff GIT_EXTERNAL_DIFF=./e'",
+            "bash -o keyword -c 'git diff GIT_EXTERNAL_DIFF=./e'", "BASH_ENV=./e bash -c ls", "LD_PRELOAD=./e eval ls",
+            "env 'BASH_FUNC_ls%%=() { touch x; }' bash -c ls", "PATH=. . f",
+            "find . -exec sort + -o out {} \\;", "find . -exec uniq + out \\;", "find . -exec tree + -o out \\;",
+            "pip list --log out", "pip list --log=out", "pip --python=./e list", "npm ls --logs-dir=out",
+            "npm outdated --git=./e", "gh auth status --show-token", "awk 'BEGIN{ARGV[1]=\".env\";ARGC=2} 1'",
+            "sed 's/[/]/g;s/w out/x/' f", "sed '/[/]/!d;s/x/w out/' f", ": ${PATH:=.}; ls", "((PATH=1)); ls",
+            "echo $((PATH=1)); ls", "wait -p PATH; ls",
+        ],
+    )  # fmt: skip
+    def test_do_not_read_only_where_an_option_or_a_setting_makes_them_do_more(self, command: str) -> None:
+        assert not shell(command, mode="explore").allowed
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "find . -exec wc -l {} +", "set -euxo pipefail; ls", "set -o noglob; ls", "bash -euo pipefail -c ls",
+            "pip list --outdated", "npm ls --depth=0", "gh pr view 1", "[ $? -eq 0 ] && ls", "wait $!",
+            "i=0; while [ $i -lt 3 ]; do i=$((i+1)); done", "declare -a a=(1 2); ls", "a=([0]=x [1]=y); ls",
+            "echo \"cost $ 5 100$ a$|b\"", "cat <<E\ncost \\`x\\` 5$ $.\nE",
+            "echo $((0xFF)) $((10#08)) $((RANDOM % 6))",
+        ],
+    )  # fmt: skip
+    def test_still_read_where_none_does(self, command: str) -> None:
+        assert shell(command, mode="explore").allowed
+
 
 class TestRemovals:
     @pytest.mark.parametrize(
@@ -161,8 +215,25 @@ class TestARuleThatDenies:
     def test_finds_its_command_whatever_hides_it(self, command: str) -> None:
         assert shell(command, rule("deny", "rm:*"), mode="bypass").behaviour == "deny"
 
+    @pytest.mark.parametrize("command", CARRIED)
+    def test_finds_its_command_where_another_program_is_to_run_it(self, command: str) -> None:
+        assert shell(command, rule("deny", "rm:*"), mode="bypass").behaviour == "deny"
+        assert shell(command, rule("deny", "rmdir:*"), mode="bypass").behaviour != "deny"
+
     @pytest.mark.parametrize(
-        "command", ["$X x", "$(echo rm) x", "eval $X", "cat f | sh", "{rm,x}", "r? x", "bash -c $X"]
+        "command",
+        [
+            "$X x",
+            "$(echo rm) x",
+            "eval $X",
+            "cat f | sh",
+            "{rm,x}",
+            "r? x",
+            "bash -c $X",
+            "set -k; git log X=Y",
+            "BASH_ENV=f bash -c ls",
+            "git clone -c core.sshCommand=$X a",
+        ],
     )
     def test_has_asked_about_what_may_be_its_command(self, command: str) -> None:
         assert shell(command, rule("deny", "rm:*"), mode="bypass").behaviour == "ask"

@@ -7,6 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natscope.contracts.approval import Rule
+from services.agent.permissions.grammar import LONGEST_BYTES
+from services.agent.permissions.reading import MOST_STEPS
+from services.agent.permissions.shell_calls import shell_call
 from services.agent.permissions.verdict import STRICTNESS
 from tests.unit.agent.permissions.calling import MODES, Mode, judged, rule, shell
 from tests.unit.agent.permissions.test_commands import ALL
@@ -103,6 +106,16 @@ class TestHugeTexts:
     def test_have_a_verdict_too(self, text: str) -> None:
         verdict = shell(text, rule("deny", "*a*b*"), rule("allow", "git:*"))
         assert not verdict.allowed or set(text) <= set("ls;\n ")
+
+    @pytest.mark.parametrize(
+        "unit", ["tar --x='a' ", "ssh ", "sudo ", "git -c a=b x;", "python -c 'rm \"a b\"';", "cd a;"]
+    )
+    def test_are_looked_at_for_no_longer_than_others_can_wait(self, unit: str) -> None:
+        call = shell_call("execute_shell", unit * (LONGEST_BYTES // len(unit)))
+        judged = (*call.script.commands, *call.script.suspects)
+        assert sum(len(each.words) for each in judged) < 20 * MOST_STEPS
+        assert call.unclear
+        assert shell("git log --oneline; " * 50, rule("allow", "git:*")).allowed
 
     def test_are_not_allowed_by_a_rule_where_they_are_too_deep_to_be_read(self) -> None:
         deep = "$(" * 60 + "ls" + ")" * 60
