@@ -1,6 +1,7 @@
 """Text of a page of the web: headings, lists, tables and links as Markdown, without scripts and styles."""
 
 import re
+import sys
 
 from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
@@ -21,3 +22,7 @@ def text_of_page(html: str) -> str:
     text = re.sub(r"[ \t]+\n", "\n", text)
     text = re.sub(r"\n{3,}", "\n\n", text).strip()
     return f"# {title}\n\n{text}" if title and not text.startswith("# ") else text
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(text_of_page(sys.stdin.buffer.read().decode()).encode("utf-8", "replace"))

@@ -1,6 +1,5 @@
 """`fetch_url`: a page or file of the web, from hosts that the operator lists."""
 
-import asyncio
 import codecs
 from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
@@ -8,14 +7,18 @@ from typing import Annotated, Protocol
 from pydantic import Field
 
 from natscope.contracts.blocks import ContentBlock, TextBlock
+from services.tool_executor.page_reading import readable
 from services.tool_executor.tools.arguments import Arguments
 from services.tool_executor.tools.attaching import MEDIA_BYTES, block_of, is_media, media_type_of
 from services.tool_executor.tools.built_in import BuiltIn, built_in
 from services.tool_executor.tools.port import Place, Result
 
 WITHIN_S = 30.0
+READ_S = 10.0
+"""Of turning a page into text."""
 PAGE_BYTES = 2 << 20
 """Of a page that is turned into text; a larger one is given as it is."""
+_NO_CHARSETS = ("punycode", "idna", "unicode_escape", "raw_unicode_escape")
 _TEXTUAL = ("json", "xml", "javascript", "yaml", "csv", "x-www-form-urlencoded")
 
 
@@ -90,16 +93,10 @@ async def _content(found: Fetched, arguments: FetchArguments, place: Place) -> C
         return await block_of(name, found.data, place.media)
     if not _is_text(found):
         return TextBlock(text="[it is no text and no picture, and is not shown]")
-    text = found.data.decode(_known(found.charset), "replace")
+    text = _decoded(found)
     if found.media_type in ("text/html", "application/xhtml+xml") and not arguments.raw and len(text) <= PAGE_BYTES:
-        text = await asyncio.to_thread(_readable, text)
+        text = await readable(text, within_s=min(place.deadline_s, READ_S))
     return TextBlock(text=_cut(text, place.limits.output_bytes))
-
-
-def _readable(html: str) -> str:
-    from services.tool_executor.page_text import text_of_page
-
-    return text_of_page(html)
 
 
 def _is_text(found: Fetched) -> bool:
@@ -107,11 +104,13 @@ def _is_text(found: Fetched) -> bool:
     return (kind.startswith("text/") or any(part in kind for part in _TEXTUAL)) and b"\0" not in found.data[:4096]
 
 
-def _known(charset: str | None) -> str:
+def _decoded(found: Fetched) -> str:
+    """Return the text. Python knows charsets that are none, and some whose decoding takes a time without bound."""
     try:
-        return codecs.lookup(charset or "utf-8").name
-    except LookupError:
-        return "utf-8"
+        name = codecs.lookup(found.charset or "utf-8").name
+        return found.data.decode("utf-8" if name in _NO_CHARSETS else name, "replace")
+    except (LookupError, UnicodeError):
+        return found.data.decode("utf-8", "replace")
 
 
 def _cut(text: str, most: int) -> str:

@@ -80,6 +80,12 @@ class TestFetching:
         assert text_of(result.output).splitlines()[1:] == ["# T", "", "Hello *you*"]
         assert (result.state, result.metadata["status"]) == ("success", 200)
 
+    @pytest.mark.parametrize("charset", ["hex", "undefined", "idna", "punycode", "none-such", "utf-8"])
+    async def test_a_page_that_names_no_charset_of_texts_is_read_all_the_same(self, charset: str) -> None:
+        page = answer(b"plain-words", f"text/plain; charset={charset}")
+        async with site({"/": page}) as (port, _), fetcher("localhost") as fetch:
+            assert "plain-words" in text_of((await fetch(f"http://localhost:{port}/")).output)
+
     async def test_a_picture_is_shown_as_one(self) -> None:
         async with site({"/a.png": answer(PNG, "image/png")}) as (port, _), fetcher("localhost") as fetch:
             result = await fetch(f"http://localhost:{port}/a.png")

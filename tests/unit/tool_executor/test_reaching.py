@@ -5,6 +5,7 @@ import ipaddress
 import pytest
 
 from natscope.addresses import is_public
+from services.tool_executor.page_reading import readable
 from services.tool_executor.page_text import text_of_page
 from services.tool_executor.reaching import is_listed
 from services.tool_executor.settings import Settings
@@ -62,6 +63,11 @@ class TestPages:
             '<ul><li>a</li></ul><a href="/x">more</a></body></html>'
         )
         assert text_of_page(page) == "# News\n\nOne **two**\n\n- a\n\n[more](/x)"
+
+    async def test_a_page_that_would_hold_its_reader_up_for_hours_is_read_as_its_words(self) -> None:
+        endless = "<!--" * 400_000 + "<p>word</p>"
+        assert "word" in await readable(endless, within_s=1.0)
+        assert await readable("<p>a <b>word</b></p>", within_s=30.0) == "a **word**"
 
     def test_a_page_nested_too_deeply_is_read_as_its_words(self) -> None:
         assert "word" in text_of_page("<div>" * 20_000 + "word")
