@@ -179,7 +179,8 @@ class Supervisor:
         except Refused as error:
             answer, data = {"event": "refused", "code": error.code, "text": str(error)}, b""
         except (OSError, RecursionError) as error:
-            answer, data = {"event": "refused", "code": refusal_of(error).code, "text": f"{error}"}, b""
+            refused = refusal_of(error)
+            answer, data = {"event": "refused", "code": refused.code, "text": str(refused)}, b""
         self._send({"nonce": request.get("nonce"), **answer}, data)
 
     def _serve_file(self, request: Header, payload: bytes) -> tuple[dict[str, Any], bytes]:
