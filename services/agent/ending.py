@@ -13,6 +13,7 @@ from natscope.contracts.task import Finished, Outcome
 from natscope.telemetry import names
 from natscope.telemetry.setup import fail_with
 from services.agent.asking import insist
+from services.agent.compressing import summaries
 from services.agent.loop import said
 from services.agent.own import answer_text
 from services.agent.state import State, index_of
@@ -71,5 +72,7 @@ def describe(span: Span, outcome: Finished) -> None:
 
 async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
     """Append what the run has said to its session; what is there already is not appended again."""
-    asked = memory.Append(session=state.started.task.lane, messages=[m for m in state.messages if m.content])
+    asked = memory.Append(
+        session=state.started.task.lane, messages=[m for m in (*state.messages, *summaries(state)) if m.content]
+    )
     await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)

@@ -9,14 +9,14 @@ is asked for again in the same way, and at a limit `finish` is the one tool left
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
-from natscope.contracts.model import FinishReason
 from natscope.contracts.run import (
+    Compressed,
     Decided,
     Ended,
     JournalEntry,
@@ -27,13 +27,14 @@ from natscope.contracts.run import (
     Steered,
     ToolReturned,
 )
-from natscope.contracts.task import Finished
+from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Finish, Park
 from services.agent.delegating import asks_agent, child_of, effective
 from services.agent.own import ACTIVE, FINISH, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.refusing import refuse, why_useless
 from services.agent.shortening import files_left_by
 from services.agent.state import State, begin, call_id, index_of, open_calls_of
+from services.agent.window import is_full
 
 MAX_STEPS = "max_steps"
 TOKENS = "tokens"
@@ -41,55 +42,6 @@ MONEY = "usd"
 ARGUMENTS = "arguments"
 REASKS = 2
 """How often in a row the model may write calls again that were of no use."""
-
-
-@dataclass(frozen=True)
-class AskModel:
-    """Ask for step `step`."""
-
-    step: int
-    limit: str | None = None
-    """The limit that is reached; then this is the last step, and tools are forbidden."""
-
-    @property
-    def last(self) -> bool:
-        """Whether nothing follows."""
-        return self.limit is not None
-
-
-@dataclass(frozen=True)
-class CallTools:
-    """Carry out these calls of step `step`; each with its index among the calls of the reply."""
-
-    step: int
-    calls: tuple[tuple[int, ToolUseBlock], ...]
-
-
-@dataclass(frozen=True)
-class Park:
-    """Wait until somebody decides on these calls; nothing else is left to do."""
-
-    step: int
-    waiting: tuple[Waiting, ...]
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The run is over."""
-
-    message: Message
-    finish_reason: FinishReason
-    limit: str | None
-
-
-@dataclass(frozen=True)
-class Done:
-    """The run was over before."""
-
-    outcome: Finished
-
-
-Decision = AskModel | CallTools | Park | Finish | Done
 
 
 def after(state: State, entry: JournalEntry) -> State:
@@ -127,14 +79,12 @@ def after(state: State, entry: JournalEntry) -> State:
             return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
         case Steered():
             return _steered(state, entry)
-        case Parked():
-            return replace(state, parked=entry, takeovers=0)
+        case Compressed():
+            return _compressed(state, entry)
+        case Parked() | Resumed() | Ended():
+            return _noted(state, entry)
         case Decided():
             return _decided(state, entry)
-        case Resumed():
-            return replace(state, takeovers=state.takeovers + 1)
-        case Ended():
-            return replace(state, ended=entry.outcome)
         case Started():
             raise ValueError("a run starts once")
 
@@ -160,7 +110,7 @@ def decide(state: State) -> Decision:
     if state.ended is not None:
         return Done(state.ended)
     if state.reply is None:
-        return AskModel(1)
+        return Compress(0) if is_full(state) else AskModel(1)
     calls = state.reply.message.tool_uses
     open_calls = open_calls_of(state)
     ready = tuple((index, call) for index, call in open_calls if not _waits(state, index, call))
@@ -171,7 +121,7 @@ def decide(state: State) -> Decision:
     goes_on = bool(calls) or state.owes_output or state.unanswered
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
-    return AskModel(state.step + 1, _limit(state))
+    return Compress(state.step) if is_full(state) else AskModel(state.step + 1, _limit(state))
 
 
 def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
@@ -206,6 +156,29 @@ def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
 
 def _is_external(state: State, call: ToolUseBlock) -> bool:
     return any(spec.name == call.name and spec.external for spec in state.tools)
+
+
+def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
+    match entry:
+        case Parked():
+            return replace(state, parked=entry, takeovers=0)
+        case Resumed():
+            return replace(state, takeovers=state.takeovers + 1)
+        case Ended():
+            return replace(state, ended=entry.outcome)
+
+
+def _compressed(state: State, entry: Compressed) -> State:
+    return replace(
+        state,
+        summary=entry.summary or state.summary,
+        covered=entry.covers,
+        compressions=state.compressions + 1,
+        compressed_at=state.step,
+        usage=state.usage + entry.usage,
+        cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
+        takeovers=0,
+    )
 
 
 def _steered(state: State, entry: Steered) -> State:

@@ -9,24 +9,26 @@ from typing import Any, TypeVar
 
 from natscope.bus import Bus
 from natscope.contracts import event
-from natscope.contracts.blocks import ContentBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock, text_of
 from natscope.contracts.contract import now
-from natscope.contracts.errors import ContentRefused, Failure, NatscopeError, RunFenced, RunPoisoned
+from natscope.contracts.errors import ContentRefused, ContextTooLong, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
 from natscope.contracts.run import Ended, ModelReplied, Parked, Steered
 from natscope.contracts.task import Finished
 from services.agent import children
 from services.agent.acting import Actor, interrupted, not_begun
+from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Finish, Park
 from services.agent.batching import batches, together
 from services.agent.ending import age_s, outcome_of
 from services.agent.hearing import Ear
 from services.agent.journal import Journal
-from services.agent.loop import AskModel, CallTools, Decision, Done, Finish, Park, decide, waiting_of
+from services.agent.loop import decide, waiting_of
 from services.agent.own import FINISH
 from services.agent.recording import Record
 from services.agent.state import State, call_id, open_calls_of
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
+from services.agent.window import may_compress
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -149,6 +151,8 @@ class Performance:
         match wanted:
             case AskModel():
                 await self._ask_model(wanted)
+            case Compress(step):
+                await self._compress(step)
             case CallTools():
                 await self._call_tools(wanted)
             case Park():
@@ -192,6 +196,11 @@ class Performance:
             await self._record.limit_reached(wanted.limit)
         try:
             reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
+        except ContextTooLong:
+            if self.state.compressed_at == self.state.step or not may_compress(self.state):
+                raise
+            await self._compress(self.state.step)
+            return
         except _Stopped:
             await self._hands.thinker.forget(self.state, wanted.step)
             if self._redirected:
@@ -211,6 +220,14 @@ class Performance:
         )
         self._record.happened(entry)
         await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
+
+    async def _compress(self, step: int) -> None:
+        """Have the model go on from a summary."""
+        entry = await self._effect(self._hands.thinker.compress(self.state, self._past))
+        await self._record.append(entry)
+        text = text_of(entry.summary.content) if entry.summary is not None else ""
+        id = f"{step}.compressed.{self.state.compressions}"
+        await self._teller.tell(event.Compressed(id=id, task_id=self._task, step=step + 1, summary=text))
 
     async def _call_tools(self, wanted: CallTools) -> None:
         await self._ask_agents()

@@ -13,7 +13,7 @@ from natscope.bus import Bus
 from natscope.bus.envelope import read
 from natscope.bus.ledger import latest
 from natscope.bus.streams import AGENTS
-from natscope.contracts import tool
+from natscope.contracts import model, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import AgentNotFound, NatscopeError
 from natscope.contracts.tool import ToolSpec
@@ -21,6 +21,8 @@ from natscope.contracts.tool import ToolSpec
 log = logging.getLogger(__name__)
 
 FRESH_S = 10.0
+WINDOWS_S = 60.0
+LISTED_S = 0.5
 GATHER_S = 0.25
 RESTART_S = 15.0
 PREFIX = f"$KV.{AGENTS}."
@@ -56,6 +58,37 @@ class Agents:
 
     async def _changed(self, message: Msg) -> None:
         self._specs.pop(message.subject.removeprefix(PREFIX), None)
+
+
+class Models:
+    """How much the models take in, as the gateway tells it; asked for in the background, and again every minute."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._windows: dict[str, int | None] = {}
+        self._asked = -WINDOWS_S
+        self._asking: asyncio.Task[None] | None = None
+
+    async def windows(self) -> dict[str, int | None]:
+        """Return the tokens of each alias's window; empty for as long as no gateway has answered."""
+        if time.monotonic() - self._asked > WINDOWS_S:
+            self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
+            if not self._windows:
+                await asyncio.shield(self._asking)
+        return self._windows
+
+    async def _gather(self) -> None:
+        try:
+            listed = await self._bus.ask(model.LIST, model.List(), deadline_s=LISTED_S)
+            self._windows = {each.alias: each.context_size for each in listed.models}
+            self._asked = time.monotonic()
+        except NatscopeError as error:
+            log.debug("the models could not be asked for", extra={"reason": error.message})
+            self._asked = time.monotonic() - WINDOWS_S + FRESH_S
+        except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):
+            log.debug("the models are not asked for while this service ends")
+        finally:
+            self._asking = None
 
 
 class Tools:

@@ -28,6 +28,7 @@ from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
 from services.agent import children
 from services.agent.asking import insist
+from services.agent.compressing import since_summary, window_of
 from services.agent.deciding import decisions_for
 from services.agent.ending import describe, end_of, remember, result_event
 from services.agent.hearing import Controls, controls_for
@@ -36,11 +37,12 @@ from services.agent.journal import Journal
 from services.agent.loop import after, replay
 from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance
-from services.agent.registry import Agents, Tools
+from services.agent.registry import Agents, Models, Tools
 from services.agent.shortening import remembering
 from services.agent.skills import Skills
 from services.agent.state import State, begin, within
 from services.agent.telling import Teller
+from services.agent.window import tokens_of
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Runner:
         self._agents = agents
         self._tools = tools
         self._skills = skills
+        self._models = Models(hands.bus)
         self._instance = instance
         self._patience_s = patience_s
         self._live: dict[str, Performance] = {}
@@ -149,7 +152,7 @@ class Runner:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
         spec = within(await self._agents.get(task.agent), task.submit)
-        past = await self._recall(task, spec, None)
+        past, models = await asyncio.gather(self._recall(task, spec, None), self._models.windows())
         skills = self._skills.listed(list(spec.skills))
         named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
         wanted = [name for name in named if name not in NAMES]
@@ -159,6 +162,8 @@ class Runner:
             agent=spec,
             tools=[*await self._tools.get(wanted), *own_specs(spec, skills, await self._others(spec))],
             skills=skills,
+            context_size=window_of(spec, models),
+            past_tokens=tokens_of(past.messages),
             position=past.position,
             holder=self._instance,
         )
@@ -230,7 +235,7 @@ class Runner:
             deadline = self._patience_s
             found = await insist(self._bus, memory.RECALL, asked, deadline_s=deadline, patience_s=deadline)
             span.set_attribute(names.MEMORY_RECORDS, len(found.messages))
-        return found
+        return found.model_copy(update={"messages": since_summary(found.messages)})
 
     async def is_due(self, task_id: str, parked: Parked) -> bool:
         """Return whether a parked run may go on: somebody decided, it was interrupted or redirected, or time is up."""

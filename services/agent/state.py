@@ -55,6 +55,12 @@ class State:
     """Whether something was slipped in behind the latest reply."""
     redirects: int = 0
     """How often what was under way was dropped."""
+    summary: Message | None = None
+    """What the model is given instead of the past and the first `covered` messages."""
+    covered: int = 0
+    compressions: int = 0
+    compressed_at: int | None = None
+    """After which step that was last."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -111,9 +117,10 @@ def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:
 
 
 def request_id(state: State, step: int) -> str:
-    """Return the id under which the model is asked for `step`; another one once the ask was dropped for something."""
+    """Return the id under which the model is asked for `step`; another one once something else is to be asked."""
     again = f"-r{state.redirects}" if state.redirects else ""
-    return f"{state.started.task.task_id}-m{step}{again}"
+    shorter = f"-s{state.compressions}" if state.compressions else ""
+    return f"{state.started.task.task_id}-m{step}{again}{shorter}"
 
 
 def call_id(state: State, index: int) -> str:

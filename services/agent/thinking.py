@@ -7,9 +7,11 @@ from natscope.bus.envelope import read
 from natscope.contracts import event, model
 from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
 from natscope.contracts.message import Message, Role
+from natscope.contracts.run import Compressed
+from services.agent.actions import AskModel
 from services.agent.asking import insist
-from services.agent.loop import ARGUMENTS, MAX_STEPS, MONEY, TOKENS, AskModel
-from services.agent.mending import mended
+from services.agent.compressing import compress, shortened_talk
+from services.agent.loop import ARGUMENTS, MAX_STEPS, MONEY, TOKENS
 from services.agent.own import FINISH, listing
 from services.agent.state import State, request_id
 from services.agent.telling import Teller
@@ -43,7 +45,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     return model.Chat(
         request_id=request_id(state, wanted.step),
         model=agent.model,
-        messages=[written("system", "system", prompt), *mended(past), *state.messages, *hint],
+        messages=[written("system", "system", prompt), *shortened_talk(state, past), *hint],
         tools=state.tools,
         tool_choice=last if wanted.last else "auto",
         generation=agent.generation,
@@ -79,6 +81,10 @@ class Thinker:
             return await self._ask(state, asked.model_copy(update={"deltas_to": inbox}))
         finally:
             await subscription.unsubscribe()
+
+    async def compress(self, state: State, past: list[Message]) -> Compressed:
+        """Return a summary of what was said before (see `compressing.compress`)."""
+        return await compress(self._bus, state, past, patience_s=self._patience_s)
 
     async def forget(self, state: State, step: int) -> None:
         """Say that the reply to `step` is no longer wanted."""

@@ -52,6 +52,7 @@ class Screen:
             event.ApprovalNeeded: self._approval,
             event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
+            event.Compressed: lambda _: self._mark("≡", "yellow", "the conversation so far was summarised"),
             event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
         }
 
@@ -140,7 +141,8 @@ class Screen:
             wants = "an answer to" if each.kind == "answer" else "a decision on"
             arguments = each.call.raw_input or json.dumps(each.call.input, ensure_ascii=False)
             self._mark("?", "yellow", f"waits for {wants} {each.call.name} {arguments}{why}")
-            self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} approve|deny|answer")
+            how = "answer --text '…'" if each.kind == "answer" else "approve   (or deny --text 'why')"
+            self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} {how}")
 
     def _steered(self, said: event.Steered) -> None:
         what = "redirects it" if said.redirect else "says"

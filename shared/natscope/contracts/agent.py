@@ -44,6 +44,23 @@ class Recollection(Contract):
     token_budget: Annotated[int, Field(ge=0)] | None = None
 
 
+class Compression(Contract):
+    """When the model is given a summary instead of what was said before. The session keeps every word.
+
+    Defaults: AgentScope 2's `trigger_ratio` and `reserve_ratio`.
+    """
+
+    at: Annotated[float, Field(ge=0.5, le=0.9)] = 0.8
+    """Share of the model's window at which it is made."""
+    keep: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the window that the latest messages may take up; they stay as they are."""
+    context_size: Annotated[int, Field(ge=256)] | None = None
+    """Tokens of the window; None: what `model.list` says of the model. Where nobody knows it, a summary is made when
+    the model says that the prompt is too long."""
+    model: str | None = None
+    """Who writes it; None: the agent's own model."""
+
+
 class Permissions(Contract):
     """What the agent may do without asking. Rules hold in every mode: deny before ask before allow."""
 
@@ -105,6 +122,7 @@ class AgentSpec(Contract):
     tool_limits: ToolLimits = ToolLimits()
     cell: CellMode = "session"
     recollection: Recollection = Recollection()
+    compression: Compression = Compression()
     permissions: Permissions = Permissions()
 
 

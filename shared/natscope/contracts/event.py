@@ -141,6 +141,16 @@ class ToolResult(_Event):
     backend: str | None = None
 
 
+class Compressed(_Event):
+    """From here on the model is given a summary instead of what was said before."""
+
+    type: Literal["compressed"] = "compressed"
+    step: int
+    """The model call before which it was made."""
+    summary: str
+    """Empty: none could be made; what was said before is left out."""
+
+
 class Delegated(_Event):
     """Another agent was asked; its events are those of its own task."""
 
@@ -212,7 +222,7 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Delegated, ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
+        Compressed, Delegated, ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -238,6 +248,7 @@ TaskEvent = Annotated[
     | Annotated[ToolCallEnd, Tag("tool_call_end")]
     | Annotated[ToolProgress, Tag("tool_progress")]
     | Annotated[ToolResult, Tag("tool_result")]
+    | Annotated[Compressed, Tag("compressed")]
     | Annotated[Delegated, Tag("delegated")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
     | Annotated[Steered, Tag("steered")]

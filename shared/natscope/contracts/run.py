@@ -34,6 +34,10 @@ class Started(_Entry):
     tools: list[ToolSpec]
     """All it may ever be offered, those of groups that are off included."""
     skills: list[Skill] = Field(default_factory=list[Skill])
+    context_size: int | None = None
+    """Tokens of the model's window; None: not known."""
+    past_tokens: int = 0
+    """About how many tokens the session's past has."""
     position: Position
     """The session's past is recalled up to here, however often the run is resumed."""
     holder: str
@@ -83,6 +87,21 @@ class Steered(_Entry):
     """What was under way was dropped for it."""
 
 
+class Compressed(_Entry):
+    """From here on the model is given a summary instead of what was said before."""
+
+    entry: Literal["compressed"] = "compressed"
+    summary: Message | None
+    """None: none could be made; what was said before is left out."""
+    covers: int
+    """So many of the run's own messages, and all of the session's past."""
+    upto: str | None = None
+    """The id of the last message that it covers."""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    model: str = ""
+
+
 class Parked(_Entry):
     """The run waits with these calls, and nobody holds it meanwhile."""
 
@@ -111,7 +130,8 @@ class Ended(_Entry):
 
 
 JournalEntry = Annotated[
-    Started | Resumed | ModelReplied | ToolReturned | Steered | Parked | Decided | Ended, Field(discriminator="entry")
+    Started | Resumed | ModelReplied | ToolReturned | Steered | Compressed | Parked | Decided | Ended,
+    Field(discriminator="entry"),
 ]
 """One entry, told apart by `entry`. A reader that meets an unknown one must not go on with the run."""
 

@@ -16,7 +16,8 @@ from natscope.contracts.model import Usage
 from natscope.contracts.run import JOURNALED, Ended, JournalEntry, ModelReplied, Resumed, Started, ToolReturned
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
-from services.agent.loop import AskModel, CallTools, Done, Finish, decide, replay
+from services.agent.actions import AskModel, CallTools, Done, Finish
+from services.agent.loop import decide, replay
 from services.agent.refusing import refuse
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
