@@ -38,8 +38,10 @@ _CODES = {
 
 def refusal_of(error: BaseException) -> Refused:
     """Return what the system says in the worker's words."""
-    number = error.errno if isinstance(error, OSError) else None
-    return Refused(_CODES.get(number or 0, "os_error"), f"{error}")
+    if not isinstance(error, OSError) or error.strerror is None:
+        return Refused("os_error", f"{error}")
+    what = f"{error.strerror}: {error.filename!r}" if error.filename is not None else error.strerror
+    return Refused(_CODES.get(error.errno or 0, "os_error"), what)
 
 
 class Workspace:

@@ -138,6 +138,10 @@ def decide(
         _exit(deciding.show(task, as_json=as_json), as_json=as_json)
     if verdict is None:
         raise typer.BadParameter("say approve, deny or answer")
+    if verdict == "answer" and not text:
+        raise typer.BadParameter("an answer needs its --text")
+    if verdict != "approve" and arguments is not None:
+        raise typer.BadParameter("--arguments goes with approve")
     _exit(deciding.decide(task, call, verdict, text=text, arguments=arguments), as_json=as_json)
 
 

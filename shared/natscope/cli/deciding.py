@@ -22,7 +22,7 @@ async def show(task_id: str, *, as_json: bool) -> None:
     for each in waiting:
         sys.stdout.write((each.model_dump_json() if as_json else _line(each)) + "\n")
     if not waiting and not as_json:
-        sys.stderr.write(f"task {task_id} waits for nobody\n")
+        sys.stderr.write(f"task {task_id!r} waits for nobody, or is not there\n")
 
 
 async def decide(task_id: str, call_id: str, verdict: Verdict, *, text: str, arguments: str | None) -> None:

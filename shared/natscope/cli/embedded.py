@@ -27,6 +27,8 @@ DATA = Path(".natscope")
 HOME = Path() if Path("deploy/models.yaml").exists() else Path(__file__).resolve().parents[3]
 """Where `deploy/` is: the current folder, or the one this file came from."""
 AGENTS = HOME / "deploy" / "agents"
+FILES = {"MODEL_GATEWAY_MODELS": "models.yaml", "TOOL_EXECUTOR_MCP": "mcp.yaml", "AGENT_SKILLS": "skills"}
+"""Settings of services that are places below `deploy/`."""
 
 App = Callable[..., AbstractAsyncContextManager[None]]
 
@@ -71,7 +73,8 @@ async def services(url: str, *, agents: Path | None = None) -> AsyncGenerator[No
 
 def find_deploy() -> None:
     """Let the services of this process find their files wherever the command was typed."""
-    os.environ.setdefault("MODEL_GATEWAY_MODELS", str(HOME / "deploy" / "models.yaml"))
+    for variable, name in FILES.items():
+        os.environ.setdefault(variable, str(HOME / "deploy" / name))
 
 
 def installed() -> dict[str, App]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from natscope import client
 from natscope.cli.asking import NAME, print_json
 from natscope.cli.listing import listed, table_of
-from natscope.cli.telling import printable
+from natscope.cli.telling import counted, printable
 from natscope.contracts import workspace
 from natscope.contracts.errors import BodyInvalid, BodyTooLarge
 
@@ -25,7 +25,7 @@ async def ls(session: str, pattern: str, *, as_json: bool) -> None:
     """List the files of a session."""
     async with client.open(name=NAME) as house:
         found = await house.workspace(session).files(pattern)
-    _show(found, as_json, none=f"session {session} has no files like {pattern}")
+    _show(found, as_json, none=f"session {session!r} has no files" + (f" like {pattern!r}" if pattern != "**" else ""))
 
 
 async def get(session: str, paths: Sequence[str], to: Path, *, as_json: bool) -> None:
@@ -53,7 +53,7 @@ async def rm(session: str, paths: Sequence[str], *, as_json: bool) -> None:
     """Remove files of a session."""
     async with client.open(name=NAME) as house:
         count = await house.workspace(session).remove(*paths)
-    _told({"files": count}, f"{count} {'file' if count == 1 else 'files'} removed", as_json)
+    _told({"files": count}, f"{counted(count, 'file')} removed", as_json)
 
 
 async def snapshot(session: str, archive: Path, *, as_json: bool) -> None:
@@ -64,7 +64,7 @@ async def snapshot(session: str, archive: Path, *, as_json: bool) -> None:
         data = await place.bytes_of(taken.archive)
     await asyncio.to_thread(_save, archive, data)
     told = {"archive": str(archive), "files": taken.files, "size_bytes": taken.size_bytes}
-    _told(told, f"{archive}: {taken.files} files, {taken.size_bytes:,} bytes", as_json)
+    _told(told, f"{archive}: {counted(taken.files, 'file')}, {taken.size_bytes:,} bytes", as_json)
 
 
 async def restore(session: str, archive: Path, *, as_json: bool) -> None:
@@ -73,7 +73,7 @@ async def restore(session: str, archive: Path, *, as_json: bool) -> None:
     async with client.open(name=NAME) as house:
         filled = await house.workspace(session).restore(data)
     told = {"files": filled.files, "size_bytes": filled.size_bytes}
-    _told(told, f"{filled.files} files, {filled.size_bytes:,} bytes", as_json)
+    _told(told, f"{counted(filled.files, 'file')}, {filled.size_bytes:,} bytes", as_json)
 
 
 def _contents(places: Sequence[Path], into: str) -> dict[str, bytes]:

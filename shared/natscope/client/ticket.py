@@ -6,12 +6,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from natscope.bus.connection import Bus
-from natscope.client import looking
+from natscope.client import deciding, looking
 from natscope.client.following import follow
 from natscope.contracts import approval, event, run, task
 from natscope.contracts.blocks import ContentBlock
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import DeadlineExceeded, DecisionStale, TaskNotFound, TaskOver, Unavailable
+from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, DecisionStale, TaskNotFound, TaskOver, Unavailable
 
 LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
@@ -110,9 +110,12 @@ class Ticket:
         """Approve, deny or answer calls that the task waits with; it goes on at once.
 
         Raises:
-            DecisionStale: the task does not wait with one of them, or no longer; nothing was decided.
+            DecisionStale: the task does not wait with one of them, or no longer, or somebody was first; nothing was
+                decided.
+            BodyInvalid: one that waits for an answer was approved; nothing was decided.
         """
-        waiting = {each.call_id for each in await self.waiting()}
+        found = await self.waiting()
+        waiting = {each.call_id: each.kind for each in found}
         for decision in decisions:
             if decision.call_id not in waiting:
                 wanted = ", ".join(sorted(waiting)) or "nothing"
@@ -120,8 +123,11 @@ class Ticket:
                     f"task {self.task_id!r} does not wait for a decision on {decision.call_id!r}",
                     remedy=f"it waits for: {wanted}",
                 )
-        body = approval.Decide(decisions=list(decisions), by=by)
-        await self.bus.submit(approval.DECIDE, body, self.task_id, message_id=new_id())
+            if decision.verdict == "approve" and waiting[decision.call_id] == "answer":
+                raise BodyInvalid(
+                    f"{decision.call_id!r} waits for an answer, not for leave", remedy="answer or deny it"
+                )
+        await deciding.publish(self.bus, self.task_id, list(decisions), found, by=by)
 
     async def steer(self, content: str | list[ContentBlock], *, redirect: bool = False, name: str = "user") -> None:
         """Slip a message in before the task's next model call; with `redirect`, what is under way is dropped for it.

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from natscope.bus.connection import Bus
-from natscope.bus.envelope import explain
 from natscope.contracts import workspace
 from natscope.contracts.blocks import FileBlock, FilePath
 from natscope.contracts.errors import BodyInvalid
 
 ARCHIVE_TYPE = "application/x-tar"
-_PATHS: TypeAdapter[list[str]] = TypeAdapter(list[FilePath])
+_PATH: TypeAdapter[str] = TypeAdapter(FilePath)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,13 @@ class Workspace:
 
 
 def _checked(paths: Iterable[str]) -> list[str]:
+    return [_checked_path(path) for path in paths]
+
+
+def _checked_path(path: str) -> str:
     try:
-        return _PATHS.validate_python(list(paths))
+        return _PATH.validate_python(path)
     except ValidationError as error:
-        raise BodyInvalid(f"a path is not right: {explain(error).replace('Value error, ', '')}") from error
+        raise BodyInvalid(
+            f"{path!r} is no path inside a workspace", remedy="relative, with `/`, without `.` and `..`"
+        ) from error

@@ -34,8 +34,8 @@ class TestFiles:
             saved = await (await natscope("files", "snapshot", "s1", "s1.tar", url=nats_url)).done()
             filled = await (await natscope("files", "restore", "s2", "s1.tar", url=nats_url)).done()
             listed = await (await natscope("files", "ls", "s2", "--json", url=nats_url)).done()
-        assert saved.out == "s1.tar: 1 files, 3 bytes\n"
-        assert filled.out == "1 files, 3 bytes\n"
+        assert saved.out == "s1.tar: 1 file, 3 bytes\n"
+        assert filled.out == "1 file, 3 bytes\n"
         assert [line["path"] for line in listed.lines] == ["a.txt"]
 
     async def test_what_is_wrong_is_one_line_and_an_exit_code(
@@ -45,6 +45,15 @@ class TestFiles:
             missing = await (await natscope("files", "get", "s1", "a.txt", url=nats_url)).done()
             outside = await (await natscope("files", "get", "s1", "../a.txt", url=nats_url)).done()
             nowhere = await (await natscope("files", "put", "s1", "nobody", url=nats_url)).done()
+            (tmp_path / "a.txt").write_bytes(b"one")
+            await (await natscope("files", "put", "s2", "a.txt", url=nats_url)).done()
+            absent = await (await natscope("files", "get", "s2", "b.txt", url=nats_url)).done()
+            none = await (await natscope("files", "ls", "s1", url=nats_url)).done()
         silent = await (await natscope("files", "ls", "s1", url=nats_url)).done()
         assert (missing.code, len(missing.err.splitlines())) == (4, 1)
+        assert absent.err.startswith("error: ")
+        assert "'b.txt'" in absent.err
+        assert "Errno" not in absent.err
+        assert outside.err.startswith("error: '../a.txt' is no path inside a workspace (")
+        assert none.err == "session 's1' has no files\n"
         assert (outside.code, nowhere.code, silent.code) == (4, 2, 3)

@@ -13,7 +13,14 @@ NOWHERE = "nats://127.0.0.1:1"
 class TestUsage:
     @pytest.mark.parametrize(
         "arguments",
-        [("ask", "assistant", "  "), ("watch", "--task", "t", "--hub", "h"), ("steer", "t", " ")],
+        [
+            ("ask", "assistant", "  "),
+            ("watch", "--task", "t", "--hub", "h"),
+            ("steer", "t", " "),
+            ("decide", "t", "c"),
+            ("decide", "t", "c", "answer"),
+            ("decide", "t", "c", "deny", "--arguments", "{}"),
+        ],
     )
     async def test_wrong_usage_exits_2(self, natscope: Start, arguments: tuple[str, ...]) -> None:
         ended = await (await natscope(*arguments)).done()

@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import json
 import os
+import shutil
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -113,6 +116,20 @@ class TestUp:
         assert "draining" in ended.out
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=1)
+
+    async def test_a_deploy_folder_where_it_was_typed_is_taken_whole(self, natscope: Start, tmp_path: Path) -> None:
+        shutil.copytree(ROOT / "deploy" / "agents", tmp_path / "deploy" / "agents")
+        shutil.copy(ROOT / "deploy" / "models.yaml", tmp_path / "deploy")
+        server = {"command": sys.executable, "args": [str(ROOT / "tests" / "loopback" / "mcp_bare.py"), "well"]}
+        (tmp_path / "deploy" / "mcp.yaml").write_text(json.dumps({"servers": {"mine": server}}))
+        up = await natscope("up", "--port", "0", cwd=tmp_path)
+        url = (await up.line("NATS")).split()[1]
+        async with client.open(BusSettings(url=url)) as house, asyncio.timeout(30):
+            seen: set[str] = set()
+            while "mcp__mine__ping" not in seen:
+                seen = {spec.name for host in await house.tools() for spec in host.tools}
+        up.interrupt()
+        assert (await up.done()).code == 0
 
     @pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux ends the server of a killed process")
     async def test_killed_it_leaves_no_server_and_the_folder_free(self, natscope: Start, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import DECIDE, Decide, Decision, Rule, Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain, text_of
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import DecisionStale
+from natscope.contracts.errors import BodyInvalid, DecisionStale
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.task import INTERRUPT, Interrupt, Submit
 from services.agent.app import app
@@ -89,6 +89,8 @@ class TestACallThatSomebodyOutsideAnswers:
             (answer,) = answers(await ticket.waiting(), "forty-two")
             with pytest.raises(DecisionStale):
                 await ticket.decide(answer.model_copy(update={"call_id": "another"}))
+            with pytest.raises(BodyInvalid, match="waits for an answer"):
+                await ticket.decide(Decision(call_id=answer.call_id, verdict="approve"))
             await ticket.decide(answer)
             assert (await ticket.result(20)).text == "forty-two"
             with pytest.raises(DecisionStale, match="waits for: nothing"):
@@ -210,6 +212,24 @@ class TestAParkedRun:
         assert asked == 2
         assert (first.state, second.text) == ("completed", "said")
         assert first.finished_at < second.finished_at
+
+    async def test_takes_one_of_two_decisions_and_refuses_the_other(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            async with app(Settings(), bus=here.settings):
+                task = await here.submit("Ask them.")
+                (wait,) = await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            await decide(here, task, Decision(call_id=wait.call_id, verdict="approve"))
+            said = [Decision(call_id=wait.call_id, verdict="answer", output=plain(text)) for text in ("one", "two")]
+            outcomes = await asyncio.gather(*(ticket.decide(each) for each in said), return_exceptions=True)
+            with pytest.raises(DecisionStale, match="'user' has decided on"):
+                await ticket.decide(said[0])
+            async with app(Settings(), bus=here.settings):
+                outcome = await here.outcome(task.task_id)
+        refused = [isinstance(each, DecisionStale) for each in outcomes]
+        assert sorted(refused) == [False, True]
+        assert outcome.text == ("one", "two")[refused.index(False)]
 
     async def test_can_be_interrupted(self, nats_url: str) -> None:
         async with house(nats_url) as here:
