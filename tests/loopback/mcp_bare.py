@@ -3,7 +3,9 @@
 well · banner · chatter (garbage without end) · endless (no end of line) · mute (never answers) · late (after 2 s)
 garbled (an answer that is none) · wrong (one that is no result) · stubborn (ignores every wish that it end)
 gone (ends at once) · once (ends at once the second time) · older (talks of an unknown protocol)
-twins (tools whose names look the same)
+twins (tools whose names look the same) · many (500 tools) · odd (names that no tool of ours has)
+crooked (schemas that are none) · flood (a thousand notifications before each answer)
+noisy (garbage before each answer)
 """
 
 import json
@@ -15,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 MANNER = sys.argv[1]
-TOOLS = {"twins": ["a.b", "a b", "a_b"]}.get(MANNER, ["ping", "note", "mute", "die", "x" * 90])
+TOOLS = {
+    "twins": ["a.b", "a b", "a_b"],
+    "many": [f"tool_{number}" for number in range(500)],
+    "odd": ["Zähler/neu", "drop table;--", "a" * 200, "__init__", "🦊", "9", "x.y-z", " "],
+}.get(MANNER, ["ping", "note", "mute", "die", "x" * 90])
+SCHEMAS = {"note": {"type": "object", "properties": []}, "mute": {"type": "object", "required": "a"}}
+STRAY = [
+    "}{", "null", "[]", "42", '{"jsonrpc": "1.0"}', '{"jsonrpc": "2.0", "id": 99999, "result": {}}',
+    '{"jsonrpc": "2.0", "method": "notifications/none", "params": {"a": 1}}', "\x00\x01", "é" * 50,
+]  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -27,6 +38,11 @@ def say(text: str) -> None:
 def answer(id: Any, result: Any) -> None:
     """Answer a request."""
     say(json.dumps({"jsonrpc": "2.0", "id": id, "result": result}))
+
+
+def notify(method: str, params: Any) -> None:
+    """Tell something."""
+    say(json.dumps({"jsonrpc": "2.0", "method": method, "params": params}))
 
 
 def refuse(id: Any) -> None:
@@ -48,6 +64,12 @@ def call(id: Any, name: str, arguments: Any) -> None:
     if name == "note":
         with Path(os.environ["MCP_LOG"]).open("a") as file:
             file.write(f"{arguments}\n")
+    for number in range(1000 if MANNER == "flood" else 0):
+        notify("notifications/tools/list_changed", {})
+        notify("notifications/progress", {"progressToken": "none", "progress": number})
+        notify("notifications/message", {"level": "info", "data": "x" * 100})
+    for line in STRAY if MANNER == "noisy" else ():
+        say(line)
     if MANNER == "garbled":
         return say("}{ this is no JSON")
     if MANNER == "wrong":
@@ -67,7 +89,8 @@ def handle(message: Any) -> None:
     if method == "initialize":
         initialize(id)
     elif method == "tools/list":
-        answer(id, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]})
+        schemas = SCHEMAS if MANNER == "crooked" else {}
+        answer(id, {"tools": [{"name": name, "inputSchema": schemas.get(name, {"type": "object"})} for name in TOOLS]})
     elif method == "tools/call":
         call(id, message["params"]["name"], message["params"].get("arguments"))
     elif id is not None and method:

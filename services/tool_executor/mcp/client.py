@@ -1,7 +1,6 @@
 """Speaks with servers through the official SDK; the one file of the tool executor that imports it."""
 
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar, cast
@@ -16,10 +15,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 from pydantic import JsonValue, ValidationError
 
-from natscope.contracts.errors import NatscopeError, ToolUnavailable
 from natscope.telemetry.setup import VERSION
 from services.tool_executor.mcp.entries import AddressEntry, AnyEntry, Environment
+from services.tool_executor.mcp.failures import no_session, one_line
 from services.tool_executor.mcp.programs import LINE_BYTES, LineTooLong, Speaking
+from services.tool_executor.mcp.schemas import sound
 from services.tool_executor.mcp.speaking import (
     Answer,
     AnswerUnreadable,
@@ -48,8 +48,6 @@ SILENCE_S = 3600.0
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
-_PASSWORD = re.compile(r"""(?<=://)[^\s/@'"]*@""")
-_QUERY = re.compile(r"""(://[^\s'"?]*\?)[^\s'"]*""")
 _FAILURES = (ExceptionGroup, MCPError, httpx2.HTTPError, OSError, RuntimeError, ValidationError, SessionLost)
 _TRANSPORT = frozenset({wire.CONNECTION_CLOSED, wire.REQUEST_TIMEOUT})
 _HTTP_FAILED = (wire.INTERNAL_ERROR, "Server returned an error response")
@@ -76,14 +74,14 @@ async def _opened(entry: AnyEntry, environment: Environment, containers: Contain
             async with _session(entry, _network(entry, environment), signs) as session:
                 yield session
         except _FAILURES as error:
-            raise _told(error) from error
+            raise no_session(error) from error
         return
     async with started(entry, environment, containers) as program:
         try:
             async with _session(entry, _lines(program, signs), signs) as session:
                 yield session
         except _FAILURES as error:
-            raise _told(error, await program.last_words()) from error
+            raise no_session(error, await program.last_words()) from error
 
 
 @asynccontextmanager
@@ -253,7 +251,7 @@ async def _noticing(transport: Any, signs: Signs) -> AsyncGenerator[Streams]:
             async with arrived:
                 try:
                     async for item in source:
-                        await arrived.send(item)
+                        await arrived.send(_screened(item))
                 except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                     pass
             signs.lost.set()
@@ -267,6 +265,15 @@ async def _noticing(transport: Any, signs: Signs) -> AsyncGenerator[Streams]:
             arrived.close()
 
 
+def _screened(item: SessionMessage | Exception) -> SessionMessage | Exception:
+    """Return a message, without those tools in a list of them for which the SDK would refuse the whole list."""
+    if isinstance(item, SessionMessage) and isinstance(item.message, wire.JSONRPCResponse):
+        tools = item.message.result.get("tools")
+        if isinstance(tools, list) and "content" not in item.message.result:
+            item.message.result["tools"] = sound(tools)
+    return item
+
+
 def _offer(tool: wire.Tool) -> Offer:
     hints = tool.annotations or wire.ToolAnnotations()
     read_only = bool(hints.read_only_hint)
@@ -277,19 +284,3 @@ def _offer(tool: wire.Tool) -> Offer:
         read_only=read_only,
         idempotent=read_only or bool(hints.idempotent_hint),
     )
-
-
-def _told(failure: Exception, words: str = "") -> NatscopeError:
-    """Return why there is no session: what went wrong first, in one line, and what the server said last."""
-    while isinstance(failure, ExceptionGroup):
-        failure = failure.exceptions[0]
-    if isinstance(failure, NatscopeError):
-        return failure
-    said = f"; it said last: {words.splitlines()[-1][:500]}" if words else ""
-    return ToolUnavailable(f"no session: {one_line(failure)}{said}")
-
-
-def one_line(error: Exception) -> str:
-    """Return an error in one line, without what may be a secret in an address."""
-    text = _QUERY.sub(r"\1…", _PASSWORD.sub("…@", " ".join(str(error).split())))
-    return text[:500] or type(error).__name__

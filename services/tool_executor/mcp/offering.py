@@ -38,8 +38,8 @@ class McpTool:
 def offered(connection: Connection, environment: Environment) -> dict[str, McpTool]:
     """Return what is offered of a server's tools, by our names.
 
-    A tool is left out whose preset arguments need a variable that is not set, that takes no object, or that is the
-    second of a name; so are all after the first 500.
+    A tool is left out whose preset arguments need a variable that is not set, or that is the second of a name; so are
+    all after the first 500.
     """
     found: dict[str, McpTool] = {}
     wanted = [offer for offer in connection.offers if connection.entry.offers(offer.name)]
@@ -50,9 +50,6 @@ def offered(connection: Connection, environment: Environment) -> dict[str, McpTo
             preset = {key: _value(value, environment) for key, value in said.preset.items()}
         except CredentialMissing as error:
             _left_out(connection, offer, error.message)
-            continue
-        if offer.parameters.get("type", "object") != "object":
-            _left_out(connection, offer, "its arguments are no object")
             continue
         if name in found:
             _left_out(connection, offer, f"there are two tools {name!r}")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from pydantic import TypeAdapter
@@ -17,11 +17,12 @@ from natscope.contracts.errors import CredentialMissing, SpecInvalid
 from natscope.contracts.tool import ToolName
 from services.tool_executor.mcp import servers_file
 from services.tool_executor.mcp.answers import blocks_of, metadata_of
-from services.tool_executor.mcp.client import one_line
 from services.tool_executor.mcp.connections import Connection
 from services.tool_executor.mcp.entries import AddressEntry, FromEnvironment, ProgramEntry
+from services.tool_executor.mcp.failures import one_line
 from services.tool_executor.mcp.naming import name_of
 from services.tool_executor.mcp.offering import offered
+from services.tool_executor.mcp.schemas import sound
 from services.tool_executor.mcp.speaking import Answer, Json, Offer
 
 ROOT = Path(__file__).parents[3]
@@ -159,10 +160,55 @@ def names_of(*offers: Offer) -> list[str]:
     return list(offered(cast("Connection", Told(list(offers))), {}))
 
 
-class TestWhatIsOffered:
-    def test_are_tools_that_take_an_object(self) -> None:
-        assert names_of(Offer("a", "", {}), Offer("b", "", {"type": "array"})) == ["mcp__s__a"]
+RIGHT: dict[str, Any] = {"name": "right", "inputSchema": {"type": "object"}}
 
+
+class TestAServersTool:
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "array"},
+            {"properties": []},
+            {"properties": {"a": {"type": "strin"}}},
+            {"properties": {"a": "string"}},
+            {"required": "a"},
+            {"properties": {"a": {"pattern": "("}}},
+            {"properties": {"a": {"$ref": "#/$defs/none"}}},
+            {"properties": {"a": {"$ref": "https://example.org/schema"}}},
+            {"properties": {"a": {"enum": ["x" * 300_000]}}},
+            {"properties": {"a": {"anyOf": []}}},
+        ],
+        ids=lambda schema: str(schema)[:40],
+    )
+    def test_is_sorted_out_with_a_schema_that_is_none(self, schema: Any) -> None:
+        assert sound([{"name": "wrong", "inputSchema": schema}, RIGHT]) == [RIGHT]
+
+    def test_is_sorted_out_with_a_schema_that_is_nested_without_end(self) -> None:
+        deep: Any = {"type": "string"}
+        for _ in range(20_000):
+            deep = {"items": deep}
+        assert sound([{"name": "deep", "inputSchema": {"properties": {"a": deep}}}, RIGHT]) == [RIGHT]
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "object", "properties": {"a": {"$ref": "#/$defs/t~1x"}}, "$defs": {"t/x": {"type": "string"}}},
+            {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"a": {"type": ["string", "null"]}}},
+            {"properties": {"a": True}, "additionalProperties": False, "x-vendor": [1]},
+            {"properties": {"$ref": {"type": "string"}}},
+        ],
+        ids=lambda schema: str(schema)[:40],
+    )
+    def test_stays_with_a_schema_that_is_only_unusual(self, schema: Any) -> None:
+        """The control."""
+        assert len(sound([{"name": "unusual", "inputSchema": schema}])) == 1
+
+    @pytest.mark.parametrize("tool", [None, 3, [], {}, {"name": 5, "inputSchema": {}}, {"name": "x"}])
+    def test_is_sorted_out_if_it_is_none_at_all(self, tool: Any) -> None:
+        assert sound([tool, RIGHT]) == [RIGHT]
+
+
+class TestWhatIsOffered:
     def test_are_not_more_than_five_hundred(self) -> None:
         assert len(names_of(*(Offer(f"t{each}", "", {}) for each in range(600)))) == 500
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from natscope.contracts.blocks import text_of
 from natscope.contracts.errors import ToolUnavailable
 from services.tool_executor.mcp.client import opener
 from services.tool_executor.mcp.entries import ProgramEntry
@@ -53,6 +54,18 @@ class TestAServerThatMisbehaves:
     async def test_with_a_banner_is_forgiven(self, house: McpHouse) -> None:
         async with house.bare("banner").up() as up:
             assert "ping of" in await up.text("ping")
+
+    async def test_by_stray_lines_among_its_answers_is_forgiven(self, house: McpHouse) -> None:
+        async with house.bare("noisy").up() as up:
+            for _ in range(5):
+                assert "ping of" in await up.text("ping")
+
+    async def test_by_a_flood_of_notifications_is_heard_and_holds_up_nobody(self, house: McpHouse) -> None:
+        async with house.bare("flood").bare(name="calm").up() as up:
+            for _ in range(3):
+                assert "ping of" in await up.text("ping")
+            assert "ping of" in text_of((await up.call("ping", server="calm")).output)
+        assert house.heard == []
 
     async def test_by_starting_late_comes_late_and_holds_up_nobody(self, house: McpHouse) -> None:
         house.bare("late", name="late").bare(name="s")

@@ -24,6 +24,24 @@ class TestAServerOnTheNetwork:
         assert house.heard == ["1/2 at 1", "2/2 at 2"]
 
     @KINDS
+    @SESSIONS
+    async def test_brings_media_of_each_kind(self, house: McpHouse, kind: str, session: str) -> None:
+        port = free_port()
+        house.network(kind, port, session=session)
+        async with house.listening(kind, port), house.up() as up:
+            result = await up.call("media", size=100)
+        assert [block.type for block in result.output] == ["text", "image", "audio", "text", "file", "text"]
+
+    @KINDS
+    @pytest.mark.parametrize("protocol", ["auto", "handshake"])
+    async def test_tells_when_its_tools_are_others(self, house: McpHouse, kind: str, protocol: str) -> None:
+        port = free_port()
+        house.network(kind, port, protocol=protocol)
+        async with house.listening(kind, port), house.up() as up:
+            await up.call("grow", name="fresh")
+            assert await up.text("fresh") == "new"
+
+    @KINDS
     async def test_that_is_not_there_yet_comes_when_it_is(self, house: McpHouse, kind: str) -> None:
         port = free_port()
         house.network(kind, port)

@@ -1,5 +1,7 @@
 """Which servers are up, as their file says it now."""
 
+import re
+
 from natscope.contracts.errors import SpecInvalid
 from tests.loopback.mcp_house import McpHouse, eventually, took
 
@@ -83,6 +85,26 @@ class TestTheTools:
         async with house.bare("twins").up() as up:
             texts = [await up.text(name.removeprefix("mcp__s__")) for name in list(up.servers.tools) or ["a_b"]]
         assert sorted(text.partition(" of ")[0] for text in texts) == ["a b", "a.b", "a_b"]
+
+    async def test_with_names_that_no_tool_of_ours_has_get_one_and_are_called_by_it(self, house: McpHouse) -> None:
+        async with house.bare("odd").up() as up:
+            assert await eventually(lambda: len(up.servers.tools) == 8)
+            texts = [await up.text(name.removeprefix("mcp__s__")) for name in up.servers.tools]
+            assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name) for name in up.servers.tools)
+        assert [text.rpartition(" of ")[0] for text in texts] == [
+            *("Zähler/neu", "drop table;--", "a" * 200, "__init__", "🦊", "9", "x.y-z", " "),
+        ]
+
+    async def test_with_schemas_that_are_none_are_left_out(self, house: McpHouse) -> None:
+        async with house.bare("crooked").up() as up:
+            assert await up.until("ping")
+            assert {"mcp__s__note", "mcp__s__mute"}.isdisjoint(up.servers.tools)
+            assert "ping of" in await up.text("ping")
+
+    async def test_are_all_there_if_they_are_five_hundred(self, house: McpHouse) -> None:
+        async with house.bare("many").up() as up:
+            assert await eventually(lambda: len(up.servers.tools) == 500)
+            assert "tool_499 of" in await up.text("tool_499")
 
     async def test_with_a_variable_that_is_not_set_are_left_out(self, house: McpHouse) -> None:
         async with house.bare(tools={"note": {"preset": {"key": {"env": "UNSET"}}}}).up() as up:
