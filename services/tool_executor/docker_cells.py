@@ -25,8 +25,8 @@ once that the executor is dead, though its process table cannot be seen and its 
 PROGRAM = "natscope.program"
 """On a container that is no cell: it holds a program of the operator's."""
 _GREETING_S = 15.0
-_UNCLAIMED_S = 60.0
-"""A container of ours that is older than this and no cell of ours was never handed to anybody."""
+_UNCLAIMED_S = 30.0
+"""A container of ours that is older than this, no cell and none in the making: its maker never got an answer."""
 
 
 class DockerCells:
@@ -40,6 +40,8 @@ class DockerCells:
         self._owner = owner
         self._engine = engine or Engine()
         self._open: dict[str, WorkerCell] = {}
+        self._making: set[str] = set()
+        self._unremoved: set[str] = set()
         self._house = ""
 
     async def problem(self) -> str | None:
@@ -63,26 +65,33 @@ class DockerCells:
             raise
 
     async def reap(self, lives: Lives) -> int:
-        """Remove this platform's containers whose executor is dead; see `Backend.reap`."""
+        """Remove this platform's containers whose executor is dead, and those that could not be removed before."""
         found = await self._engine.labelled(f"{PLATFORM}={self._settings.platform}")
+        self._unremoved &= {container["Id"] for container in found}
         return sum(await asyncio.gather(*(self._reap_orphan(container, lives) for container in found)))
 
     async def close(self) -> None:
         """Remove every container this process made."""
         await asyncio.gather(*(cell.close() for cell in tuple(self._open.values())), return_exceptions=True)
+        with contextlib.suppress(SandboxUnavailable):
+            for container in await self._engine.labelled(f"{INSTANCE}={self._owner.instance}"):
+                if PROGRAM not in container["Labels"]:
+                    await self._remove(container["Id"])
         self._engine.close()
 
     async def _make(self, session: str) -> WorkerCell:
         id = await self._engine.create(self._settings, self._labels(session))
+        self._making.add(id)
         try:
-            line = await self._start(id)
+            return self._cell(id, await self._start(id))
         except CellLost as error:
             await self._remove(id)
             raise SandboxUnavailable(f"a container started, but its worker did not answer: {error}") from error
         except BaseException:
             await asyncio.shield(self._remove(id))
             raise
-        return self._cell(id, line)
+        finally:
+            self._making.discard(id)
 
     async def _start(self, id: str) -> Line:
         attached = await self._engine.attach(id)
@@ -119,7 +128,9 @@ class DockerCells:
 
     async def _is_orphan(self, id: str, created: int, labels: dict[str, str], lives: Lives) -> bool:
         if labels.get(INSTANCE) == self._owner.instance:
-            return PROGRAM not in labels and id not in self._open and time.time() - created > _UNCLAIMED_S
+            if PROGRAM in labels or id in self._open or id in self._making:
+                return False
+            return id in self._unremoved or time.time() - created > _UNCLAIMED_S
         house = labels.get(HOUSE, "")
         if house and await self._engine.incarnation(house.partition("@")[0]) != house:
             return True
@@ -128,7 +139,9 @@ class DockerCells:
     async def _remove(self, id: str) -> None:
         try:
             await self._engine.remove(id)
+            self._unremoved.discard(id)
         except SandboxUnavailable as error:
+            self._unremoved.add(id)
             log.warning("container not removed", extra={"container": id[:12], "reason": error.message})
 
     def _labels(self, session: str) -> dict[str, str]:

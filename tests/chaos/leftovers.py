@@ -1,9 +1,9 @@
-"""What a house of ours may leave on the machine: processes, by a mark on their command lines, and open descriptors."""
+"""What a house of ours may leave on the machine: processes, by marks on their command lines, descriptors, cgroups."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,12 @@ def descriptors(pid: int) -> Counter[str]:
             continue
         kinds[re.sub(r":\[?\d+\]?$", "", target) if not target.startswith("/") else "file"] += 1
     return kinds
+
+
+def cgroups(containers: Container[str]) -> list[str]:
+    """Return the control groups of containers that are no more."""
+    folders = (folder for top in ("*/docker/*", "*.slice/docker-*") for folder in Path("/sys/fs/cgroup").glob(top))
+    return [str(folder) for folder in folders if re.sub(r"docker-|\.scope", "", folder.name) in containers]
 
 
 def resident_mib(pid: int) -> float:

@@ -107,6 +107,11 @@ class House:
         label = f"{PLATFORM}={self.platform}"
         return self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
+    def volumes(self) -> list[str]:
+        """Return what the cells have mounted that outlives a container."""
+        mounts = (mount for cell in self.cells() for mount in cell.attrs["Mounts"])
+        return [str(mount) for mount in mounts if mount["Type"] != "tmpfs"]
+
     def orphans(self) -> list[Container]:
         """Return the containers that belong to an executor of this house that is no more."""
         return [cell for cell in self.cells() if f"/{self.pid}/" not in cell.labels[OWNER]]
@@ -123,9 +128,15 @@ class House:
         """Return whether as many cells live as should stand ready, each with its worker."""
         return len(self.workers()) == POOL and (self.engine is None or len(self.cells()) == POOL)
 
-    def refilled(self) -> bool:
-        """Return whether at least as many cells live as should stand ready."""
-        return len(self.workers()) >= POOL
+    def refilling(self) -> Callable[[], bool]:
+        """Return what tells whether as many cells were made since as should stand ready, whoever has taken them."""
+        before, seen = {worker.pid for worker in self.workers()}, set[int]()
+
+        def refilled() -> bool:
+            seen.update(worker.pid for worker in self.workers())
+            return len(seen - before) >= POOL
+
+        return refilled
 
     async def kill(self, kind: str) -> None:
         """Kill one thing of the house; the executor and the engine are back when this returns."""

@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import docker
 import pytest
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.backends import choose_backend
 from services.tool_executor.cells import CellLost, Program, RunLimits
+from services.tool_executor.docker_cells import PLATFORM, DockerCells
+from services.tool_executor.docker_engine import DockerSettings, Engine
+from services.tool_executor.owner import Owner
 from services.tool_executor.pool import Pool
 from services.tool_executor.sessions import Sessions
 from services.tool_executor.settings import Settings
@@ -21,6 +25,10 @@ from tests.integration.tool_executor.engine_proxy import EngineProxy
 LONG = timedelta(minutes=5)
 HELLO = Program("python", "print('hello')")
 pytestmark = pytest.mark.docker
+
+
+async def nobody_lives(instance: str) -> bool:
+    return False
 
 
 async def full(pool: Pool, size: int, *, seconds: float) -> None:
@@ -65,6 +73,41 @@ async def sessions(pool: Pool) -> AsyncIterator[Sessions]:
 async def hello(sessions: Sessions, session: str) -> str:
     async with sessions.workspace(session) as workspace:
         return (await workspace.cell.run(HELLO, RunLimits())).stdout.text
+
+
+class CutAtStart(Engine):
+    """An engine that goes while a container is being started."""
+
+    def __init__(self, door: EngineProxy) -> None:
+        super().__init__()
+        self._door = door
+
+    async def start(self, id: str) -> None:
+        await self._door.cut()
+        await super().start(id)
+
+
+class TestLeftovers:
+    async def test_a_container_that_could_not_be_removed_is_removed_when_the_engine_is_back(
+        self, engine_at: EngineProxy, engine: docker.DockerClient, image: str, platform: str
+    ) -> None:
+        def left() -> int:
+            return len(engine.containers.list(all=True, filters={"label": f"{PLATFORM}={platform}"}))
+
+        await engine_at.restore()
+        settings = DockerSettings.of(Settings(backend="docker", image=image, platform=platform))
+        cells = DockerCells(settings, Owner.here("me"), CutAtStart(engine_at))
+        for lost in (1, 2):
+            with pytest.raises(SandboxUnavailable):
+                await cells.open_cell("s")
+            await engine_at.restore()
+            assert left() == 1, "the control: there is one that was never started"
+            if lost == 1:
+                assert await cells.reap(nobody_lives) == 1
+                assert left() == 0
+        await cells.close()
+        assert left() == 0
+        await engine_at.cut()
 
 
 class TestLoss:
