@@ -57,6 +57,8 @@ class Worker:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _pullers: list[Puller] = field(default_factory=list[Puller])
     _parked: dict[str, _ParkedTask] = field(default_factory=dict[str, _ParkedTask])
+    _asked: dict[str, str] = field(default_factory=dict[str, str])
+    """The parked task that waits for another agent's, by that one's id."""
     _waiting: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = True
@@ -215,6 +217,7 @@ class Worker:
             self._in_hand.pop(message.reply, None)
             return
         kept = self._parked[task.id] = _ParkedTask(task, message, parked)
+        self._asked |= {each.task: task.id for each in parked.waiting if each.task is not None}
         if parked.until is not None:
             left_s = max(0.0, parked.until.timestamp() - time.time())
             kept.alarm = asyncio.get_running_loop().call_later(left_s, self.wake, task.id)
@@ -227,20 +230,23 @@ class Worker:
         kept = self._parked.pop(task_id, None)
         if kept is None:
             return
+        for each in kept.parked.waiting:
+            self._asked.pop(each.task or "", None)
         if kept.alarm is not None:
             kept.alarm.cancel()
         self._own(self._guarded(self._run(kept.task, kept.message, again=True), kept.message))
 
     async def child_ended(self, child: str) -> None:
         """Go on with the task that waits for the outcome of another agent's, if it is kept here."""
-        parents = [id for id, kept in self._parked.items() if any(each.task == child for each in kept.parked.waiting)]
-        for task_id in parents:
-            for pause_s in STORED_S:
-                await asyncio.sleep(pause_s)
-                kept = self._parked.get(task_id)
-                if kept is None or await self.runner.is_due(task_id, kept.parked):
-                    break
-            self.wake(task_id)
+        task_id = self._asked.get(child)
+        if task_id is None:
+            return
+        for pause_s in STORED_S:
+            await asyncio.sleep(pause_s)
+            kept = self._parked.get(task_id)
+            if kept is None or await self.runner.is_due(task_id, kept.parked):
+                break
+        self.wake(task_id)
 
     async def _look_after_parked(self) -> None:
         """Wake the parked tasks about which something was said while nobody here could hear it."""
