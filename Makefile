@@ -77,7 +77,7 @@ chaos-sandbox: $(READY) ## Kill executors, workers, programs, containers and the
 
 .PHONY: sandbox-promises
 sandbox-promises: $(READY) ## Show what each backend of the sandbox promises, by running the suite of all backends.
-	@$(BIN)/pytest -q tests/integration/tool_executor/conformance --verbose --no-header $(ARGS)
+	@$(BIN)/python -m tests.integration.tool_executor.conformance $(ARGS)
 
 # --- containers -----------------------------------------------------------------------------------------------------
 

@@ -69,7 +69,8 @@ class Files(Protocol):
         """Write `data` to `path`; folders are made, what is there is replaced.
 
         Raises:
-            FileRefused, CellLost
+            FileRefused: for want of room (`no_room`), nothing is at `path` then; or for what the path is.
+            CellLost
         """
         ...
 

@@ -76,7 +76,9 @@ class WorkerCell(WorkerFiles):
         """Return the worker's answer; a caller that goes away meanwhile leaves the line in order."""
         frame = await asyncio.shield(self._exchange(request, payload))
         if frame.event == "refused":
-            raise FileRefused(str(frame.header["code"]), str(frame.header["text"]))
+            text, path = str(frame.header["text"]), request.get("path")
+            named = path is None or repr(path) in text
+            raise FileRefused(str(frame.header["code"]), text if named else f"{text}, at {path!r}")
         return frame
 
     async def _exchange(self, request: Mapping[str, Any], payload: bytes) -> Frame:

@@ -40,9 +40,14 @@ class WorkerFiles(ABC):
 
     async def put_file(self, path: str, data: bytes) -> None:
         """Write `data` to `path`; see `Files.put_file`."""
-        for offset in range(0, max(len(data), 1), CHUNK):
-            piece = data[offset : offset + CHUNK]
-            await self._ask({"op": "write", "path": _bounded(path), "offset": offset}, piece)
+        try:
+            for offset in range(0, max(len(data), 1), CHUNK):
+                piece = data[offset : offset + CHUNK]
+                await self._ask({"op": "write", "path": _bounded(path), "offset": offset}, piece)
+        except FileRefused as refusal:
+            if refusal.code == "no_room":
+                await self.remove_files([path])
+            raise
 
     async def read_file(self, path: str, *, limit_bytes: int = READ_BYTES) -> bytes:
         """Return the bytes of `path`; see `Files.read_file`."""

@@ -1,6 +1,10 @@
 """Programs in a cell, as the tests of this folder run them."""
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
+
+import pytest
 
 from services.tool_executor.cells import Cell, Language, Outcome, Program, RunLimits
 
@@ -20,3 +24,11 @@ async def tell(cell: Cell, source: str, **limits: object) -> Outcome:
 
 def _limits(limits: dict[str, object]) -> RunLimits:
     return RunLimits(**{"wall_clock": timedelta(seconds=20), **limits})  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def refused(record: Callable[[str, object], None], error: type[Exception], match: str) -> Generator[None]:
+    """Expect the body to be refused by that error, and tell so."""
+    with pytest.raises(error, match=match):
+        yield
+    record("answer", "refused")
