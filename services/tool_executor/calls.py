@@ -71,6 +71,8 @@ class Calls:
         self._sessions = sessions
         self._means = means
         self._backend = backend
+        self._unwanted: set[str] = set()
+        """Calls that were cancelled while they ran here."""
 
     async def carry_out(self, ask: tool.Call) -> tool.Called:
         """Return the outcome of a call; asked again under the same id, the recorded one.
@@ -96,13 +98,19 @@ class Calls:
     def cancel(self, call_id: str) -> None:
         """Stop the call if it runs here."""
         if self._means.once.cancel(call_id):
+            self._unwanted.add(call_id)
             log.info("call cancelled", extra={"call": call_id})
 
     async def _carry_out(self, ask: tool.Call, found: AnyTool, arguments: Any) -> tool.Called:
         backend = self._backend_of(found)
 
         async def work() -> tool.Called:
-            return _called(ask, await self._run(ask, found, arguments), backend)
+            try:
+                return _called(ask, await self._run(ask, found, arguments), backend)
+            except asyncio.CancelledError:
+                if found.spec.idempotent or ask.call_id not in self._unwanted:
+                    raise
+                return _called(ask, results.interrupted(), backend)
 
         async def lost() -> tool.Called:
             return _called(ask, results.lost("the tool executor died while it ran", backend=backend), backend)
@@ -123,6 +131,8 @@ class Calls:
             if this is not None and this.cancelling():
                 raise
             return _called(ask, results.interrupted(), backend), False
+        finally:
+            self._unwanted.discard(ask.call_id)
 
     async def _run(self, ask: tool.Call, found: AnyTool, arguments: Any) -> Result:
         try:

@@ -138,10 +138,14 @@ class Sessions:
     async def cull(self) -> int:
         """Remove the cells that were not used for too long and return how many there were."""
         now = time.monotonic()
-        idle = [name for name, seat in self._seats.items() if _idle(seat) and now - seat.used_at > self._idle_after_s]
+        idle = [name for name, seat in self._seats.items() if self._is_over(seat, now)]
+        culled = 0
         for session in idle:
-            await self.end(session)
-        return len(idle)
+            seat = self._seats.get(session)
+            if seat is not None and self._is_over(seat, now):
+                await self.end(session)
+                culled += 1
+        return culled
 
     async def close(self) -> None:
         """Remove every cell."""
@@ -154,9 +158,9 @@ class Sessions:
         if seat.workspace is not None and (seat.workspace.cell.lost or self._recycle.due(seat.workspace)):
             self._vacate(seat)
         if seat.workspace is None:
-            await self._make_room()
             self._opening += 1
             try:
+                await self._make_room()
                 seat.workspace = Workspace(await self._backend.open_cell(session))
             finally:
                 self._opening -= 1
@@ -164,7 +168,7 @@ class Sessions:
 
     async def _make_room(self) -> None:
         taken = [(name, seat) for name, seat in self._seats.items() if seat.workspace is not None]
-        if len(taken) + self._opening < self._max_cells:
+        if len(taken) + self._opening <= self._max_cells:
             return
         idle = [(seat.used_at, name) for name, seat in taken if _idle(seat)]
         if not idle:
@@ -173,6 +177,9 @@ class Sessions:
                 remedy="ask again later, or raise TOOL_EXECUTOR_MAX_CELLS or the number of tool executors",
             )
         await self.end(min(idle)[1])
+
+    def _is_over(self, seat: _Seat, now: float) -> bool:
+        return _idle(seat) and now - seat.used_at > self._idle_after_s
 
     def _vacate(self, seat: _Seat) -> asyncio.Task[None] | None:
         workspace, seat.workspace = seat.workspace, None

@@ -137,6 +137,21 @@ class TestOnce:
         assert (await asyncio.wait_for(task, 10)).result.state == "interrupted"
         assert text_of((await call(bus, ask_python("print('usable')"))).result.output) == "usable\n"
 
+    async def test_a_cancelled_call_that_had_begun_does_not_act_again_when_it_is_asked_for_again(
+        self, bus: Bus
+    ) -> None:
+        code = "import time; open('log', 'a').write('x'); print('acted'); time.sleep(60)"
+        ask = ask_python(code, call_id="half-done", deltas_to=(inbox := bus.nc.new_inbox()))
+        heard = await bus.nc.subscribe(inbox)
+        task = asyncio.create_task(call(bus, ask))
+        await heard.next_msg(timeout=20)
+        await bus.tell(tool.CANCELLED, tool.Cancelled(call_id="half-done"), "half-done")
+        first = await asyncio.wait_for(task, 10)
+        again = await asyncio.wait_for(call(bus, ask), 10)
+        assert (first.replayed, again.replayed) == (False, True)
+        assert again.result == first.result
+        assert text_of((await call(bus, ask_python("print(open('log').read())"))).result.output) == "x\n"
+
 
 class TestRefusing:
     async def test_wrong_arguments_are_told_with_what_was_expected(self, bus: Bus) -> None:
