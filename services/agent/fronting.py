@@ -7,12 +7,12 @@ from nats.aio.msg import Msg
 
 from natscope.bus import Bus
 from natscope.bus.answering import Say
-from natscope.bus.envelope import digest_of
+from natscope.bus.envelope import digest_of_task
 from natscope.bus.ledger import latest
 from natscope.contracts.agent import ASK
 from natscope.contracts.errors import DeadlineExceeded, TaskConflict
 from natscope.contracts.event import HAPPENED
-from natscope.contracts.task import FINISHED, SUBMIT_IN, UNCOMPARED, Finished, Submit
+from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
 from services.agent.registry import Agents
 
 LOOK_S = 5.0
@@ -74,7 +74,7 @@ class Fronting:
                     raise DeadlineExceeded(
                         f"task {body.task_id!r} has no outcome yet", remedy=f"listen on {FINISHED.at(body.task_id)!r}"
                     ) from error
-        if outcome.digest and outcome.digest != digest_of(body, exclude=UNCOMPARED):
+        if outcome.digest and outcome.digest != digest_of_task(body):
             raise TaskConflict(f"task id {body.task_id!r} was used before with another body")
         return outcome
 

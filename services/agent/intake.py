@@ -7,10 +7,10 @@ from nats.aio.msg import Msg
 from pydantic import JsonValue, ValidationError
 
 from natscope.bus import Bus
-from natscope.bus.envelope import digest_of, explain, read
+from natscope.bus.envelope import digest_of_task, explain, read
 from natscope.contracts.contract import TOKEN
 from natscope.contracts.errors import BodyInvalid
-from natscope.contracts.task import UNCOMPARED, Submit
+from natscope.contracts.task import Submit
 
 TOKENS = "use letters, digits, '-' and '_'"
 
@@ -104,4 +104,4 @@ async def take(bus: Bus, message: Msg) -> Task:
         raise BodyInvalid(f"the task names session {submit.session!r} but was published for {session!r}")
     if session is not None and submit.session is None and session != submit.task_id:
         submit = submitted(data, task_id, session)
-    return Task(agent=agent, submit=submit, digest=digest_of(submit, exclude=UNCOMPARED))
+    return Task(agent=agent, submit=submit, digest=digest_of_task(submit))

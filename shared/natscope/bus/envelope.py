@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from natscope.bus.blobs import BODIES, Blobs
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import BodyInvalid, Failure
+from natscope.contracts.task import UNCOMPARED, Submit
 
 Headers = dict[str, str]
 T = TypeVar("T")
@@ -34,6 +35,16 @@ Excluded = set[str] | dict[str, Any]
 def digest_of(body: Contract, *, exclude: Excluded | None = None) -> str:
     """Return the SHA-256 of `body` as it travels, in hexadecimal; `exclude` names fields that do not count."""
     return hashlib.sha256(body.__pydantic_serializer__.to_json(body, exclude=exclude)).hexdigest()
+
+
+def digest_of_task(body: Submit) -> str:
+    """Return the SHA-256 of what makes a task this task, in hexadecimal.
+
+    What has its default does not count: a contract grows, and a task that was submitted or parked before must stay the
+    one that it was.
+    """
+    said = body.__pydantic_serializer__.to_json(body, exclude=UNCOMPARED, exclude_defaults=True)
+    return hashlib.sha256(said).hexdigest()
 
 
 class Envelope:

@@ -5,7 +5,7 @@ from typing import Any
 from nats.aio.msg import Msg
 
 from natscope.bus.connection import Bus
-from natscope.bus.envelope import digest_of, read
+from natscope.bus.envelope import digest_of_task, read
 from natscope.client import looking
 from natscope.client.registry import known
 from natscope.contracts import task
@@ -89,7 +89,7 @@ async def _waiting(bus: Bus, sequence: int) -> Msg | None:
 
 def _digest(body: task.Submit) -> str:
     """Return what the agent compares too: whether tokens are told does not make it another task."""
-    return digest_of(body, exclude=task.UNCOMPARED)
+    return digest_of_task(body)
 
 
 def _stream(event: Any) -> str:

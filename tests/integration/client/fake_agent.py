@@ -10,7 +10,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus, BusSettings, connect
-from natscope.bus.envelope import digest_of, read
+from natscope.bus.envelope import digest_of_task, read
 from natscope.bus.streams import RUNS
 from natscope.client import registry
 from natscope.contracts import event, task
@@ -51,7 +51,7 @@ class Stage:
 
     def finished(self, state: task.Outcome, **fields: object) -> task.Finished:
         session = self.body.session or self.body.task_id
-        digest = digest_of(self.body, exclude=task.UNCOMPARED)
+        digest = digest_of_task(self.body)
         known = {"task_id": self.body.task_id, "agent": self.agent, "session": session, "usage": USAGE}
         return task.Finished.model_validate({"state": state, **known, "digest": digest, **fields})
 
