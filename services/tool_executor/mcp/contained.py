@@ -9,11 +9,11 @@ from pathlib import Path
 
 from natscope.contracts.errors import SandboxUnavailable, ToolUnavailable
 from services.tool_executor.cells import Lives
-from services.tool_executor.docker_cells import INSTANCE, OWNER, PLATFORM, PROGRAM
+from services.tool_executor.docker_cells import HOUSE, INSTANCE, OWNER, PLATFORM, PROGRAM
 from services.tool_executor.docker_engine import DockerSettings, Engine
 from services.tool_executor.docker_programs import ContainedProgram, create_program
 from services.tool_executor.mcp.programs import CLOSE_S, WORDS_BYTES, WORDS_S, lines_of, to_the_end
-from services.tool_executor.owner import Owner
+from services.tool_executor.owner import Owner, own_container
 from services.tool_executor.pipes import AttachedPipe
 from services.tool_executor.settings import Settings
 
@@ -85,6 +85,7 @@ class Containers:
             PLATFORM: self._settings.platform,
             INSTANCE: self._owner.instance,
             OWNER: self._owner.mark,
+            HOUSE: await self._engine.incarnation(own_container()),
             PROGRAM: program.command[0],
         }
         id = await create_program(self._engine, self._settings, program, _GUARD.read_text(), labels)
