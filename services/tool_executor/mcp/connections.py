@@ -117,7 +117,8 @@ class Connection:
             if fault is None and self.entry.session == "per_call":
                 wait_s, pause = FIRST_S, self.entry.refresh_s
             else:
-                log.warning("MCP server lost", extra={"server": self.server, "reason": fault, "again_in_s": wait_s})
+                level = logging.WARNING if wait_s == FIRST_S else logging.INFO
+                log.log(level, "MCP server lost", extra={"server": self.server, "reason": fault, "again_in_s": wait_s})
                 wait_s, pause = min(2 * wait_s, LONGEST_S), wait_s * random.uniform(0.75, 1.25)  # noqa: S311
             await self._pause(pause)
             self._owner = self._begin()

@@ -10,6 +10,7 @@ from natscope.contracts.errors import SpecInvalid
 from services.tool_executor.mcp.entries import AnyEntry, File
 
 REMEDY = "see docs/how-to/use-mcp.md"
+NO_KIND = "has neither `command` (a program) nor `url` (a server on the network)"
 
 
 def read(path: Path) -> Mapping[str, AnyEntry]:
@@ -54,7 +55,8 @@ def _told(error: ValidationError, root: yaml.Node | None) -> str:
             field.append(str(step))
         elif step == first["loc"][-1]:
             field.append(str(step))
-    return f"{line}: {'.'.join(field) or 'file'}: {first['msg'].removeprefix('Value error, ')}{more}"
+    what = NO_KIND if first["type"] == "union_tag_not_found" else first["msg"].removeprefix("Value error, ")
+    return f"{line}: {'.'.join(field) or 'file'}: {what}{more}"
 
 
 def _below(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | None:

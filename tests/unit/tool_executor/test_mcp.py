@@ -73,6 +73,7 @@ class TestTheFile:
         ("text", "told"),
         [
             ("servers:\n  a:\n    command: x\n    shell: y\n", ":4: servers.a.shell"),
+            ("servers:\n  a: {comand: x}\n", ":2: servers.a: has neither `command` (a program) nor `url`"),
             ("servers:\n  a: {command: x}\n  a: {command: y}\n", ":3: 'a' is there twice"),
             ("servers:\n  a__b: {command: x}\n", ":2: servers.a__b"),
             ("servers:\n  a:\n    url: http://x\n    command: y\n", ":3: servers.a.url"),
