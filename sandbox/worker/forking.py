@@ -12,8 +12,8 @@ from typing import Any
 
 _PRELOADED = (
     *("ast", "base64", "collections", "contextlib", "csv", "ctypes", "dataclasses", "datetime", "decimal", "enum"),
-    *("fractions", "functools", "glob", "hashlib", "heapq", "importlib.util", "itertools", "json", "math", "operator"),
-    *("pathlib", "platform", "random", "re", "resource", "select", "shutil", "signal", "site", "statistics", "string"),
+    *("fractions", "functools", "glob", "hashlib", "heapq", "itertools", "json", "math", "operator"),
+    *("pathlib", "random", "re", "resource", "select", "shutil", "signal", "site", "statistics", "string"),
     *("subprocess", "tarfile", "tempfile", "threading", "time", "traceback", "typing"),
 )
 _KEPT: list[dict[str, Any]] = []

@@ -6,7 +6,7 @@ Source: Linux, Documentation/userspace-api/seccomp_filter.rst; include/uapi/linu
 
 from __future__ import annotations
 
-import platform
+import os
 import struct
 
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -60,7 +60,7 @@ _MACHINES: dict[str, tuple[int, dict[str, int], int, int, int, int]] = {
 
 def deny_filter(machine: str = "") -> bytes:
     """Return the filter as an array of `struct sock_filter`; empty on a machine whose call numbers are not known."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     if machine not in _MACHINES:
         return b""
     audit, numbers, clone, clone3, socket, setpriority = _MACHINES[machine]
@@ -87,7 +87,7 @@ def deny_filter(machine: str = "") -> bytes:
 def counted_memory_filter(machine: str = "") -> bytes:
     """Return a filter that refuses memory which no process's own size tells of; for where nothing else counts it."""
     program = [_step(_LOAD, 0)]
-    for number in _UNCOUNTED.get(machine or platform.machine(), ()):
+    for number in _UNCOUNTED.get(machine or os.uname().machine, ()):
         program += _refuse(number, _ENOSYS)
     return b"".join([*program, _step(_RETURN, _ALLOW)])
 

@@ -204,6 +204,7 @@ def _arguments(settings: BubblewrapSettings, user: int) -> list[str]:
         *("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"),
         *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "cell"),
         *("--setenv", "PATH", f"{_PROGRAMS}:/usr/local/bin:/usr/bin:/bin", "--setenv", "LANG", "C.UTF-8"),
+        *("--setenv", "LD_BIND_NOW", "1"),
         *("--ro-bind", "/usr", "/usr", *_system_folders(), *_interpreter(settings)),
         *(*_open_folders(_PROGRAMS), "--ro-bind", str(settings.worker), "/opt/cell"),
         *(

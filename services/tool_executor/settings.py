@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     """A session's cell that was not used for so long is removed with its files."""
     max_cells: int = Field(default=32, ge=1)
     """Cells in use at a time; when all are busy, further sessions are refused (`overloaded`), one-shot calls wait."""
-    pool: int = Field(default=2, ge=0)
+    pool: int = Field(default=4, ge=0)
     """Cells that stand ready for a session's first call or a one-shot call, besides `max_cells`. 0: made when asked."""
     one_shot_wait: Duration = timedelta(seconds=30)
     """How long a one-shot call waits for a cell before it is refused (`overloaded`)."""

@@ -48,11 +48,12 @@ class Executor:
         self.offers_state = False
 
     async def ready(self) -> None:
-        """Return when it answers."""
+        """Return when it offers to run programs."""
+        specs: list[tool.ToolSpec] = []
         async with asyncio.timeout(30):
-            while not (hosts := await self._bus.ask_all(tool.LIST, tool.List(), wait_s=0.2)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        specs = [spec for host in hosts for spec in host.tools if spec.name == "execute_python"]
+            while not specs:
+                hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=0.2)
+                specs = [spec for host in hosts for spec in host.tools if spec.name == "execute_python"]
         self.offers_state = any("stateful" in str(spec.parameters) for spec in specs)
 
     async def run(self, code: str, session: str, *, cell: tool.CellMode = "session", stateful: bool = False) -> bool:

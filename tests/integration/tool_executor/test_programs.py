@@ -80,6 +80,27 @@ class TestPython:
         source = "import random, uuid; print(random.random(), uuid.uuid4())"
         assert (await run(source)).stdout.text != (await run(source)).stdout.text
 
+    async def test_a_fork_of_its_own_has_one_thread_and_numbers_of_its_own(self, run: Run) -> None:
+        source = (
+            "import os, random, threading\n"
+            "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+            "pid = os.fork()\n"
+            "os.write(1, f'{threading.active_count()} {random.random()}\\n'.encode())\n"
+            "os._exit(0) if pid == 0 else os.waitpid(pid, 0)"
+        )
+        lines = [line.split() for line in (await run(source)).stdout.text.splitlines()]
+        assert sorted(line[0] for line in lines) == ["1", "2"]
+        assert len({line[1] for line in lines}) == 2
+
+    async def test_its_thread_is_known_by_the_kernel_s_number(self, run: Run) -> None:
+        outcome = await run("import threading as t; print(t.main_thread().native_id == t.get_native_id())")
+        assert outcome.stdout.text == "True\n"
+
+    @pytest.mark.parametrize("before", ["", "import gc; gc.collect()\n"], ids=["young", "old"])
+    async def test_what_holds_itself_is_ended_too(self, before: str, run: Run) -> None:
+        source = "class Thing:\n    def __del__(self): print('ended')\nthing = Thing(); thing.itself = thing\n"
+        assert (await run(source + before)).stdout.text == "ended\n"
+
 
 class TestShell:
     async def test_it_has_the_shell_s_exit_code_and_streams(self, run: Run) -> None:
