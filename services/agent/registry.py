@@ -148,8 +148,7 @@ class Tools:
         try:
             hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
             self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
-            offers = [(_rank(host, spec), host.host, spec) for host in hosts for spec in host.tools]
-            self._specs = {spec.name: spec for _, _, spec in sorted(offers, key=lambda offer: offer[:2])}
+            self._specs = _believed(hosts)
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
         except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):
@@ -157,6 +156,21 @@ class Tools:
         finally:
             self._asked = time.monotonic()
             self._asking = None
+
+
+def _believed(hosts: list[tool.Listed]) -> dict[str, ToolSpec]:
+    """Return the tools by name. What is of the house is taken from no guest, and is as careful as any answer says."""
+    offers = [(_rank(host, spec), host.host, spec) for host in hosts for spec in host.tools]
+    found: dict[str, ToolSpec] = {}
+    for _, host, spec in sorted(offers, key=lambda offer: offer[:2]):
+        if host != tool.CALL.room:
+            if not tool.is_of_the_house(spec.name):
+                found[spec.name] = spec
+            continue
+        same = [each for _, other, each in offers if other == host and each.name == spec.name]
+        careful = {flag: all(getattr(each, flag) for each in same) for flag in ("read_only", "idempotent")}
+        found[spec.name] = spec.model_copy(update={**careful, "served_as": None})
+    return found
 
 
 def _rank(host: tool.Listed, spec: ToolSpec) -> int:

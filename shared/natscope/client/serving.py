@@ -25,7 +25,19 @@ from natscope.client.tools import Function, Progress, Tool, ToolContext, tool
 from natscope.contracts import tool as tool_contract
 from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock
 from natscope.contracts.errors import BusUnavailable, SpecInvalid, ToolNotFound
-from natscope.contracts.tool import CALL, CANCELLED, CHANGED, LIST, Call, Called, Changed, List, Listed, ToolSpec
+from natscope.contracts.tool import (
+    CALL,
+    CANCELLED,
+    CHANGED,
+    LIST,
+    Call,
+    Called,
+    Changed,
+    List,
+    Listed,
+    ToolSpec,
+    is_of_the_house,
+)
 from natscope.telemetry import Telemetry, TelemetrySettings, names, telemetry_for
 from natscope.telemetry.setup import fail_with
 
@@ -63,6 +75,8 @@ async def serve(
         BusUnavailable: NATS has no streams, or whoever we are there may not serve tools.
     """
     given = [each if isinstance(each, Tool) else tool(each) for each in functions]
+    if host == CALL.room:
+        raise SpecInvalid(f"{host!r} is a service of the house", remedy="give `host` another name")
     if len({each.spec.name for each in given}) < len(given):
         raise SpecInvalid("two tools have the same name")
     kept = TelemetrySettings().model_copy(update={"keep": True})
@@ -107,6 +121,7 @@ async def _named(tools: list[Tool], room: Room, namesakes: Namesakes) -> list[To
     """Return the tools under the names that they are served by, given what other hosts serve."""
     hosts = await room.bus.ask_all(LIST, List(), wait_s=_LOOK_S)
     taken = {spec.name: each.host for each in hosts if each.host != room.name for spec in each.tools}
+    taken |= {each.spec.name: CALL.room for each in tools if is_of_the_house(each.spec.name)}
     return [each if each.spec.name not in taken else _apart(each, room, taken, namesakes) for each in tools]
 
 
@@ -150,6 +165,8 @@ class Hosted:
         self.ledger = ledger
         self.telemetry = telemetry
         self._bus = bus
+        self._unwanted: set[str] = set()
+        """Calls that were cancelled while they ran here."""
         self._slots = {name: asyncio.Semaphore(each.at_once) for name, each in tools.items() if each.at_once}
 
     @property
@@ -170,8 +187,13 @@ class Hosted:
         arguments = asked.read(ask.call)
 
         async def work() -> Called:
-            async with self._slots.get(asked.spec.name, _FREE):
-                return await _run(asked, arguments, ToolContext(ask, self._progress(ask)))
+            try:
+                async with self._slots.get(asked.spec.name, _FREE):
+                    return await _run(asked, arguments, ToolContext(ask, self._progress(ask)))
+            except asyncio.CancelledError:
+                if asked.spec.idempotent or ask.call_id not in self._unwanted:
+                    raise
+                return _interrupted(ask)
 
         async def lost() -> Called:
             return _called(ask, "unknown", "The tool's process died while it ran; whether it acted is not known.")
@@ -188,7 +210,9 @@ class Hosted:
             this = asyncio.current_task()
             if this is not None and this.cancelling():
                 raise
-            return _called(ask, "interrupted", "The call was interrupted."), False
+            return _interrupted(ask), False
+        finally:
+            self._unwanted.discard(ask.call_id)
 
     def _progress(self, ask: Call) -> Progress:
         told = 0
@@ -204,7 +228,9 @@ class Hosted:
 
     async def cancelled(self, message: Msg) -> None:
         """Stop the call if it runs here."""
-        self.ledger.cancel(*CANCELLED.keys_in(message.subject))
+        (call_id,) = CANCELLED.keys_in(message.subject)
+        if self.ledger.cancel(call_id):
+            self._unwanted.add(call_id)
 
 
 async def _run(asked: Tool, arguments: dict[str, object], context: ToolContext) -> Called:
@@ -224,6 +250,10 @@ async def _run(asked: Tool, arguments: dict[str, object], context: ToolContext) 
 def _called(ask: Call, state: ResultState, output: str | list[ContentBlock]) -> Called:
     blocks: list[ContentBlock] = [TextBlock(text=output)] if isinstance(output, str) else output
     return Called(result=ToolResultBlock(id=ask.call.id, name=ask.call.name, output=blocks, state=state))
+
+
+def _interrupted(ask: Call) -> Called:
+    return _called(ask, "interrupted", "The call was interrupted.")
 
 
 def _attributes(ask: Call) -> dict[str, str]:

@@ -14,6 +14,18 @@ CellMode = Literal["session", "one_shot"]
 """`session`: the session's own cell, whose files stay · `one_shot`: a cell that was never used and is used once."""
 
 
+BUILT_IN = frozenset({
+    "execute_python", "execute_shell", "read_file", "write_file", "edit_file", "list_files", "glob", "grep",
+    "fetch_url", "task_create", "task_get", "task_list", "task_update",
+})  # fmt: skip
+"""Names that the tool executor alone serves."""
+
+
+def is_of_the_house(name: str) -> bool:
+    """Return whether a tool of that name is the tool executor's: one that is built in, or one of an MCP server."""
+    return name in BUILT_IN or name.startswith("mcp__")
+
+
 class ToolSpec(Contract):
     """What a model has to know to call a tool."""
 

@@ -10,6 +10,7 @@ from natscope import client
 from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
+from natscope.contracts.contract import new_id
 from natscope.contracts.errors import ArgumentsInvalid, RequestConflict, ServiceNotRunning, SpecInvalid
 from services.agent.registry import Tools
 
@@ -90,6 +91,65 @@ class TestServe:
             await begun.wait()
             await bus.tell(tool.CANCELLED, tool.Cancelled(call_id="id-5"), "id-5")
             assert (await waiting).result.state == "interrupted"
+
+    async def test_a_cancelled_call_that_had_begun_does_not_act_again_when_it_is_asked_for_again(
+        self, nats_url: str
+    ) -> None:
+        settings, acted, up = BusSettings(url=nats_url), list[str](), asyncio.Event()
+
+        async def slowly(word: str) -> str:
+            acted.append(word)
+            up.set()
+            await asyncio.sleep(60)
+            return word
+
+        shouting = client.tool(slowly, name="shout")
+        async with client.serve(shouting, settings=settings), connect("agent", settings) as bus:
+            waiting = asyncio.create_task(call(bus, "hi", "half-done"))
+            await asyncio.wait_for(up.wait(), 10)
+            await bus.tell(tool.CANCELLED, tool.Cancelled(call_id="half-done"), "half-done")
+            first = await waiting
+            again = await asyncio.wait_for(call(bus, "hi", "half-done"), 10)
+        assert (first.result.state, again.result, again.replayed) == ("interrupted", first.result, True)
+        assert acted == ["hi"]
+
+    @pytest.mark.parametrize("name", ["execute_shell", "task_list", "mcp__github__push"])
+    async def test_names_of_the_house_are_refused_though_nobody_serves_them_now(self, nats_url: str, name: str) -> None:
+        settings = BusSettings(url=nats_url)
+        for namesakes in ("refuse", "override"):
+            with pytest.raises(SpecInvalid, match=name):
+                async with client.serve(client.tool(shout, name=name), namesakes=namesakes, settings=settings):
+                    pass
+        async with client.serve(client.tool(shout, name=name), namesakes="rename", settings=settings) as served:
+            assert [each.spec.name for each in served] == [f"tools_{name}"]
+        with pytest.raises(SpecInvalid, match="of the house"):
+            async with client.serve(shout, host="tool-executor", settings=settings):
+                pass
+
+    async def test_a_guest_that_says_it_serves_the_houses_tools_is_not_believed(self, nats_url: str) -> None:
+        settings = BusSettings(url=nats_url)
+
+        def listing(host: str, *specs: tool.ToolSpec) -> tool.Listed:
+            return tool.Listed(host=host, instance=new_id(), tools=list(specs))
+
+        def spec(name: str, **flags: object) -> tool.ToolSpec:
+            return tool.ToolSpec.model_validate({"name": name, "description": "", "parameters": {}, **flags})
+
+        async def say(bus: Bus, listed: tool.Listed) -> None:
+            async def answer(message: Msg) -> None:
+                await message.respond(listed.model_dump_json().encode())
+
+            await bus.nc.subscribe(tool.LIST.wildcard, cb=answer)
+
+        async with connect("guest", settings) as bus:
+            await say(bus, listing("tool-executor", spec("execute_python"), spec("mcp__a__b")))
+            await say(bus, listing("tool-executor", spec("execute_python", read_only=True, served_as="mine")))
+            await say(
+                bus, listing("guest", spec("mcp__c__d"), spec("grep", served_as="mine"), spec("own", read_only=True))
+            )
+            found = await Tools(bus).get(["*"])
+        assert [each.name for each in found] == ["execute_python", "mcp__a__b", "own"]
+        assert [(each.read_only, each.served_as) for each in found] == [(False, None), (False, None), (True, None)]
 
     async def test_it_is_gone_when_its_process_is(self, nats_url: str) -> None:
         settings = BusSettings(url=nats_url)
