@@ -15,8 +15,8 @@ from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires.chat_blocks import Blocks, named, tool_calls
 from services.model_gateway.wires.chat_media import picture_in
 from services.model_gateway.wires.chat_output import NOTHING, Plan
-from services.model_gateway.wires.chat_text import only_text, texts
-from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures
+from services.model_gateway.wires.chat_text import only_text, others, texts, thought_of
+from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures, tells
 from services.model_gateway.wires.chat_usage import billed_in, usage_in
 from services.model_gateway.wires.dialects import Json
 from services.model_gateway.wires.http_faults import error_in, told
@@ -51,6 +51,10 @@ _FAULTS: dict[str, FaultName] = {
     "load": "overloaded",
 }
 """Reasons with which an answer is none; `load` is Ollama's while it loads the model."""
+_BESIDE = ("annotations", "executed_tools", "video_result")
+"""What a message says beside its words, piece by piece."""
+_SOURCES = ("citations", "search_results", "web_search")
+"""What an answer says beside its message; each time it is all there is."""
 
 
 class Draft:
@@ -176,6 +180,7 @@ class Draft:
         if (usage := usage_in(value)) is not None:
             self._usage = usage
             self._billed_usd = billed_in(value)
+        self._metadata.update({name: found for name in _SOURCES if (found := value.get(name))})
         choices = value.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and self._is_ours(choice):
@@ -232,12 +237,11 @@ class Draft:
     def _words(self, message: Json) -> bool:
         thought, text = texts(message.get("content"))
         details = message.get("reasoning_details")
-        if isinstance(details, list) and details:
-            for place, each in enumerate(details):
-                if isinstance(each, dict):
-                    self._blocks.detail(each, place)
-        else:
-            thought = _first(message, "reasoning_content", "reasoning", "thinking") + thought
+        details = [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+        for place, each in enumerate(details):
+            self._blocks.detail(each, place)
+        if not any(map(tells, details)):
+            thought = thought_of(message) + thought
         if thought:
             self._blocks.write("thinking", thought)
         if isinstance(refusal := message.get("refusal"), str) and refusal:
@@ -245,14 +249,21 @@ class Draft:
             self._metadata["refusal"] = True
         if text:
             self._blocks.write("text", text)
-        if isinstance(notes := message.get("annotations"), list) and notes:
-            kept = self._metadata.setdefault("annotations", [])
-            if isinstance(kept, list):
-                kept.extend(notes)
+        self._note(message)
         return bool(thought or text or details)
+
+    def _note(self, message: Json) -> None:
+        """Keep what is said beside the words."""
+        references: list[JsonValue] = [part for part in others(message.get("content")) if picture_in(part) is None]
+        beside = {name: found for name in _BESIDE if isinstance(found := message.get(name), list)}
+        for name, found in (*beside.items(), ("annotations", references)):
+            kept = self._metadata.setdefault(name, []) if found else None
+            if isinstance(kept, list):
+                kept.extend(found)
 
     def _media(self, message: Json) -> bool:
         audio, pictures = message.get("audio"), message.get("images")
+        pictures = [*(pictures if isinstance(pictures, list) else ()), *others(message.get("content"))]
         found = False
         if isinstance(audio, dict):
             if isinstance(words := audio.get("transcript"), str) and words:
@@ -260,7 +271,7 @@ class Draft:
             if isinstance(data := audio.get("data"), str) and data:
                 self._blocks.sound(data)
                 found = True
-        for each in pictures if isinstance(pictures, list) else ():
+        for each in pictures:
             if (block := picture_in(each)) is not None:
                 self._blocks.picture(block)
                 found = True
@@ -271,7 +282,3 @@ class Draft:
 
     def _failed(self, name: FaultName) -> Failed:
         return Failed(name, provider=self._provider, key=self._key)
-
-
-def _first(message: Json, *names: str) -> str:
-    return next((found for name in names if isinstance(found := message.get(name), str) and found), "")

@@ -6,6 +6,10 @@ from pydantic_core import to_json
 from services.model_gateway.wires.dialects import Json
 
 _OF_TEXT = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_THOUGHTS = ("thinking", "reasoning")
+_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_WORDS = ("text", "refusal")
+_IN_A_THOUGHT = ("thinking", "summary", "content", "text")
 
 
 def only_text(value: Json, index: JsonValue) -> str | None:
@@ -33,9 +37,26 @@ def texts(content: JsonValue) -> tuple[str, str]:
     for part in content if isinstance(content, list) else ():
         if isinstance(part, str):
             text += part
-        elif isinstance(part, dict) and part.get("type") == "thinking":
-            inner = part.get("thinking")
-            thought += inner if isinstance(inner, str) else texts(inner)[1]
-        elif isinstance(part, dict) and isinstance(more := part.get("text"), str):
-            text += more
+        elif isinstance(part, dict) and part.get("type") in _THOUGHTS:
+            thought += thought_in(part)
+        elif isinstance(part, dict):
+            text += next((more for name in _WORDS if isinstance(more := part.get(name), str)), "")
     return thought, text
+
+
+def thought_of(message: Json) -> str:
+    """Return what a message thinks, under the first of the names that it says anything under."""
+    return next((found for name in _FIELDS if (found := thought_in(message.get(name)))), "")
+
+
+def thought_in(value: JsonValue) -> str:
+    """Return the words of a thought, which is a string, a list of parts, or one of them."""
+    if isinstance(value, dict):
+        return thought_in(next((value[name] for name in _IN_A_THOUGHT if value.get(name)), None))
+    return "".join(texts(value))
+
+
+def others(content: JsonValue) -> list[Json]:
+    """Return the parts of a `content` that hold no words: references to sources and files, pictures."""
+    parts = (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
+    return [part for part in parts if part.get("type") not in _THOUGHTS and not any(name in part for name in _WORDS)]

@@ -46,6 +46,11 @@ def is_detail(block: ThinkingBlock) -> bool:
     return ON_MESSAGE not in block.metadata and ON_CALL not in block.metadata
 
 
+def tells(detail: Json) -> bool:
+    """Return whether a `reasoning_details` item holds words."""
+    return any(isinstance(detail.get(name), str) and detail[name] for name in TEXTS.values())
+
+
 def signatures(value: Json, where: str) -> tuple[str, str, Json] | None:
     """Return the signature that hangs on a message or on a call, where it hangs, and all that hangs there."""
     extra = value.get("extra_content")

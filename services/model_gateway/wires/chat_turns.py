@@ -21,7 +21,7 @@ from natscope.contracts.blocks import (
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
 from services.model_gateway.wires.chat_media import part
-from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, detail, hung_on, is_detail, is_own
+from services.model_gateway.wires.chat_thoughts import DETAIL, ON_CALL, ON_MESSAGE, detail, hung_on, is_detail, is_own
 from services.model_gateway.wires.dialects import Dialect, Json
 from services.model_gateway.wires.paired import paired
 
@@ -161,7 +161,8 @@ def _remember(turn: Json, field: str, own: Sequence[ThinkingBlock]) -> None:
     text = "".join(block.thinking for block in own)
     if field == "reasoning_details":
         if own:
-            turn[field] = [detail(block, place) for place, block in enumerate(own)]
+            known = [block for block in own if DETAIL in block.metadata]
+            turn[field] = [detail(block, place) for place, block in enumerate(known or own)]
     elif text and field == "content":
         thought: Json = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
         said = turn["content"]

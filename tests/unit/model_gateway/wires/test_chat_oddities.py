@@ -142,6 +142,7 @@ class TestWords:
             {"type": "text", "text": "two."},
         ]
         reply = _whole({"content": parts})
+        assert reply.metadata == {"annotations": [parts[2]]}
         assert reply.content == [ThinkingBlock(thinking="hm", provider="openai"), TextBlock(text="One, two.")]
 
     def test_content_may_be_json_already(self) -> None:
