@@ -1,8 +1,13 @@
 """Tools that come and go while the executor runs."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from natscope.contracts.errors import SpecInvalid, ToolNotFound
+from natscope.contracts.tool import BUILT_IN, is_of_the_house
+from services.tool_executor.tools.catalog import built_in_tools
 from services.tool_executor.tools.programs import PYTHON, SHELL
 from services.tool_executor.tools.toolbox import Toolbox
 
@@ -34,3 +39,13 @@ class TestToolbox:
         toolbox.add(SHELL)
         toolbox.remove("execute_shell")
         assert heard == ["change", "change"]
+
+
+class TestNamesOfTheHouse:
+    def test_are_those_that_the_executor_serves_and_that_no_guest_may_hear(self) -> None:
+        served = {each.spec.name for each in built_in_tools()} | {"fetch_url", "task_create", "task_get"}
+        served |= {"task_list", "task_update"}
+        closed = re.findall(r'"tool\.call\.(\w+)"', (Path(__file__).parents[3] / "deploy/nats.conf").read_text())
+        assert served == BUILT_IN == set(closed)
+        assert is_of_the_house("mcp__a__b")
+        assert not is_of_the_house("my_mcp__tool")
