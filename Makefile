@@ -63,7 +63,7 @@ bench-gateway: $(READY) ## Measure model calls through the gateway beside the sa
 	$(BIN)/python -m tests.bench.gateway $(ARGS)
 
 .PHONY: bench-sandbox
-bench-sandbox: $(READY) .bench/autogen/.ready ## Measure programs in the sandbox beside AutoGen (HUMANEVAL= names its file).
+bench-sandbox: sandbox-image .bench/autogen/.ready ## Measure programs in the sandbox beside AutoGen (HUMANEVAL= names its file).
 	$(BIN)/python -m tests.bench.sandbox $(if $(HUMANEVAL),--humaneval $(HUMANEVAL)) $(ARGS)
 
 .bench/autogen/.ready: $(READY)

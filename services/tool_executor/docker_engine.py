@@ -125,7 +125,7 @@ class Engine:
             SandboxUnavailable: the engine does not answer, within a second, or refuses.
         """
         if time.monotonic() < self._away_until:
-            raise _away("did not answer a moment ago")
+            raise _away("did not answer a moment ago, or is let go of")
         working = asyncio.get_running_loop().run_in_executor(self._threads, lambda: act(self._connected()))
         try:
             async with asyncio.timeout(_ENGINE_S):
@@ -137,7 +137,8 @@ class Engine:
             raise SandboxUnavailable(f"the Docker engine refused: {error}", remedy="is the engine up?") from error
 
     def close(self) -> None:
-        """Close the connections; calls in progress end by themselves."""
+        """Close the connections; calls in progress end by themselves, later ones are refused."""
+        self._away_until = float("inf")
         self._threads.shutdown(wait=False)
         self._pings.shutdown(wait=False)
         if self._client is not None:
