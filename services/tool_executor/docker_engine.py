@@ -33,8 +33,7 @@ bomb then uses up the cell's CPU time in the kernel for a tenth of a second, and
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
 _SOCKET = "http+unix://"
-_ENGINE_S = 20.0
-_THREADS = 8
+_ENGINE_S, _THREADS = 20.0, 8
 _PATIENCE_S = 0.25
 """A call that takes longer than this has the engine pinged meanwhile."""
 _PING_S = 0.6
