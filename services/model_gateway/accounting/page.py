@@ -178,7 +178,7 @@ class Page:
         draft, walls, kept, sheet = None, [], None, None
         for look in (self._kept is None, True):
             kept = await self._look() if look or self._kept is None else self._kept
-            sheet = self._opened(kept, holding)
+            sheet = Sheet.read(kept.data, name=self.name)
             if look and self._asking:
                 await self._office.strike_dead(sheet)
             draft, walls = self._served(sheet, holding)
@@ -202,9 +202,8 @@ class Page:
             self._done(unsure)
         return kept
 
-    def _opened(self, kept: Kept, holding: Holding) -> Sheet:
-        """Return the sheet with everything written down that has happened."""
-        sheet = Sheet.read(kept.data, name=self.name)
+    def _write_down(self, sheet: Sheet, holding: Holding) -> Held:
+        """Write down everything that has happened, and return what this process holds then."""
         now = self._office.now()
         grow(sheet, holding, now)
         held = self._held
@@ -214,11 +213,12 @@ class Page:
             if entry.returned is not None:
                 held -= entry.returned.amount
                 put_back(sheet, holding, entry.returned, entry.used)
-        sheet.held[self._office.me] = Held(self._writes + 1, now, held)
-        return sheet
+        mine = sheet.held[self._office.me] = Held(self._writes + 1, now, held)
+        return mine
 
     def _served(self, sheet: Sheet, holding: Holding) -> tuple[_Draft, list[tuple[_Asking, Wall]]]:
-        mine = sheet.held[self._office.me]
+        """Write on the sheet what has happened, and serve who waits; in one go, so that nothing happens in between."""
+        mine = self._write_down(sheet, holding)
         draft = _Draft(mine.write, list(self._entries), [], NOTHING)
         walls: list[tuple[_Asking, Wall]] = []
         known: dict[Need, Wall] = {}
