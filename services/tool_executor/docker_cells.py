@@ -74,8 +74,9 @@ class DockerCells:
         """Remove every container this process made."""
         await asyncio.gather(*(cell.close() for cell in tuple(self._open.values())), return_exceptions=True)
         with contextlib.suppress(SandboxUnavailable):
-            for container in await self._engine.labelled(f"{INSTANCE}={self._owner.instance}"):
-                if PROGRAM not in container["Labels"]:
+            for container in await self._engine.labelled(f"{PLATFORM}={self._settings.platform}"):
+                labels = container["Labels"]
+                if labels.get(INSTANCE) == self._owner.instance and PROGRAM not in labels:
                     await self._remove(container["Id"])
         self._engine.close()
 

@@ -251,7 +251,8 @@ async def connect(
     try:
         await nc.connect(**(settings.options(name) | settings.secrets() | once))
     except (nats_errors.Error, OSError, TimeoutError) as error:
-        await nc.close()
+        with suppress(AssertionError):  # nats-py's word for a client that got no further than its address
+            await nc.close()
         raise unreached(error, settings) from error
     nc.options["allow_reconnect"] = True
     nc.options["max_reconnect_attempts"] = -1

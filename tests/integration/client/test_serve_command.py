@@ -136,5 +136,5 @@ class TestServe:
         file.write_text(TOOLS.format(name="execute_python", ending="!"))
         who = {"NATS_USER": "tool-host", "NATS_PASSWORD": "of-this-test"}
         async with serving(admin.url, "--no-reload", str(file), **who) as served:
-            await served.says("error: nobody but the house may serve 'execute_python'")
+            await served.says("error: a tool 'execute_python' is served by 'tool-executor' already")
             assert await served.process.wait() != 0

@@ -156,6 +156,7 @@ class TestKilledWithAFullPool:
         async with connect("guest", BusSettings(url=nats_url)) as bus:
             service = start_service(*below, pool=2)
             await until(lambda: len(workers(settings)) == 2)
+            await open_for_calls(bus)
             heard = await bus.nc.subscribe(inbox := bus.nc.new_inbox())
             asks = [sleeper(f"call-{n}", inbox, marker, cell=cell) for n, cell in enumerate(("one_shot", "session"))]
             asking = [asyncio.create_task(bus.ask(tool.CALL, ask, "execute_python", deadline_s=1)) for ask in asks]

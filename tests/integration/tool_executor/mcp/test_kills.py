@@ -46,7 +46,8 @@ class TestRandomKills:
             killing = asyncio.create_task(kill(house, dice))
             rounds = await asyncio.gather(*(call_on(up, killing, f"c{each}") for each in range(4)))
             for process in house.processes():
-                os.kill(process, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
             last, _ = await took(up.call("note", text="last", deadline_s=20))
         outcomes = [outcome for calls in rounds for outcome in calls]
         assert isinstance(last, Result)
