@@ -26,6 +26,7 @@ BOMBS = {
     "while True: pass",
 }
 LEFT = """
+import os
 others = [e for e in os.listdir('/proc') if e.isdigit() and int(e) not in (1, os.getpid())]
 print(others, os.listdir('/tmp'), os.listdir('/dev/shm'))
 """
