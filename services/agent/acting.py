@@ -81,7 +81,9 @@ class Actor:
         deadline = tool.CALL.deadline_s if limit is None else limit + 30
         key = (spec.served_as if spec is not None else None) or asked.call.name
         try:
-            called = await insist(self._bus, tool.CALL, asked, key, deadline_s=deadline, patience_s=self._patience_s)
+            called = await insist(
+                self._bus, tool.door_of(key), asked, key, deadline_s=deadline, patience_s=self._patience_s
+            )
             most = state.agent.limits.tool_result_bytes
             name = asked.call_id
             result = await shortened(called.result, limit=most, blobs=self._bus.blobs, name=name)

@@ -75,7 +75,7 @@ class Offer:
 
     def _door(self, name: str, calls: Calls, workers: int) -> Doors:
         doors = Doors(self._room.bus)
-        doors.answers(tool.CALL, key=name, workers=workers)(calls.carry_out)
+        doors.answers(tool.door_of(name), key=name, workers=workers)(calls.carry_out)
         return doors
 
     async def _tell(self) -> None:

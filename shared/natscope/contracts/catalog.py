@@ -29,6 +29,7 @@ DOORS: tuple[Door, ...] = (
     tool.CALL,
     tool.HELD,
     tool.CHANGED,
+    tool.MCP,
     tool.CANCELLED,
     tool.LIST,
     tool.ENDED,

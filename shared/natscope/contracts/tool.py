@@ -21,9 +21,13 @@ BUILT_IN = frozenset({
 """Names that the tool executor alone serves."""
 
 
+MCP_PREFIX = "mcp__"
+"""What the names of MCP servers' tools begin with."""
+
+
 def is_of_the_house(name: str) -> bool:
     """Return whether a tool of that name is the tool executor's: one that is built in, or one of an MCP server."""
-    return name in BUILT_IN or name.startswith("mcp__")
+    return name in BUILT_IN or name.startswith(MCP_PREFIX)
 
 
 class ToolSpec(Contract):
@@ -46,7 +50,7 @@ class ToolSpec(Contract):
     deadline_s: Annotated[float, Field(gt=0, le=3600)] | None = None
     """How long a call may take that names no deadline. None: the host's default."""
     served_as: ToolName | None = None
-    """Where it is called instead of `tool.call.<name>`: it stands before another host's tool of the same name."""
+    """Another name to call it by: it stands before another host's tool of the same name."""
 
 
 class Limits(Contract):
@@ -148,6 +152,14 @@ CALL = Command(
     answer=Called,
     deadline_s=330,
 )
+MCP = Command(
+    template="tool.mcp.{tool}",
+    summary="Carry out one use of an MCP server's tool, `mcp__<server>__<tool>`; nobody else may listen here.",
+    room="tool-executor",
+    ask=Call,
+    answer=Called,
+    deadline_s=330,
+)
 HELD = Command(
     template="tool.held.{instance}",
     summary="Carry out one tool use in the process that holds the session's cell; executors ask one another.",
@@ -182,3 +194,8 @@ ENDED = Event[Ended](
     room="agent",
     body=Ended,
 )
+
+
+def door_of(name: str) -> Command[Call, Called]:
+    """Return the door at which the tool of that name is called."""
+    return MCP if name.startswith(MCP_PREFIX) else CALL

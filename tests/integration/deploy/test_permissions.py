@@ -18,6 +18,7 @@ from natscope.bus import Bus, BusSettings, connect
 from natscope.bus.settling import settle
 from natscope.contracts.event import HAPPENED, Custom
 from natscope.contracts.memory import CLEAR, Clear, Cleared
+from natscope.contracts.tool import door_of
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
 
@@ -82,6 +83,7 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "model.embed"),
     (None, "$KV.usage.tenant.default"),
     (None, "tool.call.execute_python"),
+    (None, "tool.mcp.mcp__s__add"),
     (None, "tool.held.i1"),
     (None, "workspace.write.i1"),
     (None, "$KV.todo.s1"),
@@ -112,6 +114,7 @@ FORBIDDEN_TO_PUBLISH = [
     ("tool-executor", "task.finished.t1"),
     ("tool-host", "task.submit.assistant"),
     ("tool-host", "tool.call.execute_python"),
+    ("tool-host", "tool.mcp.mcp__s__add"),
     ("tool-host", "model.chat"),
     ("tool-host", "$KV.agents.assistant"),
     ("tool-host", "approval.decide.t1"),
@@ -136,6 +139,7 @@ FORBIDDEN_TO_HEAR = [
     (None, "_INBOX.agent.>"),
     (None, ">"),
     ("agent", "tool.call.*"),
+    *((user, subject) for user in (None, "tool-host", "tool-caller") for subject in ("tool.mcp.*", "tool.mcp.>")),
     ("agent", "_INBOX.>"),
     ("model-gateway", "task.submit.*"),
     ("model-gateway", "_INBOX.agent.>"),
@@ -229,6 +233,24 @@ class TestHearing:
         async with connected(guarded, user) as (other, refusals):
             await other.subscribe(f"tool.call.{name}")
             assert await refusals.name(f"tool.call.{name}")
+
+    @pytest.mark.parametrize("user", [None, "tool-host"])
+    async def test_nobody_else_serves_or_overhears_a_tool_of_an_mcp_server(
+        self, guarded: NatsServer, user: str | None
+    ) -> None:
+        name = "mcp__s__add"
+        async with (
+            connected(guarded, user) as (hostile, refusals),
+            connected(guarded, "tool-executor") as (executor, _),
+            connected(guarded, "agent") as (agent, _),
+        ):
+            await answers(hostile, f"tool.call.{name}", b"forged")
+            await answers(hostile, door_of(name).at(name), b"forged")
+            assert await refusals.name(door_of(name).at(name))
+            await answers(executor, door_of(name).at(name), b"true")
+            heard = {(await agent.request(door_of(name).at(name), b"", timeout=2)).data for _ in range(5)}
+            control = (await agent.request(f"tool.call.{name}", b"", timeout=2)).data
+        assert (heard, control) == ({b"true"}, b"forged")
 
     async def test_a_guest_asks_for_a_session_s_files_wherever_they_are(self, guarded: NatsServer) -> None:
         async with (

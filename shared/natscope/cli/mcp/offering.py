@@ -148,7 +148,8 @@ class Offering:
         asked = tool.Call(call_id=call_id, call=use, session=self._session, deltas_to=inbox)
         subscription = await bus.nc.subscribe(inbox, cb=hear)
         try:
-            result = (await bus.ask(tool.CALL, asked, spec.served_as or spec.name)).result
+            name = spec.served_as or spec.name
+            result = (await bus.ask(tool.door_of(name), asked, name)).result
         except BaseException as error:
             self._farewell(subscription.drain())
             if isinstance(error, asyncio.CancelledError):

@@ -55,7 +55,7 @@ async def call(bus: Bus, name: str, **more: Any) -> tool.Called:
     end = asyncio.get_running_loop().time() + 20
     while True:
         try:
-            return await bus.ask(tool.CALL, asked, name)
+            return await bus.ask(tool.MCP, asked, name)
         except ServiceNotRunning:
             if asyncio.get_running_loop().time() > end:
                 raise
