@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from natscope.bus import BusSettings, open_room
 from natscope.telemetry import Telemetry
 from services.agent.acting import Actor
+from services.agent.deferring import Deferred
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
 from services.agent.own_acting import OwnTools
@@ -36,7 +37,7 @@ async def app(
         runner = Runner(hands, agents, tools, skills, instance=room.instance.id, patience_s=patience)
         await agents.start()
         await tools.start()
-        worker = Worker(room.bus, runner, settings)
+        worker = Worker(room.bus, runner, Deferred(room.bus), settings)
         await listen(runner, worker, room.bus)
         await room.serve(doors(Fronting(room.bus, agents), room.bus))
         await worker.start()

@@ -9,6 +9,7 @@ from natscope.bus import Bus
 from natscope.bus.answering import Say
 from natscope.bus.envelope import digest_of_task
 from natscope.bus.ledger import latest
+from natscope.bus.timing import check_time
 from natscope.contracts.agent import ASK
 from natscope.contracts.errors import DeadlineExceeded, TaskConflict
 from natscope.contracts.event import HAPPENED
@@ -31,10 +32,12 @@ class Fronting:
 
         Raises:
             AgentNotFound: no such agent; nothing was submitted.
+            BodyInvalid: its time is long ago or too far ahead; nothing was submitted.
             TaskConflict: the task's id was used with another body.
             DeadlineExceeded: no outcome within ten minutes; the task goes on.
             NatscopeError: why the task failed.
         """
+        check_time(body)
         await self._agents.get(name)
         finished = asyncio.get_running_loop().create_future()
 

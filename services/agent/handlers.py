@@ -30,8 +30,10 @@ async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
     async def interrupt(message: Msg) -> None:
         body = read(task.Interrupt, message.data or b"{}", where=message.subject)
         (task_id,) = task.INTERRUPT.keys_in(message.subject)
-        runner.interrupt(task_id, body.reason)
+        here = runner.interrupt(task_id, body.reason)
         worker.wake(task_id)
+        if not here:
+            await worker.deferred.interrupt(task_id)
 
     async def steer(message: Msg) -> None:
         data = await bus.envelope.unpack(message.data, message.headers)

@@ -14,12 +14,13 @@ from opentelemetry.trace import SpanKind
 
 from natscope.bus import Bus
 from natscope.bus.settling import settle
-from natscope.bus.streams import FRONT, RUNS
+from natscope.bus.streams import FRONT, LATER, RUNS
 from natscope.contracts.errors import NatscopeError, Refused, RunFenced, RunPoisoned, Unavailable
 from natscope.contracts.run import Parked
-from natscope.contracts.task import SUBMIT, SUBMIT_IN
+from natscope.contracts.task import DEFER, SUBMIT, SUBMIT_IN
 from natscope.telemetry import names
 from natscope.telemetry.propagation import extract
+from services.agent.deferring import Deferred
 from services.agent.hearing import STORED_S
 from services.agent.intake import Task, id_of, take
 from services.agent.pulling import Puller
@@ -52,6 +53,7 @@ class Worker:
 
     bus: Bus
     runner: Runner
+    deferred: Deferred
     settings: Settings
     _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -69,6 +71,7 @@ class Worker:
         for stream, consumer, handle, hands in (
             (SUBMIT.stream, FRONT, self._admit, 1),
             (SUBMIT_IN.stream, RUNS, self._work, self.settings.slots),
+            (DEFER.stream, LATER, self._look, 4),
         ):
             puller = Puller(self.bus, stream, consumer)
             await puller.start()
@@ -126,7 +129,8 @@ class Worker:
             try:
                 task = await take(self.bus, message)
                 mark = f"front:{task.id}:{task.digest[:12]}"
-                await self.bus.submit(SUBMIT_IN, task.submit, task.agent, task.submit.lane, message_id=mark)
+                if not await self.deferred.took(task, message):
+                    await self.bus.submit(SUBMIT_IN, task.submit, task.agent, task.submit.lane, message_id=mark)
             except Refused as error:
                 await self._bury(message, error)
             except NatscopeError as error:
@@ -139,6 +143,9 @@ class Worker:
         self._in_hand[message.reply] = message
         try:
             task = await take(self.bus, message)
+            if await self.deferred.took(task, message):
+                await self._done(message)
+                return
         except Refused as error:
             await self._bury(message, error)
             await self._done(message)
@@ -152,6 +159,13 @@ class Worker:
             await self._later(message, None)
         else:
             self._own(self._guarded(self._wait_in_line(task, message), message))
+
+    async def _look(self, message: Msg) -> None:
+        try:
+            await self.deferred.look(message)
+        except Refused as error:
+            await self._bury(message, error, *DEFER.keys_in(message.subject)[1:])
+            await message.ack()
 
     async def _wait_in_line(self, task: Task, message: Msg) -> None:
         self._waiting += 1

@@ -54,6 +54,8 @@ FRONT = "front"
 """Consumer of `task.submit.<agent>`: puts each task in line with its session."""
 RUNS = "runs"
 """Consumer of `task.submit.<agent>.<session>`: the work itself."""
+LATER = "later"
+"""Consumer of `task.defer.<agent>.<task>`: puts each task in line when its time has come."""
 
 _DAY_S = 86_400.0
 _MIB = 1 << 20
@@ -109,6 +111,7 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
     return [
         work(task.SUBMIT),
         work(task.SUBMIT_IN),
+        work(task.DEFER),
         facts(task.INTERRUPT.stream, control, days=30, mib=256),
         facts(event.HAPPENED.stream, [event.HAPPENED.wildcard], days=1, mib=2048),
         facts(task.FINISHED.stream, [task.FINISHED.wildcard], days=7, mib=4096),
@@ -124,7 +127,7 @@ def streams(settings: StreamSettings) -> list[StreamConfig]:
 def consumers(settings: StreamSettings) -> list[ConsumerConfig]:
     """Return the consumers of the work queues: one each.
 
-    Neither gives up on a task: attempts are counted in the run's journal, where progress resets them. The front takes
+    None gives up on a task: attempts are counted in the run's journal, where progress resets them. The front takes
     one task at a time, so that tasks of one session stand in line in the order they were accepted.
     """
 
@@ -143,6 +146,7 @@ def consumers(settings: StreamSettings) -> list[ConsumerConfig]:
     return [
         consumer(FRONT, task.SUBMIT.wildcard, 2.0, 1),
         consumer(RUNS, task.SUBMIT_IN.wildcard, settings.ack_wait.total_seconds(), -1),
+        consumer(LATER, task.DEFER.wildcard, settings.ack_wait.total_seconds(), -1),
     ]
 
 
@@ -186,7 +190,8 @@ async def provision(js: JetStreamContext, settings: StreamSettings | None = None
         await _settle(f"store {store}", lambda store=store, config=config: _ensure_store(js, store, config))
     for stream in streams(settings):
         await _settle(f"stream {stream.name}", lambda stream=stream: _ensure_stream(js, stream))
-    for queue, consumer in zip((task.SUBMIT.stream, task.SUBMIT_IN.stream), consumers(settings), strict=True):
+    queues = (task.SUBMIT.stream, task.SUBMIT_IN.stream, task.DEFER.stream)
+    for queue, consumer in zip(queues, consumers(settings), strict=True):
         await _settle(
             f"consumer {consumer.durable_name}", lambda queue=queue, consumer=consumer: js.add_consumer(queue, consumer)
         )

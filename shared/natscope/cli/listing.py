@@ -48,7 +48,8 @@ async def runs(*, limit: int, as_json: bool) -> None:
         finished = await house.runs(limit=limit)
     if as_json:
         for task in unfinished:
-            print_json({"task_id": task.task_id, "agent": task.agent, "state": "unfinished", "session": task.session})
+            line = {"task_id": task.task_id, "agent": task.agent, "state": "unfinished", "session": task.session}
+            print_json(line | ({"not_before": task.not_before.isoformat()} if task.not_before else {}))
     rows = [_row(task) for task in unfinished] + [_run(outcome) for outcome in finished]
     table = runs_table(rows, width=wide_console().width)
     listed(finished, as_json, table, "no tasks yet" if not unfinished else None)
@@ -131,7 +132,9 @@ def runs_table(rows: Sequence[Sequence[str | Text]], *, width: int) -> Table:
 
 
 def _row(waiting: Unfinished) -> list[str | Text]:
-    return [waiting.task_id, waiting.agent, Text("unfinished", style="cyan"), "", "", "", "", ""]
+    at = waiting.not_before
+    state = f"from {at:%m-%d %H:%M}" if at else "unfinished"
+    return [waiting.task_id, waiting.agent, Text(state, style="cyan"), "", "", "", "", ""]
 
 
 def _run(outcome: Finished) -> list[str | Text]:

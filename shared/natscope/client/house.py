@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from opentelemetry.trace import Span, SpanKind
 from pydantic import JsonValue, ValidationError
@@ -39,7 +40,7 @@ class House:
     tenant: str | None = None
     """Whose budgets the tasks of this connection are held to."""
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - all of what a task may say, each by its name
         self,
         agent: str,
         content: Content,
@@ -49,12 +50,14 @@ class House:
         files: Sequence[Attachable] = (),
         stream: bool = False,
         name: str = "user",
+        not_before: datetime | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
     ) -> Ticket:
         """Ask `agent` to do something. When this returns, the task is kept and will be finished.
 
         `session` is the conversation it belongs to. Sent again under the same `task_id`, it is still one task. `files`
-        lie in the working folder of the agent's tools. `stream` makes tokens come as events.
+        lie in the working folder of the agent's tools. `stream` makes tokens come as events. With `not_before`, a time
+        with its zone, it begins no earlier.
 
         Raises:
             AgentNotFound, BodyInvalid, BodyTooLarge, TaskConflict: nothing was submitted.
@@ -71,6 +74,7 @@ class House:
                 session=session,
                 name=name,
                 tenant=self.tenant,
+                not_before=not_before,
                 stream=stream,
                 metadata=dict(metadata or {}),
             )

@@ -6,6 +6,7 @@ from nats.aio.msg import Msg
 
 from natscope.bus.connection import Bus
 from natscope.bus.envelope import digest_of_task, read
+from natscope.bus.timing import check_time
 from natscope.client import looking
 from natscope.client.registry import known
 from natscope.contracts import task
@@ -23,11 +24,13 @@ async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool) -> No
     Raises:
         AgentNotFound: no agent of that name is applied; nothing was sent.
         BodyTooLarge: the body is over 16 MiB; nothing was sent.
+        BodyInvalid: its time is long ago or too far ahead; nothing was sent.
         TaskConflict: the id was used for another task, which stands.
         Overloaded, BusUnavailable, ServiceNotRunning: as `Bus.submit`.
     """
     await check_agent(bus, agent)
     _check_size(body)
+    check_time(body)
     if own_id and await _finished_before(bus, agent, body):
         return
     ack = await bus.submit(task.SUBMIT_IN, body, agent, body.lane, message_id=body.task_id)

@@ -153,6 +153,9 @@ class Ticket:
             for message in await looking.page(self.bus, door.stream, door.wildcard):
                 if (message.headers or {}).get("Nats-Msg-Id") == self.task_id:
                     return True
+        later = task.DEFER.at("any", self.task_id).replace(".any.", ".*.")
+        if await looking.last(self.bus, task.DEFER.stream, later) is not None:
+            return True
         return await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id)) is not None
 
     async def interrupt(self, reason: str = "") -> None:

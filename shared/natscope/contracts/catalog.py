@@ -10,6 +10,7 @@ Door = Command[Any, Any] | Durable[Any] | Event[Any]
 DOORS: tuple[Door, ...] = (
     task.SUBMIT,
     task.SUBMIT_IN,
+    task.DEFER,
     agent.ASK,
     task.INTERRUPT,
     task.STEER,

@@ -1,8 +1,9 @@
 """Tasks: what a client asks, and the one outcome it gets."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from natscope.contracts.contract import Contract, Instant, Token, new_id, now
 from natscope.contracts.door import Durable, Event
@@ -12,6 +13,13 @@ from natscope.contracts.model import Usage
 
 ShortToken = Annotated[Token, Field(max_length=64)]
 """Ids that others are made of: a request id is a task id and a step."""
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
 
 
 class Submit(Contract):
@@ -27,6 +35,8 @@ class Submit(Contract):
     """Who asks, as the agent is told."""
     tenant: ShortToken | None = None
     """Whose budgets and limits its model calls are held to; None: those of `default`."""
+    not_before: Annotated[Instant, AfterValidator(_in_utc)] | None = None
+    """It begins no earlier, and stands in line with its session from then on; a time in the past: at once."""
     stream: bool = False
     """Whether the model's tokens are told as events while it writes; steps are always told."""
     tokens: Annotated[int, Field(ge=1)] | None = None
@@ -119,6 +129,13 @@ SUBMIT_IN = Durable(
     room="agent",
     ask=Submit,
     stream="LANES",
+)
+DEFER = Durable(
+    template="task.defer.{agent}.{task}",
+    summary="Where a task waits for its time (`not_before`). The agent service puts it here, and then in line.",
+    room="agent",
+    ask=Submit,
+    stream="LATER",
 )
 INTERRUPT = Durable(
     template="task.interrupt.{task}",

@@ -78,6 +78,8 @@ async def answers(client: Client, subject: str, reply: bytes) -> None:
 FORBIDDEN_TO_PUBLISH = [
     (None, "run.journal.r1"),
     (None, "task.finished.t1"),
+    (None, "task.defer.assistant.t1"),
+    (None, "$JS.API.STREAM.PURGE.LATER"),
     (None, "task.event.t1"),
     (None, "model.chat"),
     (None, "model.embed"),
@@ -160,6 +162,7 @@ ALLOWED_TO_PUBLISH = [
     ("agent", "run.journal.r1"),
     ("agent", "task.event.t1"),
     ("agent", "task.interrupt.t1"),
+    ("agent", "task.defer.assistant.t1"),
     ("agent", "task.finished.t1"),
     ("model-gateway", "$KV.replies.x"),
     ("model-gateway", "$KV.replies.embed=x"),
