@@ -9,6 +9,7 @@ from natscope.contracts.approval import Rule
 from natscope.contracts.contract import Contract, Duration
 from natscope.contracts.door import Command
 from natscope.contracts.model import Generation, Output
+from natscope.contracts.plan import Planning
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import CellMode
 from natscope.contracts.tool import Limits as ToolLimits
@@ -105,13 +106,18 @@ class AgentSpec(Contract):
     name: AgentName
     description: str = ""
     system_prompt: str
+    strategy: Literal["react", "dialog", "plan_execute"] = "react"
+    """`react`: thinks and calls tools until it has the answer · `dialog`: answers at once, without tools ·
+    `plan_execute`: makes a plan, each step of which is a task of its own, and answers with what came of them."""
+    plan: Planning = Planning()
+    """With `plan_execute`."""
     model: str = "default"
     """An alias of `deploy/models.yaml`."""
     tools: list[ToolPattern] = Field(default_factory=list[ToolPattern])
     agents: list[AgentName] = Field(default_factory=list[AgentName])
     """Agents it may ask (`ask_agent`): each time a task of its own, under that agent's own permissions."""
     output: Output | None = None
-    """What the answer must look like: the agent ends a run by calling `finish` with it."""
+    """What the answer must look like: the agent ends a run by calling `finish` with it, whatever its strategy."""
     parallel_tool_calls: bool = True
     generation: Generation = Generation()
     limits: Limits = Limits()

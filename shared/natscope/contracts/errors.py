@@ -33,6 +33,7 @@ NatscopeError                    code: what a program compares; remedy: what a p
     ├── ReplyTruncated           a provider's answer ended before its end was proven
     ├── ReplyInvalid             a provider's answer cannot be read
     │   └── OutputInvalid        structured output or arguments do not fit their schema, even repaired
+    ├── PlanInvalid              an agent made a plan that cannot be carried out, and made it again
     ├── RunFenced                another process holds the run now
     ├── RunPoisoned              a task killed its worker too often
     └── Internal                 an exception nobody foresaw
@@ -296,6 +297,12 @@ class OutputInvalid(ReplyInvalid):
     """
 
     code = "output_invalid"
+
+
+class PlanInvalid(Broken):
+    """The model's plans cannot be carried out: a step waits for itself, or for one that is not there. It was told."""
+
+    code = "plan_invalid"
 
 
 class RunFenced(Broken):

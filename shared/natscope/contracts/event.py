@@ -10,6 +10,7 @@ from natscope.contracts.contract import Contract, Instant, new_id, now
 from natscope.contracts.door import Event
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.plan import Step, StepName
 from natscope.contracts.task import Outcome
 
 
@@ -163,6 +164,46 @@ class Delegated(_Event):
     """The other agent's task."""
 
 
+class _Plan(_Event):
+    plan: int
+    """Counts the plans of the run from 1."""
+
+
+class PlanMade(_Plan):
+    """There is a plan; its first steps begin."""
+
+    type: Literal["plan_made"] = "plan_made"
+    steps: list[Step]
+
+
+class Replanned(_Plan):
+    """There is another plan; of the one before, what is done stays."""
+
+    type: Literal["replanned"] = "replanned"
+    steps: list[Step]
+    failed: list[StepName]
+    """The steps of the plan before that have failed."""
+
+
+class StepBegun(_Plan):
+    """A step of the plan has begun; its events are those of its own task."""
+
+    type: Literal["step_begun"] = "step_begun"
+    name: StepName
+    """Its id in the plan."""
+    agent: str
+    child: str
+    """Its task."""
+
+
+class StepEnded(_Plan):
+    """A step of the plan has come to its end."""
+
+    type: Literal["step_ended"] = "step_ended"
+    name: StepName
+    result: ToolResultBlock
+
+
 class ApprovalNeeded(_Event):
     """The run waits for somebody to decide on these calls (`approval.decide.<task>`)."""
 
@@ -222,7 +263,8 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Compressed, Delegated, ApprovalNeeded, Steered, Interrupted, LimitReached, ReplyEnd, Custom,
+        Compressed, Delegated, PlanMade, Replanned, StepBegun, StepEnded, ApprovalNeeded, Steered, Interrupted,
+        LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -250,6 +292,10 @@ TaskEvent = Annotated[
     | Annotated[ToolResult, Tag("tool_result")]
     | Annotated[Compressed, Tag("compressed")]
     | Annotated[Delegated, Tag("delegated")]
+    | Annotated[PlanMade, Tag("plan_made")]
+    | Annotated[Replanned, Tag("replanned")]
+    | Annotated[StepBegun, Tag("step_begun")]
+    | Annotated[StepEnded, Tag("step_ended")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
     | Annotated[Steered, Tag("steered")]
     | Annotated[Interrupted, Tag("interrupted")]

@@ -12,6 +12,7 @@ from natscope.contracts.door import Event
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
+from natscope.contracts.plan import StepName
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 
@@ -76,6 +77,20 @@ class ToolReturned(_Entry):
     cost_usd: float = 0.0
 
 
+class StepEnded(_Entry):
+    """A step of a plan has come to its end; the plan itself stands in the reply that made it."""
+
+    entry: Literal["step_ended"] = "step_ended"
+    plan: int
+    """Counts the plans of the run from 1."""
+    name: StepName
+    """The step's id in its plan."""
+    result: ToolResultBlock
+    usage: Usage = Usage()
+    """What its task has spent."""
+    cost_usd: float = 0.0
+
+
 class Steered(_Entry):
     """A message was slipped in."""
 
@@ -130,7 +145,7 @@ class Ended(_Entry):
 
 
 JournalEntry = Annotated[
-    Started | Resumed | ModelReplied | ToolReturned | Steered | Compressed | Parked | Decided | Ended,
+    Started | Resumed | ModelReplied | ToolReturned | StepEnded | Steered | Compressed | Parked | Decided | Ended,
     Field(discriminator="entry"),
 ]
 """One entry, told apart by `entry`. A reader that meets an unknown one must not go on with the run."""

@@ -45,6 +45,8 @@ class Submit(Contract):
     """Dollars that its run may spend, below what its agent's limits say."""
     asked_by: Annotated[list[str], Field(max_length=16)] = Field(default_factory=list[str])
     """The agents that ask through each other, the outermost first; empty: no agent asks."""
+    step_of: ShortToken | None = None
+    """The task whose plan it is a step of: its agent acts (`react`) and answers in words, however it was declared."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
