@@ -6,6 +6,8 @@ from nats.aio.msg import Msg
 
 from natscope.bus import Bus
 from natscope.bus.envelope import read
+from natscope.bus.orphans import Orphaned, unless_orphaned
+from natscope.bus.streams import CALLS
 from natscope.contracts import event, tool
 from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
@@ -19,6 +21,9 @@ from services.agent.refusing import refuse
 from services.agent.shortening import shortened
 from services.agent.state import State, call_id
 from services.agent.telling import Teller
+
+RETURN_S = 3.0
+"""How long nobody may serve a tool that is to run again because its host died, unless it is the house's."""
 
 
 class Actor:
@@ -81,9 +86,7 @@ class Actor:
         deadline = tool.CALL.deadline_s if limit is None else limit + 30
         key = (spec.served_as if spec is not None else None) or asked.call.name
         try:
-            called = await insist(
-                self._bus, tool.door_of(key), asked, key, deadline_s=deadline, patience_s=self._patience_s
-            )
+            called = await self._insist(asked, key, deadline_s=deadline, again=spec is not None and spec.idempotent)
             most = state.agent.limits.tool_result_bytes
             name = asked.call_id
             result = await shortened(called.result, limit=most, blobs=self._bus.blobs, name=name)
@@ -92,6 +95,18 @@ class Actor:
         return called.model_copy(
             update={"result": result.model_copy(update={"metadata": {**result.metadata, "index": index}})}
         )
+
+    async def _insist(self, asked: tool.Call, key: str, *, deadline_s: float, again: bool) -> tool.Called:
+        """Return the outcome; `again` says whether the tool is to run again if whoever ran it died."""
+        door = tool.door_of(key)
+        asking = insist(self._bus, door, asked, key, deadline_s=deadline_s, patience_s=self._patience_s)
+        try:
+            return await unless_orphaned(self._bus, CALLS, asked.call_id, asking)
+        except Orphaned:
+            if not again:
+                raise
+        patience_s = self._patience_s if tool.is_of_the_house(key) else RETURN_S
+        return await insist(self._bus, door, asked, key, deadline_s=deadline_s, patience_s=patience_s)
 
 
 def _told(error: NatscopeError) -> tuple[ResultState, str]:

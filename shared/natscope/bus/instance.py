@@ -24,8 +24,10 @@ BEAT_S = 3.0
 class Instance:
     """This process's sign of life."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, name: str | None = None) -> None:
+        """`name` is what `$SRV` calls the process; None: what its spans call it."""
         self.id = bus.telemetry.instance
+        self._name = name or bus.telemetry.service
         self._bus = bus
         self._task: asyncio.Task[None] | None = None
         self._reconnects = 0
@@ -71,7 +73,7 @@ class Instance:
                 log.warning("no sign of life could be given")
 
     async def _beat(self) -> None:
-        await self._bus.js.publish(self._subject(self.id), self._bus.telemetry.service.encode())
+        await self._bus.js.publish(self._subject(self.id), self._name.encode())
 
     @staticmethod
     def _subject(instance: str) -> str:

@@ -231,6 +231,12 @@ def _entry(found: RawStreamMsg) -> dict[str, str]:
     return json.loads((found.headers or {}).get("Natscope-Ledger", '{"state":"failed","holder":"","digest":""}'))
 
 
+def holder_of(found: RawStreamMsg) -> str | None:
+    """Return the process in whose hands a claim is; None if it was answered or given up."""
+    entry = _entry(found)
+    return entry["holder"] if entry["state"] == "begun" else None
+
+
 def _state(found: RawStreamMsg, digest: str, id: str) -> tuple[str, str]:
     """Return what is known under `id`, and by whom.
 

@@ -110,7 +110,7 @@ async def open_room(
     )
     nc = await _connected(broker, settings)
     bus = Bus(nc, telemetry)
-    instance = Instance(bus)
+    instance = Instance(bus, name)
     room = Room(name, bus, instance, broker, description)
     try:
         await wait_until_provisioned(bus.js)

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from natscope.bus.orphans import unless_orphaned
+from natscope.bus.streams import CALLS
 from natscope.cli.mcp.steps import step_of
 from natscope.client.house import House
 from natscope.contracts import tool
@@ -149,7 +151,8 @@ class Offering:
         subscription = await bus.nc.subscribe(inbox, cb=hear)
         try:
             name = spec.served_as or spec.name
-            result = (await bus.ask(tool.door_of(name), asked, name)).result
+            asking = bus.ask(tool.door_of(name), asked, name)
+            result = (await unless_orphaned(bus, CALLS, call_id, asking)).result
         except BaseException as error:
             self._farewell(subscription.drain())
             if isinstance(error, asyncio.CancelledError):
