@@ -24,7 +24,7 @@ from services.model_gateway.catalog.models_file import Catalog
 from services.model_gateway.catalog.reloading import Models
 from services.model_gateway.charging import Charging
 from services.model_gateway.gateway import Gateway, Kept
-from services.model_gateway.handlers import doors, listen_for_cancels
+from services.model_gateway.handlers import doors, lessons_to, listen_for_cancels, listen_for_lessons
 from services.model_gateway.keeping import Keeper, kept_in
 from services.model_gateway.making import Maker
 from services.model_gateway.media import Shelf
@@ -101,7 +101,8 @@ async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerat
         kept_bytes=settings.kept_media_bytes,
     )
     shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
-    house = _House(room, models, accounts, Charging(books, means.prices), shelf)
+    charging = Charging(books, means.prices, lessons_to(room.bus))
+    house = _House(room, models, accounts, charging, shelf)
     attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
     gateway, keeper = house.open(attempts, means.estimator, deadline_s=settings.deadline.total_seconds())
 
@@ -115,6 +116,7 @@ async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerat
         _ending(room, breakers, books, web),
     ):
         await listen_for_cancels(room.bus, gateway, keeper)
+        await listen_for_lessons(room.bus, charging.hear)
         desk = Desk(models, means.prices, books)
         await room.serve(doors(room.bus, gateway, keeper, desk, workers=settings.workers))
         yield

@@ -1,8 +1,8 @@
 """Charges what is made to the books, at the price of whoever made it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from natscope.contracts.model import Usage
+from natscope.contracts.model import Learned, Usage
 from services.model_gateway.accounting.books import Books, Hold, Payer
 from services.model_gateway.accounting.corrections import Corrections
 from services.model_gateway.accounting.fitting import Need
@@ -20,9 +20,11 @@ _ONE = Usage(input_tokens=1, output_tokens=1)
 class Charging:
     """See `paying.Charges`."""
 
-    def __init__(self, books: Books, prices: Prices) -> None:
+    def __init__(self, books: Books, prices: Prices, tell: Callable[[Learned], Awaitable[None]] | None = None) -> None:
+        """`tell` lets the other gateways hear what was learned; None: there are none."""
         self._books = books
         self._prices = prices
+        self._tell = tell
         self._corrections = Corrections()
 
     async def hold(self, ask: Ask, route: Route, tokens: Tokens, *, within_s: float) -> "Bill":
@@ -43,13 +45,24 @@ class Charging:
 
         payer = Payer(tenant=ask.tenant, agent=ask.agent, session=ask.session)
         hold = await self._books.hold(payer, target, need, within_s=within_s)
-        return Bill(hold, self._prices, route, lambda real: self._corrections.learn(target.name, tokens.input, real))
+        return Bill(hold, self._prices, route, lambda real: self._learn(target.name, tokens.input, real))
+
+    async def hear(self, theirs: Learned) -> None:
+        """Believe what another gateway learned."""
+        await self._say(self._corrections.hear(theirs))
+
+    async def _learn(self, target: str, estimated: int, real: int) -> None:
+        await self._say(self._corrections.learn(target, estimated, real))
+
+    async def _say(self, learned: Learned | None) -> None:
+        if learned is not None and self._tell is not None:
+            await self._tell(learned)
 
 
 class Bill:
     """What is reserved for one attempt; see `paying.Charge`."""
 
-    def __init__(self, hold: Hold, prices: Prices, route: Route, learn: Callable[[int], None]) -> None:
+    def __init__(self, hold: Hold, prices: Prices, route: Route, learn: Callable[[int], Awaitable[None]]) -> None:
         """`learn` hears how many tokens the prompt really had."""
         self._hold = hold
         self._learn = learn
@@ -66,7 +79,7 @@ class Bill:
     ) -> float | None:
         """Write down what was used; what was not counted in tokens has no price that we know, unless it is free."""
         if not estimated:
-            self._learn(usage.input_tokens)
+            await self._learn(usage.input_tokens)
         provider, target = self._route.provider.name, self._route.target
         tariff = self._prices.tariff(provider, target.model, told=target.price)
         tariff = tariff or self._prices.tariff(provider, model)

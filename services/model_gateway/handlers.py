@@ -1,13 +1,19 @@
 """The doors of the gateway."""
 
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from nats.aio.msg import Msg
+from nats.errors import Error
 
 from natscope.bus import Bus, Doors
 from natscope.contracts import model
+from natscope.contracts.errors import BodyInvalid
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.keeping import Keeper
+
+log = logging.getLogger(__name__)
 
 
 class Bookkeeper(Protocol):
@@ -66,3 +72,27 @@ async def listen_for_cancels(bus: Bus, gateway: Gateway, keeper: Keeper) -> None
         keeper.cancel(request)
 
     await bus.nc.subscribe(model.CANCELLED.wildcard, cb=cancelled)
+
+
+async def listen_for_lessons(bus: Bus, hear: Callable[[model.Learned], Awaitable[None]]) -> None:
+    """Hear from now on what any gateway learns of what calls take."""
+
+    async def learned(message: Msg) -> None:
+        try:
+            await hear(await bus.read(model.LEARNED, message))
+        except BodyInvalid as error:
+            log.warning("what another gateway learned cannot be read", extra={"reason": error.message})
+
+    await bus.nc.subscribe(model.LEARNED.at(), cb=learned)
+
+
+def lessons_to(bus: Bus) -> Callable[[model.Learned], Awaitable[None]]:
+    """Return how to tell every gateway what was learned; whether they hear it is of no importance to the call."""
+
+    async def tell(learned: model.Learned) -> None:
+        try:
+            await bus.tell(model.LEARNED, learned)
+        except Error as error:
+            log.warning("the other gateways do not hear what was learned", extra={"reason": repr(error)})
+
+    return tell

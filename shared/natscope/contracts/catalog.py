@@ -21,6 +21,7 @@ DOORS: tuple[Door, ...] = (
     run.JOURNALED,
     model.CHAT,
     model.CANCELLED,
+    model.LEARNED,
     model.LIST,
     model.EMBED,
     model.SPEAK,

@@ -303,6 +303,19 @@ class Cancelled(Contract):
     request_id: Token
 
 
+class Learned(Contract):
+    """How a model counts prompts, beside how the gateways estimate them."""
+
+    target: str
+    """`provider/model`."""
+    calls: Annotated[int, Field(ge=0)]
+    """That this was learned from."""
+    mean: Annotated[float, Field(gt=0, le=4)]
+    """Of real to estimated tokens."""
+    most: Annotated[float, Field(gt=0, le=4)]
+    """The most of late."""
+
+
 CHAT = Command(
     template="model.chat",
     summary="Write the next assistant message; deltas stream to `deltas_to`.",
@@ -364,4 +377,10 @@ CANCELLED = Event[Cancelled](
     summary="An answer is no longer wanted; whoever asks the provider for it stops.",
     room="agent",
     body=Cancelled,
+)
+LEARNED = Event[Learned](
+    template="model.learned",
+    summary="What calls to a model really took; every gateway believes it, so that all reserve alike.",
+    room="model-gateway",
+    body=Learned,
 )

@@ -1,10 +1,10 @@
 """Charging: what is reserved for a call follows what calls like it really took."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
 
-from natscope.contracts.model import Scope, Usage
+from natscope.contracts.model import Learned, Scope, Usage
 from services.model_gateway.accounting.books import Books
 from services.model_gateway.accounting.office import Office
 from services.model_gateway.accounting.prices import Prices
@@ -45,10 +45,11 @@ async def _lives(_: str) -> bool:
 class House:
     """Charging, under a budget of tokens that is never reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Learned], Awaitable[None]] | None = None) -> None:
         rules = Rules([BudgetEntry(scope="tenant", tokens=10_000_000)])
         self.books = Books(Office(FakeStore(), "me", _lives), rules)
-        self._charging = Charging(self.books, Prices())
+        self._charging = Charging(self.books, Prices(), tell)
+        self.hear = self._charging.hear
         self._route = route(FakeProvider())
 
     async def call(self, real: int, *, estimated: bool = False) -> int:
@@ -87,3 +88,12 @@ class TestWhatIsReserved:
         await charge.release()
         account = await house.books.account("tenant", "default")
         assert (account.reserved_tokens, account.input_tokens, account.calls) == (0, PROMPT, 1)
+
+    async def test_follows_what_the_calls_of_another_gateway_took(self, house: House) -> None:
+        other = House(house.hear)
+        before = await house.call(PROMPT // 2, estimated=True)
+        for _ in range(4):
+            await other.call(PROMPT // 2)
+        assert before > PROMPT
+        assert PROMPT // 2 <= await house.call(PROMPT // 2) < PROMPT * 0.6
+        await other.books.close()

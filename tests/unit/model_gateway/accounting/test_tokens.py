@@ -193,3 +193,44 @@ class TestCorrections:
         corrections.learn("t", 100, 9000)
         corrections.learn("t", 0, 10)
         assert corrections.expected("t", 100) == 100
+
+    def test_of_one_gateway_are_believed_by_one_that_has_made_no_call(self) -> None:
+        taught, fresh = Corrections(), Corrections()
+        for _ in range(4):
+            told = taught.learn("t", 100, 90)
+            assert told is not None
+            assert fresh.hear(told) is None
+        assert fresh.bound("t", 100) == taught.bound("t", 100) == 90
+
+    def test_are_told_to_one_that_has_just_begun(self) -> None:
+        taught, fresh = Corrections(), Corrections()
+        for _ in range(10):
+            taught.learn("t", 100, 90)
+        first = fresh.learn("t", 100, 90)
+        assert first is not None
+        assert fresh.bound("t", 100) == 132
+        answer = taught.hear(first)
+        assert answer is not None
+        fresh.hear(answer)
+        assert fresh.bound("t", 100) == 90
+
+    def test_are_told_again_only_when_calls_take_more_than_was_told(self) -> None:
+        taught, fresh = Corrections(), Corrections()
+        for real in [90] * 4:
+            told = taught.learn("t", 100, real)
+            assert told is not None
+            fresh.hear(told)
+        assert [taught.learn("t", 100, 90) for _ in range(20)] == [None] * 20
+        more = taught.learn("t", 100, 140)
+        assert more is not None
+        assert fresh.hear(more) is None
+        assert fresh.bound("t", 100) == 140
+
+    def test_are_no_news_to_who_told_them(self) -> None:
+        corrections = Corrections()
+        told = [corrections.learn("t", 100, real) for real in [150, *[100] * 40]]
+        bound = corrections.bound("t", 100)
+        for each in told:
+            if each is not None and each.calls >= 4:
+                corrections.hear(each)
+        assert corrections.bound("t", 100) == bound < 110
