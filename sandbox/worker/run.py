@@ -18,6 +18,9 @@ from .watching import Watch, cpu_of
 Send = Callable[..., None]
 
 _CHUNK = 65536
+_GATHER_S = 0.01
+"""How long output waits for more, so that a short program's travels with its end."""
+_GATHER_BYTES = 65536
 
 
 class Run:
@@ -57,6 +60,8 @@ class Run:
             child.stderr: ("stderr", Capture(self._limits["output_bytes"])),
         }
         self._open = set(self._streams)
+        self._gathered: list[tuple[str, bytes]] = []
+        self._tell_at = float("inf")
         self._started = time.monotonic()
         self._deadline = self._started + self._limits["wall_s"]
         order = {"limits": self._limits, "kind": request["kind"], "source": source.decode("utf-8", "surrogateescape")}
@@ -70,7 +75,7 @@ class Run:
 
     def seconds_left(self) -> float:
         """Return how long the worker may sleep before this run needs it again."""
-        return max(0.0, self._watch.wake_at(self._deadline) - time.monotonic())
+        return max(0.0, min(self._watch.wake_at(self._deadline), self._tell_at) - time.monotonic())
 
     def pump(self, descriptor: int) -> bool:
         """Take in what is there to be read, once; return whether there was anything."""
@@ -87,12 +92,14 @@ class Run:
         name, capture = self._streams[descriptor]
         now = capture.take(data)
         if now:
-            self._send({"nonce": self._nonce, "event": "output", "stream": name}, now)
+            self._gather(name, now)
         return True
 
     def look(self) -> bool:
-        """Collect the dead and enforce the limits; return whether the run is over."""
+        """Collect the dead, tell what was gathered, and enforce the limits; return whether the run is over."""
         self._reaped.collect()
+        if time.monotonic() >= self._tell_at:
+            self._tell()
         self._ended = self._reaped.ended(self.child.pid)
         if self._ended is None and self._said is None and self._why is None:
             over = self._watch.look(self.child.pid, self._reaped, self._cpu_before_s)
@@ -110,6 +117,7 @@ class Run:
         end_everything(self._reaped, but=self._spared())
         ended = self._reaped.ended(self.child.pid)
         self._drain()
+        self._tell()
         for name, capture in self._streams.values():
             tail = capture.tail()
             if tail:
@@ -135,6 +143,22 @@ class Run:
     def spares_waiting(self) -> bool:
         """Whether the child of the next run is still there after this one."""
         return self._waiting in self._spared()
+
+    def _gather(self, name: str, data: bytes) -> None:
+        """Keep `data` back for a moment; order among the streams stays."""
+        if not self._gathered:
+            self._tell_at = time.monotonic() + _GATHER_S
+        elif self._gathered[-1][0] == name:
+            data = self._gathered.pop()[1] + data
+        self._gathered.append((name, data))
+        if len(data) >= _GATHER_BYTES:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Pass on what was gathered."""
+        gathered, self._gathered, self._tell_at = self._gathered, [], float("inf")
+        for name, data in gathered:
+            self._send({"nonce": self._nonce, "event": "output", "stream": name}, data)
 
     def _drain(self) -> None:
         for descriptor in self._streams:
