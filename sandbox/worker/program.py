@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 import types
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
@@ -23,6 +23,8 @@ NAME = "main.py"
 
 LASTING = "stateful"
 """The kind of a program that the lasting interpreter runs."""
+
+_REHEARSED = "print(end='')"
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 _MAIN = types.ModuleType("__main__")
@@ -60,6 +62,7 @@ def furnish(environment: dict[str, str]) -> None:
 def wait_and_run(wires: Wires) -> NoReturn:
     """Sleep until the worker gives the word, then become the program; leaves when the worker is gone."""
     forking.begin_anew()
+    _rehearse()
     if not os.read(wires.go, 1):
         os._exit(0)
     order = read_order(wires.body)
@@ -87,19 +90,33 @@ def _run_shell(source: str) -> NoReturn:
 
 
 def _run_python(source: str) -> NoReturn:
-    source = source.removeprefix("\ufeff")
-    remember(NAME, source)
-    gc.enable()
-    collections, status = _collections(), 0
-    try:
-        exec(compile(source, NAME, "exec", dont_inherit=True), _MAIN.__dict__)  # noqa: S102 - the cell is for this
-    except SystemExit as leaving:
-        status = status_of(leaving)
-    except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
-        status = 1
-        show(error, NAME)
+    collections, status = _collections(), _execute(source.removeprefix("\ufeff"), _MAIN.__dict__)
     save_figures()
     _leave(status, collections)
+
+
+def _execute(source: str, namespace: dict[str, Any]) -> int:
+    remember(NAME, source)
+    gc.enable()
+    try:
+        exec(compile(source, NAME, "exec", dont_inherit=True), namespace)  # noqa: S102 - the cell is for this
+    except SystemExit as leaving:
+        return status_of(leaving)
+    except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
+        show(error, NAME)
+        return 1
+    return 0
+
+
+def _rehearse() -> None:
+    """Run an empty program while nobody waits, as far as nothing is left of it.
+
+    A page that a process writes to after a fork is copied first; those that every program needs are then its own.
+    """
+    _execute(_REHEARSED, {})
+    gc.collect(0)
+    _flush_what_is_open()
+    gc.disable()
 
 
 def _leave(status: int, collections: int) -> NoReturn:
