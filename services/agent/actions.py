@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason
 from natscope.contracts.task import Finished
@@ -62,4 +63,11 @@ class Done:
     outcome: Finished
 
 
-Decision = AskModel | Compress | CallTools | Park | Finish | Done
+@dataclass(frozen=True)
+class Fail:
+    """The run cannot go on."""
+
+    failure: Failure
+
+
+Decision = AskModel | Compress | CallTools | Park | Finish | Fail | Done

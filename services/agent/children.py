@@ -13,6 +13,7 @@ from natscope.contracts.blocks import (
     plain,
 )
 from natscope.contracts.contract import new_id
+from natscope.contracts.message import Content
 from natscope.contracts.run import Parked, ToolReturned
 from natscope.contracts.task import FINISHED, INTERRUPT, SUBMIT_IN, Finished, Interrupt, Submit
 from services.agent.shortening import shortened
@@ -22,20 +23,24 @@ _STATES: dict[str, ResultState] = {"completed": "success", "limited": "success",
 
 
 def submission(state: State, waiting: Waiting) -> tuple[str, Submit]:
-    """Return whom a call asks, and the task it is: with what the run may still spend, and the same each time."""
+    """Return whom a call asks, and the task it is, the same each time."""
+    return str(waiting.call.input["agent"]), task_for(state, waiting, plain(str(waiting.call.input["message"])))
+
+
+def task_for(state: State, waiting: Waiting, content: Content) -> Submit:
+    """Return a task that the run waits for: with what the run may still spend."""
     task, limits, usage = state.started.task, state.agent.limits, state.usage
     tokens = None if limits.tokens is None else max(1, limits.tokens - usage.input_tokens - usage.output_tokens)
     usd = None if limits.usd is None else max(1e-6, limits.usd - state.cost_usd)
-    body = Submit(
+    return Submit(
         task_id=waiting.task or "",
-        content=plain(str(waiting.call.input["message"])),
+        content=content,
         name=state.agent.name,
         tenant=task.tenant,
         tokens=tokens,
         usd=usd,
         asked_by=[*task.asked_by, state.agent.name],
     )
-    return str(waiting.call.input["agent"]), body
 
 
 async def begin(bus: Bus, state: State, waiting: Waiting) -> str:
@@ -54,7 +59,7 @@ async def stop(bus: Bus, waiting: Waiting) -> None:
 
 async def is_any_over(bus: Bus, parked: Parked) -> bool:
     """Return whether an agent that a parked run has asked has its outcome."""
-    return any([await _outcome(bus, each) is not None for each in parked.waiting if each.kind == "task"])
+    return any([await outcome_of(bus, each) is not None for each in parked.waiting if each.kind == "task"])
 
 
 async def returned(bus: Bus, state: State) -> list[ToolReturned]:
@@ -63,10 +68,10 @@ async def returned(bus: Bus, state: State) -> list[ToolReturned]:
     found: list[ToolReturned] = []
     for index, call in open_calls_of(state):
         each = waiting.get(call_id(state, index))
-        outcome = await _outcome(bus, each) if each is not None and each.kind == "task" else None
+        outcome = await outcome_of(bus, each) if each is not None and each.kind == "task" else None
         if outcome is None:
             continue
-        result = _result(call, index, outcome)
+        result = result_of(call, index, outcome)
         name = call_id(state, index)
         result = await shortened(result, limit=state.agent.limits.tool_result_bytes, blobs=bus.blobs, name=name)
         spent = {"usage": outcome.usage, "cost_usd": outcome.cost_usd}
@@ -74,7 +79,8 @@ async def returned(bus: Bus, state: State) -> list[ToolReturned]:
     return found
 
 
-async def _outcome(bus: Bus, waiting: Waiting) -> Finished | None:
+async def outcome_of(bus: Bus, waiting: Waiting) -> Finished | None:
+    """Return what the task that the run waits for has come to; None: nothing yet."""
     found = await latest(bus, FINISHED.stream or "", FINISHED.at(waiting.task or ""))
     if found is None:
         return None
@@ -82,7 +88,8 @@ async def _outcome(bus: Bus, waiting: Waiting) -> Finished | None:
     return FINISHED.adapter.validate_json(data)
 
 
-def _result(call: ToolUseBlock, index: int, outcome: Finished) -> ToolResultBlock:
+def result_of(call: ToolUseBlock, index: int, outcome: Finished) -> ToolResultBlock:
+    """Return what a task has come to as the result of the call that it is."""
     output: list[ContentBlock] = [TextBlock(text=outcome.text)] if outcome.text else []
     if outcome.failure is not None:
         output = [TextBlock(text=f"The agent {outcome.agent!r} failed: {outcome.failure.message}")]

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from natscope.contracts.blocks import ToolUseBlock
-from services.agent.own import ASK_AGENT
+from services.agent.own import ASK_AGENT, PLAN
 from services.agent.state import State, call_id
 
 DEPTH = 5
@@ -14,6 +14,11 @@ DEPTH = 5
 def asks_agent(call: ToolUseBlock) -> bool:
     """Return whether `call` asks another agent."""
     return call.name == ASK_AGENT
+
+
+def delegates(call: ToolUseBlock) -> bool:
+    """Return whether `call` is carried out by tasks of their own, for which the run waits."""
+    return call.name in (ASK_AGENT, PLAN)
 
 
 def effective(state: State, index: int, call: ToolUseBlock) -> ToolUseBlock:

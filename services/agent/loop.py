@@ -25,20 +25,20 @@ from natscope.contracts.run import (
     Resumed,
     Started,
     Steered,
+    StepEnded,
     ToolReturned,
 )
-from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Finish, Park
-from services.agent.delegating import asks_agent, child_of, effective
-from services.agent.own import ACTIVE, FINISH, RESET_TOOLS
+from services.agent import planning
+from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
+from services.agent.delegating import child_of, delegates, effective
+from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.refusing import refuse, why_useless
 from services.agent.shortening import files_left_by
-from services.agent.state import State, begin, call_id, index_of, open_calls_of
+from services.agent.state import State, begin, call_id, index_of, open_calls_of, spent
 from services.agent.window import is_full
 
 MAX_STEPS = "max_steps"
-TOKENS = "tokens"
-MONEY = "usd"
 ARGUMENTS = "arguments"
 REASKS = 2
 """How often in a row the model may write calls again that were of no use."""
@@ -48,7 +48,7 @@ def after(state: State, entry: JournalEntry) -> State:
     """Return the state once `entry` has happened."""
     match entry:
         case ModelReplied():
-            return replace(
+            state = replace(
                 state,
                 step=entry.step,
                 reply=entry,
@@ -62,21 +62,14 @@ def after(state: State, entry: JournalEntry) -> State:
                 limit=_limit(state),
                 takeovers=0,
             )
+            return planning.adopted(state) if not state.useless else state
         case ToolReturned():
-            results = (*state.results, entry.result)
-            calls = state.reply.message.tool_uses if state.reply else []
-            state = replace(
-                _awake(state, entry.at),
-                results=results,
-                tool_calls=state.tool_calls + 1,
-                usage=state.usage + entry.usage,
-                cost_usd=state.cost_usd + entry.cost_usd,
-                takeovers=0,
-            )
-            state = _changed(state, entry.result, calls)
-            if len(results) < len(calls):
-                return state
-            return replace(state, messages=(*state.messages, _results_message(state, calls, entry.at)))
+            usage, cost_usd = state.usage + entry.usage, state.cost_usd + entry.cost_usd
+            state = replace(_awake(state, entry.at), usage=usage, cost_usd=cost_usd, takeovers=0)
+            return _returned(state, entry.result, entry.at)
+        case StepEnded():
+            state, result = planning.stepped(_awake(state, entry.at), entry)
+            return state if result is None else _returned(state, result, entry.at)
         case Steered():
             return _steered(state, entry)
         case Compressed():
@@ -118,7 +111,9 @@ def decide(state: State) -> Decision:
         return CallTools(state.step, ready)
     if open_calls:
         return Park(state.step, waiting_of(state))
-    goes_on = bool(calls) or state.owes_output or state.unanswered
+    if (failure := planning.failure_of(state)) is not None:
+        return Fail(failure)
+    goes_on = bool(calls) or _owes(state) or state.unanswered
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     return Compress(state.step) if is_full(state) else AskModel(state.step + 1, _limit(state))
@@ -131,27 +126,29 @@ def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
     if refuse(state, call) is not None:
         return False
     if decision is not None:
-        return asks_agent(call) and decision.verdict == "approve"
+        return delegates(call) and decision.verdict == "approve"
     behaviour = verdict_on(state, call).behaviour
-    return behaviour == "ask" or (behaviour == "allow" and (_is_external(state, call) or asks_agent(call)))
+    return behaviour == "ask" or (behaviour == "allow" and (_is_external(state, call) or delegates(call)))
 
 
 def waiting_of(state: State) -> tuple[Waiting, ...]:
     """Return the open calls that cannot be carried out here and now, with what each of them waits for."""
-    open_calls = open_calls_of(state)
-    return tuple(_waiting(state, index, call) for index, call in open_calls if _waits(state, index, call))
+    waiting = (_waiting(state, index, call) for index, call in open_calls_of(state) if _waits(state, index, call))
+    return tuple(each for group in waiting for each in group)
 
 
-def _waiting(state: State, index: int, call: ToolUseBlock) -> Waiting:
+def _waiting(state: State, index: int, call: ToolUseBlock) -> tuple[Waiting, ...]:
     id = call_id(state, index)
     call = effective(state, index, call)
     verdict = verdict_on(state, call)
-    if asks_agent(call) and (verdict.behaviour != "ask" or id in state.decisions):
-        return Waiting(call_id=id, call=call, kind="task", task=child_of(id))
+    if delegates(call) and (verdict.behaviour != "ask" or id in state.decisions):
+        asked = Waiting(call_id=id, call=call, kind="task", task=child_of(id))
+        return planning.waits_of(state) if call.name == PLAN else (asked,)
     if verdict.behaviour == "ask" and not _is_external(state, call):
         rules = list(verdict.suggestions)
-        return Waiting(call_id=id, call=call, kind="approval", reason=verdict.reason, rules=rules)
-    return Waiting(call_id=id, call=call, kind="answer", reason=verdict.reason if verdict.behaviour == "ask" else "")
+        return (Waiting(call_id=id, call=call, kind="approval", reason=verdict.reason, rules=rules),)
+    reason = verdict.reason if verdict.behaviour == "ask" else ""
+    return (Waiting(call_id=id, call=call, kind="answer", reason=reason),)
 
 
 def _is_external(state: State, call: ToolUseBlock) -> bool:
@@ -161,7 +158,7 @@ def _is_external(state: State, call: ToolUseBlock) -> bool:
 def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
     match entry:
         case Parked():
-            return replace(state, parked=entry, takeovers=0)
+            return replace(planning.begun(state, entry), parked=entry, takeovers=0)
         case Resumed():
             return replace(state, takeovers=state.takeovers + 1)
         case Ended():
@@ -197,7 +194,8 @@ def _steered(state: State, entry: Steered) -> State:
 def _decided(state: State, entry: Decided) -> State:
     decisions = {**state.decisions, entry.decision.call_id: entry.decision}
     rules = (*state.rules, *entry.decision.rules)
-    return replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=0)
+    state = replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=0)
+    return planning.rewritten(state, entry)
 
 
 def _awake(state: State, at: datetime) -> State:
@@ -211,17 +209,29 @@ def _limit(state: State) -> str | None:
     """Return the limit that makes the next reply the last."""
     if state.step + 1 > state.agent.limits.max_steps:
         return MAX_STEPS
-    limits, usage = state.agent.limits, state.usage
-    if limits.tokens is not None and usage.input_tokens + usage.output_tokens >= limits.tokens:
-        return TOKENS
-    if limits.usd is not None and state.cost_usd >= limits.usd:
-        return MONEY
+    if (limit := spent(state) or planning.limit_of(state)) is not None:
+        return limit
     return ARGUMENTS if state.useless > REASKS else None
+
+
+def _owes(state: State) -> bool:
+    return state.owes_output or planning.owes_plan(state)
 
 
 def _is_useless(state: State, reply: ModelReplied) -> bool:
     calls = reply.message.tool_uses
-    return any(why_useless(call) is not None for call in calls) or (not calls and state.owes_output)
+    return any(why_useless(call) is not None for call in calls) or (not calls and _owes(state))
+
+
+def _returned(state: State, result: ToolResultBlock, at: datetime) -> State:
+    """Return the state once a call of the latest reply has its result."""
+    calls = state.reply.message.tool_uses if state.reply else []
+    state, result = planning.closing(state, result)
+    state = replace(state, results=(*state.results, result), tool_calls=state.tool_calls + 1)
+    state = _changed(state, result, calls)
+    if len(state.results) < len(calls):
+        return state
+    return replace(state, messages=(*state.messages, _results_message(state, calls, at)))
 
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:

@@ -13,7 +13,8 @@ SKILL = "skill"
 FINISH = "finish"
 ASK_USER = "ask_user"
 ASK_AGENT = "ask_agent"
-NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT)
+PLAN = "plan"
+NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT, PLAN)
 
 ACTIVE = "active_groups"
 """In a result's metadata: the groups that are on from then on."""

@@ -17,7 +17,7 @@ from natscope.contracts.run import Ended, ModelReplied, Parked, Steered
 from natscope.contracts.task import Finished
 from services.agent import children
 from services.agent.acting import Actor, interrupted, not_begun
-from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Finish, Park
+from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.batching import batches, together
 from services.agent.ending import age_s, outcome_of
 from services.agent.hearing import Ear
@@ -26,6 +26,7 @@ from services.agent.loop import decide, waiting_of
 from services.agent.own import FINISH
 from services.agent.recording import Record
 from services.agent.state import State, call_id, open_calls_of
+from services.agent.stepping import begin_steps
 from services.agent.telling import Teller
 from services.agent.thinking import Thinker, tell_reply
 from services.agent.window import may_compress
@@ -161,6 +162,8 @@ class Performance:
                 if reason == "content_filter":
                     raise ContentRefused("the provider's policy stopped the answer")
                 return outcome_of(self.state, "limited" if limit else "completed", message, limit=limit)
+            case Fail(failure):
+                raise failure.error()
             case Done(outcome):
                 return outcome
         return None
@@ -257,7 +260,7 @@ class Performance:
 
     async def _ask_agents(self) -> bool:
         """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
-        step, all_begun = self.state.step, True
+        step, all_begun = self.state.step, await begin_steps(self._hands.bus, self._record, self._begun)
         for index, call in open_calls_of(self.state):
             each = next((each for each in waiting_of(self.state) if each.call_id == call_id(self.state, index)), None)
             if each is None or each.task is None or each.task in self._begun:

@@ -4,7 +4,8 @@ import json
 
 from natscope.contracts.blocks import ToolUseBlock
 from services.agent.delegating import asks_agent, why_not
-from services.agent.own import RESET_TOOLS, group_of
+from services.agent.own import PLAN, RESET_TOOLS, group_of
+from services.agent.planning import refused
 from services.agent.state import State
 
 
@@ -23,6 +24,8 @@ def refuse(state: State, call: ToolUseBlock) -> str | None:
         known = ", ".join(tool.name for tool in state.tools) or "none"
         return f"There is no tool {call.name!r}. The tools are: {known}."
     why = why_useless(call)
+    if why is None and call.name == PLAN:
+        return refused(state, call)
     if why is None:
         return why_not(state, call) if asks_agent(call) else None
     schema = json.dumps(tool.parameters, ensure_ascii=False)

@@ -23,14 +23,14 @@ from natscope.contracts.errors import (
     Unavailable,
 )
 from natscope.contracts.message import Message
-from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started, ToolReturned
+from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started
 from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
 from services.agent import children
 from services.agent.asking import insist
 from services.agent.compressing import since_summary, window_of
 from services.agent.deciding import decisions_for
-from services.agent.ending import describe, end_of, remember, result_event
+from services.agent.ending import describe, end_of, remember
 from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
@@ -41,6 +41,8 @@ from services.agent.registry import Agents, Models, Tools
 from services.agent.shortening import remembering
 from services.agent.skills import Skills
 from services.agent.state import State, begin, within
+from services.agent.stepping import ended_steps, told_of
+from services.agent.strategies import cast, offered
 from services.agent.telling import Teller
 from services.agent.window import tokens_of
 
@@ -151,16 +153,17 @@ class Runner:
     async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance | Parked:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
-        spec = within(await self._agents.get(task.agent), task.submit)
+        spec = cast(within(await self._agents.get(task.agent), task.submit), task.submit)
         past, models = await asyncio.gather(self._recall(task, spec, None), self._models.windows())
         skills = self._skills.listed(list(spec.skills))
         named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
         wanted = [name for name in named if name not in NAMES]
+        others = await self._others(spec)
         started = Started(
             task=task.submit,
             digest=task.digest,
             agent=spec,
-            tools=[*await self._tools.get(wanted), *own_specs(spec, skills, await self._others(spec))],
+            tools=offered(spec, await self._tools.get(wanted), own_specs(spec, skills, others), others),
             skills=skills,
             context_size=window_of(spec, models),
             past_tokens=tokens_of(past.messages),
@@ -196,7 +199,8 @@ class Runner:
         heard: list[JournalEntry] = []
         if state.parked is not None:
             returned = await children.returned(self._bus, state)
-            heard = [*await decisions_for(self._bus, task.id, state.parked), *returned]
+            steps = await ended_steps(self._bus, state)
+            heard = [*await decisions_for(self._bus, task.id, state.parked), *returned, *steps]
             if not heard and not controls.interrupted and not controls.redirects:
                 return state.parked
         past: list[Message] = []
@@ -204,8 +208,8 @@ class Runner:
             for entry in (Resumed(holder=self._instance), *heard):
                 await journal.append(entry)
                 state = after(state, entry)
-                if isinstance(entry, ToolReturned):
-                    await teller.tell(result_event(task.id, entry))
+                for told in told_of(task.id, entry, state):
+                    await teller.tell(told)
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)

@@ -15,6 +15,10 @@ from natscope.contracts.run import ModelReplied, Parked, Started
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 from services.agent.own import FINISH, is_on
+from services.agent.plan import Plan
+
+TOKENS = "tokens"
+MONEY = "usd"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class State:
     compressions: int = 0
     compressed_at: int | None = None
     """After which step that was last."""
+    plan: Plan | None = None
+    """The latest plan that can be carried out."""
+    wrong_plans: int = 0
+    """Plans in a row that cannot."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -79,6 +87,14 @@ class State:
     def owes_output(self) -> bool:
         """Whether the agent has declared what its answer looks like, and has not given it."""
         return self.agent.output is not None and self.output is None
+
+
+def spent(state: State) -> str | None:
+    """Return the limit on what a run may spend that is reached, if one is."""
+    limits, usage = state.agent.limits, state.usage
+    if limits.tokens is not None and usage.input_tokens + usage.output_tokens >= limits.tokens:
+        return TOKENS
+    return MONEY if limits.usd is not None and state.cost_usd >= limits.usd else None
 
 
 def within(spec: AgentSpec, task: Submit) -> AgentSpec:

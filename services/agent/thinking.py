@@ -11,17 +11,19 @@ from natscope.contracts.run import Compressed
 from services.agent.actions import AskModel
 from services.agent.asking import insist
 from services.agent.compressing import compress, shortened_talk
-from services.agent.loop import ARGUMENTS, MAX_STEPS, MONEY, TOKENS
+from services.agent.loop import ARGUMENTS, MAX_STEPS
 from services.agent.own import FINISH, listing
-from services.agent.state import State, request_id
+from services.agent.planning import REPLANS
+from services.agent.state import MONEY, TOKENS, State, request_id
+from services.agent.strategies import choice_of, hint_of, prompt_of
 from services.agent.telling import Teller
 
-_FINISH = f"Give your answer by calling {FINISH}."
 _NOW = "Answer now with what you have; no tool can be called any more."
 _AT_THE_LIMIT = {
     MAX_STEPS: f"The step limit is reached. {_NOW}",
     TOKENS: f"The token limit is reached. {_NOW}",
     MONEY: f"The spending limit is reached. {_NOW}",
+    REPLANS: f"Steps have failed under plan after plan. {_NOW}",
     ARGUMENTS: f"Your calls could not be carried out as you wrote them. {_NOW}",
 }
 
@@ -36,9 +38,9 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         return Message(id=f"{task.task_id}-{part}", name="system", role=role, content=plain(text), created_at=at)
 
     hint = [written("limit", "user", _AT_THE_LIMIT[wanted.limit])] if wanted.limit is not None else []
-    if state.reply is not None and not state.reply.message.tool_uses and state.owes_output and not hint:
-        hint = [written(f"finish-{wanted.step}", "user", _FINISH)]
-    prompt = agent.system_prompt
+    if (missing := hint_of(state)) is not None and not hint:
+        hint = [written(f"finish-{wanted.step}", "user", missing)]
+    prompt = prompt_of(state)
     if state.started.skills:
         prompt = f"{prompt}\n\n{listing(state.started.skills)}"
     last = FINISH if state.owes_output else "none"
@@ -47,7 +49,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         model=agent.model,
         messages=[written("system", "system", prompt), *shortened_talk(state, past), *hint],
         tools=state.tools,
-        tool_choice=last if wanted.last else "auto",
+        tool_choice=last if wanted.last else choice_of(state),
         generation=agent.generation,
         tenant=task.tenant,
         agent=agent.name,
