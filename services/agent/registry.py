@@ -24,7 +24,10 @@ FRESH_S = 10.0
 WINDOWS_S = 60.0
 LISTED_S = 0.5
 GATHER_S = 0.25
-RESTART_S = 15.0
+RESTART_S = 30.0
+"""How long a run that begins waits for the host of a tool that it wants by name."""
+SILENT_S = 60.0
+"""So long are the tools of a host that has fallen silent still offered, and tools that did not come not waited for."""
 PREFIX = f"$KV.{AGENTS}."
 
 
@@ -92,11 +95,21 @@ class Models:
 
 
 class Tools:
-    """Tool specs by name, as the hosts that answer now tell them."""
+    """Tool specs by name, as the hosts that answer now tell them.
+
+    A host that falls silent without saying that it goes was killed, and is soon back: a run that begins in between is
+    offered its tools, and calls of them wait for it.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._specs: dict[str, ToolSpec] = {}
+        self._heard: dict[str, tuple[float, tool.Listed]] = {}
+        """By instance: when a host has answered last, and what."""
+        self._changing: set[str] = set()
+        """Instances that said that they have changed since they were asked last."""
+        self._given_up: dict[str, float] = {}
+        """Until when a tool that did not come is not waited for."""
         self._executor_answers = False
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -118,7 +131,7 @@ class Tools:
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
         if missing and self._asking is not None:
             await asyncio.shield(self._asking)
-            await self._wait_for_executor(wanted)
+            await self._wait_for_hosts(wanted)
             for name in missing:
                 if name not in self._specs and "*" not in name:
                     log.warning("nobody serves a tool that an agent wants", extra={"tool": name})
@@ -131,24 +144,37 @@ class Tools:
             return fnmatch.filter(sorted(self._specs), wanted)
         return [wanted] if wanted in self._specs else []
 
-    async def _changed(self, _: Msg) -> None:
+    async def _changed(self, message: Msg) -> None:
+        self._changing.add(*tool.CHANGED.keys_in(message.subject))
         self._asked = -FRESH_S
         self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
 
-    async def _wait_for_executor(self, wanted: list[str]) -> None:
-        """Give a tool-executor that is being restarted the time to come back."""
+    async def _wait_for_hosts(self, wanted: list[str]) -> None:
+        """Give hosts that are being restarted the time to come back; what does not come is given up for a while."""
         end = time.monotonic() + RESTART_S
-        while not self._executor_answers and any("*" not in name and name not in self._specs for name in wanted):
+        while awaited := self._awaited(wanted):
             if time.monotonic() > end:
+                self._given_up |= dict.fromkeys(awaited, time.monotonic() + SILENT_S)
                 return
             await asyncio.sleep(GATHER_S)
-            await self._gather()
+            self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
+            await asyncio.shield(self._asking)
+
+    def _awaited(self, wanted: list[str]) -> list[str]:
+        """Return the wanted tools whose host may still come; one of the house that answers has no more than it says."""
+        now = time.monotonic()
+        missing = (name for name in wanted if "*" not in name and name not in self._specs)
+        alive = (name for name in missing if self._given_up.get(name, 0.0) < now)
+        return [name for name in alive if not (self._executor_answers and tool.is_of_the_house(name))]
 
     async def _gather(self) -> None:
+        for instance in self._changing:
+            self._heard.pop(instance, None)
+        self._changing.clear()
         try:
             hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
             self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
-            self._specs = _believed(hosts)
+            self._specs = _believed([*self._silent(hosts), *hosts])
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
         except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):
@@ -156,6 +182,17 @@ class Tools:
         finally:
             self._asked = time.monotonic()
             self._asking = None
+        if self._changing:
+            self._asking = asyncio.create_task(self._gather(), context=Context())
+
+    def _silent(self, answering: list[tool.Listed]) -> list[tool.Listed]:
+        """Note who answers, and return what was last heard of hosts that nobody answers for any more."""
+        now = time.monotonic()
+        self._heard |= {each.instance: (now, each) for each in answering}
+        names = {each.host for each in answering}
+        kept = {i: (at, each) for i, (at, each) in self._heard.items() if now - at < SILENT_S}
+        self._heard = {i: (at, each) for i, (at, each) in kept.items() if at == now or each.host not in names}
+        return [each for at, each in self._heard.values() if at < now]
 
 
 def _believed(hosts: list[tool.Listed]) -> dict[str, ToolSpec]:
