@@ -50,6 +50,10 @@ class Elsewhere(Protocol):
         """Return the outcome if another executor holds the session's cell; None if the call is for this one."""
         ...
 
+    async def is_here(self, session: str) -> bool:
+        """Return whether the session's cell is this executor's, with nothing to be done about it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Means:
@@ -60,6 +64,10 @@ class Means:
     say: Say
     telemetry: Telemetry
     elsewhere: Elsewhere
+
+
+class _NotHere(Exception):
+    """The session's cell is another executor's by now, or its claim is to be written again; nothing ran."""
 
 
 class Calls:
@@ -85,9 +93,7 @@ class Calls:
         found = self._toolbox.named(ask.call.name)
         arguments = found.read(ask.call)
         if found.spec.sandboxed and ask.cell == "session":
-            called = await self._means.elsewhere.carry_out_there(ask)
-            if called is not None:
-                return called
+            return await self._carry_out_where_the_cell_is(ask, found, arguments)
         return await self._carry_out(ask, found, arguments)
 
     async def carry_out_here(self, ask: tool.Call) -> tool.Called:
@@ -101,11 +107,29 @@ class Calls:
             self._unwanted.add(call_id)
             log.info("call cancelled", extra={"call": call_id})
 
-    async def _carry_out(self, ask: tool.Call, found: AnyTool, arguments: Any) -> tool.Called:
+    async def _carry_out_where_the_cell_is(self, ask: tool.Call, found: AnyTool, arguments: Any) -> tool.Called:
+        """Who has a cell of the session begins at once, and asks meanwhile whether the session is still its own."""
+        if self._sessions.holds(ask.session):
+            looking = asyncio.ensure_future(self._means.elsewhere.is_here(ask.session))
+            looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())
+            try:
+                return await self._carry_out(ask, found, arguments, is_here=looking)
+            except _NotHere:
+                log.info("session looked for", extra={"session": ask.session})
+            finally:
+                looking.cancel()
+        called = await self._means.elsewhere.carry_out_there(ask)
+        return await self._carry_out(ask, found, arguments) if called is None else called
+
+    async def _carry_out(
+        self, ask: tool.Call, found: AnyTool, arguments: Any, *, is_here: Awaitable[bool] | None = None
+    ) -> tool.Called:
         backend = self._backend_of(found)
 
         async def work() -> tool.Called:
             try:
+                if is_here is not None and not await is_here:
+                    raise _NotHere
                 return _called(ask, await self._run(ask, found, arguments), backend)
             except asyncio.CancelledError:
                 if found.spec.idempotent or ask.call_id not in self._unwanted:

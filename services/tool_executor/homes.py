@@ -49,6 +49,15 @@ class Homes:
         """
         return await self.ask_there(tool.HELD, ask, ask.session)
 
+    async def is_here(self, session: str) -> bool:
+        """Return whether the session is this executor's, by a claim that need not be written again.
+
+        Raises:
+            BusUnavailable: the claims cannot be reached.
+        """
+        claim = await self._look(session)
+        return claim.holder == self._instance.id and not claim.old
+
     async def ask_there(self, door: Command[AskT, AnswerT], ask: AskT, session: str) -> AnswerT | None:
         """Return what the executor that holds the session's cell answers; None: that is this one, or it is now.
 

@@ -112,6 +112,9 @@ class FakeElsewhere:
         self.asked.append(ask)
         return self.answer
 
+    async def is_here(self, session: str) -> bool:
+        return self.answer is None
+
 
 class FakeMedia:
     """Blobs by file name."""

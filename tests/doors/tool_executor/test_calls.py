@@ -104,6 +104,23 @@ class TestElsewhere:
         assert await house.python("one") == there
         assert house.backend.cells == []
 
+    async def test_a_session_that_was_taken_over_runs_nothing_here_though_its_cell_is_still_there(
+        self,
+    ) -> None:
+        house = House()
+        await house.python("one")
+        there = tool.Called(result=ToolResultBlock(id="c1", name="execute_python"), backend="there")
+        house.elsewhere.answer = there
+        assert await house.python("two", id="taken") == there
+        assert [program.source for program, _ in house.backend.cells[0].runs] == ["one"]
+        assert "taken" not in house.once.kept
+
+    async def test_a_cell_that_still_is_its_own_is_used_without_asking_others(self) -> None:
+        house = House()
+        await house.python("one")
+        await house.python("two")
+        assert len(house.elsewhere.asked) == 1
+
     async def test_wrong_arguments_are_told_before_anybody_is_asked(self) -> None:
         house = House()
         with pytest.raises(ArgumentsInvalid):
