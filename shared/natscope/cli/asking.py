@@ -1,12 +1,7 @@
 """`natscope ask`, `chat` and `watch`: tasks submitted, talked about, and looked at."""
 
-import asyncio
 import json
-import os
 import sys
-import threading
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -17,6 +12,7 @@ from natscope.cli.attending import attend
 from natscope.cli.outcome import COMPLETED, code_for, tell
 from natscope.cli.screen import Screen
 from natscope.cli.telling import Answer, JsonLines, Teller, printable
+from natscope.cli.typed import Lines, is_attended
 from natscope.client.following import follow
 from natscope.client.hubs import listen
 from natscope.client.looking import last, sequence_of
@@ -42,21 +38,26 @@ class Ask:
     timeout_s: float | None = None
 
 
-def teller_for(*, as_json: bool, stream: bool = True) -> Teller:
+def teller_for(*, as_json: bool, stream: bool = True, asks: bool = False) -> Teller:
     """Return who tells a task: programs get JSON, people the steps or, without streaming, the bare answer."""
     if as_json:
         return JsonLines()
-    return Screen() if stream else Answer()
+    return Screen(asks=asks) if stream else Answer()
 
 
 async def ask(asked: Ask) -> int:
     """Submit one task and tell it; return the exit code."""
     async with client.open(name=NAME) as house:
-        return await ask_in(house, asked, teller_for(as_json=asked.as_json, stream=asked.stream))
+        asks = is_attended()
+        teller = teller_for(as_json=asked.as_json, stream=asked.stream, asks=asks)
+        return await ask_in(house, asked, teller, Lines() if asks else None)
 
 
-async def ask_in(house: client.House, asked: Ask, teller: Teller) -> int:
-    """Submit one task in an open house and tell it; return the exit code."""
+async def ask_in(house: client.House, asked: Ask, teller: Teller, lines: Lines | None = None) -> int:
+    """Submit one task in an open house and tell it; return the exit code.
+
+    If steps are shown, whoever types `lines` is asked about calls that wait for a person.
+    """
     with house.span(asked.agent, session=asked.session):
         ticket = await house.submit(
             asked.agent,
@@ -67,53 +68,28 @@ async def ask_in(house: client.House, asked: Ask, teller: Teller) -> int:
             stream=asked.stream,
         )
         teller.submitted(ticket.task_id, asked.agent, asked.session)
-        return await attend(ticket, teller, timeout_s=asked.timeout_s)
+        asks = lines if isinstance(teller, Screen) else None
+        return await attend(ticket, teller, timeout_s=asked.timeout_s, asks=asks)
 
 
 async def chat(agent: str, *, session: str | None, as_json: bool) -> int:
     """Ask line by line in one session, until the input ends; return the exit code of the last that failed."""
     session = session or f"chat-{new_id()[:12]}"
     code = COMPLETED
-    async with client.open(name=NAME) as house, aclosing(_lines(f"{agent}> ")) as lines:
+    lines = Lines()
+    async with client.open(name=NAME) as house:
         await check_agent(house.bus, agent)
         sys.stderr.write(f"session {session}; Ctrl-C stops an answer, Ctrl-D leaves\n")
-        async for line in lines:
+        while (line := await lines.next(f"{agent}> ")) is not None:
             if line.strip():
                 asked = Ask(agent, line.strip(), session=session, as_json=as_json)
                 try:
-                    code = await ask_in(house, asked, teller_for(as_json=as_json)) or code
+                    teller = teller_for(as_json=as_json, asks=is_attended())
+                    code = await ask_in(house, asked, teller, lines if is_attended() else None) or code
                 except NatscopeError as error:
                     tell(error, as_json=as_json)
                     code = code_for(error)
     return code
-
-
-async def _lines(prompt: str) -> AsyncGenerator[str]:
-    """Give standard input's lines. A thread reads without holding a lock, so that leaving need not wait for it."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def read() -> None:
-        while not loop.is_closed():
-            data = os.read(0, 65536)
-            loop.call_soon_threadsafe(queue.put_nowait, data)
-            if not data:
-                return
-
-    threading.Thread(target=read, daemon=True).start()
-    shown = prompt if sys.stdin.isatty() else ""
-    held = b""
-    while True:
-        sys.stderr.write(shown)
-        sys.stderr.flush()
-        while b"\n" not in held:
-            data = await queue.get()
-            if not data:
-                yield held.decode(errors="replace")
-                return
-            held += data
-        line, _, held = held.partition(b"\n")
-        yield line.decode(errors="replace")
 
 
 async def watch_task(task_id: str, *, after: int, as_json: bool) -> int:

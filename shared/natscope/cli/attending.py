@@ -9,7 +9,9 @@ from contextlib import aclosing, contextmanager, suppress
 from nats import errors as nats_errors
 
 from natscope.cli.outcome import INTERRUPTED, code_of
+from natscope.cli.prompting import Prompter
 from natscope.cli.telling import Teller
+from natscope.cli.typed import Lines
 from natscope.client.ticket import Ticket
 from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, NatscopeError
 
@@ -25,11 +27,18 @@ LEAVE = "the run is being interrupted; Ctrl-C again leaves without waiting"
 
 
 async def attend(
-    ticket: Ticket, teller: Teller, *, timeout_s: float | None = None, stops: bool = True, after: int = 0
+    ticket: Ticket,
+    teller: Teller,
+    *,
+    timeout_s: float | None = None,
+    stops: bool = True,
+    after: int = 0,
+    asks: Lines | None = None,
 ) -> int:
     """Tell the task's events and its outcome; return the exit code.
 
-    `stops`: the first Ctrl-C interrupts the run and its outcome is still waited for.
+    `stops`: the first Ctrl-C interrupts the run and its outcome is still waited for. `asks`: whoever types these lines
+    is asked about calls that wait for a person.
 
     Raises:
         DeadlineExceeded: there was no outcome within `timeout_s`; the task goes on.
@@ -39,15 +48,20 @@ async def attend(
         with _interrupting(ticket, teller, stops=stops):
             async with asyncio.timeout(timeout_s) as limit, aclosing(ticket.events(after=after)) as events:
                 silence = asyncio.create_task(_wonder(ticket, teller))
-                connection = asyncio.create_task(_mind(ticket, limit))
+                prompter = Prompter(ticket, teller, asks) if asks is not None else None
+                beside = [silence, asyncio.create_task(_mind(ticket, limit))]
+                if prompter is not None:
+                    beside.append(asyncio.create_task(prompter.run()))
                 try:
                     async for item in events:
                         silence.cancel()
                         teller.heard(item)
+                        if prompter is not None:
+                            prompter.heard(item.event)
                     outcome = await ticket.result()
                 finally:
-                    silence.cancel()
-                    connection.cancel()
+                    for each in beside:
+                        each.cancel()
     except TimeoutError as error:
         if not ticket.bus.nc.is_connected:
             raise BusUnavailable(

@@ -13,6 +13,7 @@ from natscope.cli.telling import failure_of, printable, summary_of
 from natscope.client.ticket import Heard
 from natscope.contracts import event
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, text_of
+from natscope.contracts.plan import Step
 from natscope.contracts.task import Finished
 
 CODE = {"code": "python", "command": "bash"}
@@ -27,10 +28,12 @@ _RESULTS = {"success": ("✓", "green"), "interrupted": ("■", "yellow"), "unkn
 class Screen:
     """Shows one task. With standard output on a pipe, it carries what the agent says and nothing else.
 
-    `together` puts everything on standard output, whatever that is; `out` stands in for it.
+    `together` puts everything on standard output, whatever that is; `out` stands in for it. `asks`: whoever reads
+    this is asked about calls that wait, and needs no command to decide on them.
     """
 
-    def __init__(self, *, together: bool = False, out: Console | None = None) -> None:
+    def __init__(self, *, together: bool = False, out: Console | None = None, asks: bool = False) -> None:
+        self._asks = asks
         self._out = out or Console(highlight=False, soft_wrap=True)
         apart = not together and not sys.stdout.isatty()
         self._side = Console(highlight=False, soft_wrap=True, stderr=True) if apart else self._out
@@ -49,6 +52,10 @@ class Screen:
             event.ToolProgress: self._tool_progress,
             event.ToolResult: self._result,
             event.Delegated: lambda said: self._mark("→", "cyan", f"asks {said.agent}: task {said.child}"),
+            event.PlanMade: lambda said: self._mark("≡", "cyan", f"plan: {_steps(said.steps)}"),
+            event.Replanned: lambda said: self._mark("≡", "yellow", f"another plan: {_steps(said.steps)}"),
+            event.StepBegun: lambda said: self._mark("→", "cyan", f"step {said.name}: task {said.child}"),
+            event.StepEnded: self._step_ended,
             event.ApprovalNeeded: self._approval,
             event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
@@ -135,6 +142,10 @@ class Screen:
         where = f" ({said.backend})" if said.backend else ""
         self._mark(sign, colour, f"{said.result.name}: {said.result.state}{where}")
 
+    def _step_ended(self, said: event.StepEnded) -> None:
+        sign, colour = _RESULTS.get(said.result.state, ("✗", "red"))
+        self._mark(sign, colour, f"step {said.name}: {said.result.state}")
+
     def _approval(self, said: event.ApprovalNeeded) -> None:
         for each in said.waiting:
             why = f" ({each.reason})" if each.reason else ""
@@ -142,7 +153,8 @@ class Screen:
             arguments = each.call.raw_input or json.dumps(each.call.input, ensure_ascii=False)
             self._mark("?", "yellow", f"waits for {wants} {each.call.name} {arguments}{why}")
             how = "answer --text '…'" if each.kind == "answer" else "approve   (or deny --text 'why')"
-            self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} {how}")
+            if not self._asks:
+                self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} {how}")
 
     def _steered(self, said: event.Steered) -> None:
         what = "redirects it" if said.redirect else "says"
@@ -181,6 +193,11 @@ def _shown(call: ToolUseBlock) -> tuple[str, str | None]:
                 return code, language
         return json.dumps(call.input, ensure_ascii=False, indent=2), "json"
     return call.raw_input, None
+
+
+def _steps(steps: list[Step]) -> str:
+    waits = {step.id: f" (after {', '.join(step.depends_on)})" if step.depends_on else "" for step in steps}
+    return ", ".join(f"{id}{after}" for id, after in waits.items())
 
 
 def _coloured(code: str, language: str) -> Text:

@@ -1,0 +1,78 @@
+"""Asking whoever sits at the terminal about the calls that a task waits with."""
+
+import asyncio
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from natscope.cli.telling import Teller
+from natscope.cli.typed import Lines
+from natscope.client.ticket import Ticket
+from natscope.contracts import event
+from natscope.contracts.approval import Decision, Waiting
+from natscope.contracts.blocks import plain
+from natscope.contracts.errors import NatscopeError
+
+_OBJECT = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
+APPROVAL = "[y]es, [a]lways, [n]o or why not, {…} other arguments, Enter: later > "
+ANSWER = "the answer, Enter: later > "
+
+
+class Prompter:
+    """Asks about one task's calls, one after another."""
+
+    def __init__(self, ticket: Ticket, teller: Teller, lines: Lines) -> None:
+        self._ticket = ticket
+        self._teller = teller
+        self._lines = lines
+        self._asked: asyncio.Queue[Waiting] = asyncio.Queue()
+
+    def heard(self, said: event.TaskEvent) -> None:
+        """Ask about the calls that an event says the task waits with."""
+        if isinstance(said, event.ApprovalNeeded):
+            for each in said.waiting:
+                if each.kind in ("approval", "answer"):
+                    self._asked.put_nowait(each)
+
+    async def run(self) -> None:
+        """Ask for as long as this is not cancelled; what is not decided here waits on."""
+        while True:
+            each = await self._asked.get()
+            try:
+                await self._ask(each)
+            except NatscopeError as error:
+                self._teller.note(str(error))
+
+    async def _ask(self, waiting: Waiting) -> None:
+        while waiting.call_id in {each.call_id for each in await self._ticket.waiting()}:
+            line = await self._lines.next(ANSWER if waiting.kind == "answer" else APPROVAL)
+            if not (line or "").strip():
+                self._teller.note(f"it waits: `natscope decide {self._ticket.task_id}`")
+                return
+            try:
+                decision = decided(waiting, (line or "").strip())
+            except ValidationError:
+                self._teller.note("these arguments are no JSON object")
+                continue
+            await self._ticket.decide(decision)
+            return
+
+
+def decided(waiting: Waiting, line: str) -> Decision:
+    """Return what a line that is not empty decides about a call.
+
+    Raises:
+        ValidationError: it begins as a JSON object, and is none.
+    """
+    if waiting.kind == "answer":
+        return Decision(call_id=waiting.call_id, verdict="answer", output=plain(line))
+    if line.startswith("{"):
+        return Decision(call_id=waiting.call_id, verdict="approve", arguments=_OBJECT.validate_json(line))
+    match line.lower():
+        case "y" | "yes":
+            return Decision(call_id=waiting.call_id, verdict="approve")
+        case "a" | "always":
+            return Decision(call_id=waiting.call_id, verdict="approve", rules=waiting.rules)
+        case "n" | "no":
+            return Decision(call_id=waiting.call_id, verdict="deny")
+        case _:
+            return Decision(call_id=waiting.call_id, verdict="deny", reason=line)
