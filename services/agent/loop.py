@@ -3,9 +3,9 @@
 started ──► AskModel(1) ──reply──► CallTools ──all results──► AskModel(2) ──► … ──reply without calls──► Finish
                                                                   └─ a limit: AskModel(last, without tools) ─► Finish
 
-A call that cannot be carried out as it is written is told to the model, which may write it again: twice, then it has to
-answer without tools. An agent that declares what its answer looks like ends by calling `finish`; an answer without it
-is asked for again in the same way, and at a limit `finish` is the one tool left.
+A reply of no use is told to the model, which may write it again: twice, then it has to answer without tools (see
+`reasking`). An agent that declares what its answer looks like ends by calling `finish`; an answer without it is asked
+for again in the same way, and at a limit `finish` is the one tool left.
 """
 
 from collections.abc import Iterable
@@ -33,15 +33,13 @@ from services.agent.actions import AskModel, CallTools, Compress, Decision, Done
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
-from services.agent.refusing import refuse, why_useless
+from services.agent.reasking import failed_again, fault_in, given_up, without_tries
+from services.agent.refusing import refuse
 from services.agent.shortening import files_left_by
-from services.agent.state import State, begin, call_id, index_of, open_calls_of, spent
+from services.agent.state import State, begin, call_id, index_of, open_calls_of, results_id, spent
 from services.agent.window import is_full
 
 MAX_STEPS = "max_steps"
-ARGUMENTS = "arguments"
-REASKS = 2
-"""How often in a row the model may write calls again that were of no use."""
 
 
 def after(state: State, entry: JournalEntry) -> State:
@@ -55,14 +53,14 @@ def after(state: State, entry: JournalEntry) -> State:
                 results=(),
                 decisions={},
                 unanswered=False,
-                messages=(*state.messages, entry.message),
+                messages=(*without_tries(state), entry.message),
                 usage=state.usage + entry.usage,
                 cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
-                useless=state.useless + 1 if _is_useless(state, entry) else 0,
+                fault=fault_in(state, entry, owes=_owes(state)),
                 limit=_limit(state),
                 takeovers=0,
             )
-            return planning.adopted(state) if not state.useless else state
+            return planning.adopted(state) if state.fault is None else state
         case ToolReturned():
             usage, cost_usd = state.usage + entry.usage, state.cost_usd + entry.cost_usd
             state = replace(_awake(state, entry.at), usage=usage, cost_usd=cost_usd, takeovers=0)
@@ -113,7 +111,7 @@ def decide(state: State) -> Decision:
         return Park(state.step, waiting_of(state))
     if (failure := planning.failure_of(state)) is not None:
         return Fail(failure)
-    goes_on = bool(calls) or _owes(state) or state.unanswered
+    goes_on = bool(calls) or _owes(state) or state.unanswered or state.fault is not None
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
     return Compress(state.step) if is_full(state) else AskModel(state.step + 1, _limit(state))
@@ -185,6 +183,7 @@ def _steered(state: State, entry: Steered) -> State:
         messages=(*state.messages, entry.message),
         kept=(*state.kept, *files),
         output=None,
+        fault=None,
         heard=max(state.heard, entry.sequence),
         unanswered=True,
         redirects=state.redirects + entry.redirect,
@@ -211,16 +210,11 @@ def _limit(state: State) -> str | None:
         return MAX_STEPS
     if (limit := spent(state) or planning.limit_of(state)) is not None:
         return limit
-    return ARGUMENTS if state.useless > REASKS else None
+    return given_up(state.fault)
 
 
 def _owes(state: State) -> bool:
     return state.owes_output or planning.owes_plan(state)
-
-
-def _is_useless(state: State, reply: ModelReplied) -> bool:
-    calls = reply.message.tool_uses
-    return any(why_useless(call) is not None for call in calls) or (not calls and _owes(state))
 
 
 def _returned(state: State, result: ToolResultBlock, at: datetime) -> State:
@@ -236,7 +230,7 @@ def _returned(state: State, result: ToolResultBlock, at: datetime) -> State:
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:
     """Return the state as a result has changed it besides being there."""
-    state = replace(state, kept=(*state.kept, *files_left_by(result)))
+    state = failed_again(replace(state, kept=(*state.kept, *files_left_by(result))), result)
     if result.state != "success":
         return state
     active = result.metadata.get(ACTIVE)
@@ -260,7 +254,7 @@ def said(state: State, text: str) -> Message:
 def _results_message(state: State, calls: list[ToolUseBlock], at: datetime) -> Message:
     order = sorted(state.results, key=index_of)
     return Message(
-        id=f"{state.started.task.task_id}-{state.step}-results",
+        id=results_id(state),
         name="tools" if len(calls) != 1 else calls[0].name,
         role="tool",
         content=list(order),

@@ -24,6 +24,7 @@ from services.agent.hearing import Ear
 from services.agent.journal import Journal
 from services.agent.loop import decide, waiting_of
 from services.agent.own import FINISH
+from services.agent.reasking import reasked
 from services.agent.recording import Record
 from services.agent.state import State, call_id, open_calls_of
 from services.agent.stepping import begin_steps
@@ -197,6 +198,8 @@ class Performance:
     async def _ask_model(self, wanted: AskModel) -> None:
         if wanted.limit is not None:
             await self._record.limit_reached(wanted.limit)
+        elif self.state.fault is not None:
+            await self._teller.tell(reasked(self.state, self.state.fault))
         try:
             reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
         except ContextTooLong:

@@ -4,6 +4,7 @@ import json
 
 from natscope.contracts.blocks import ToolUseBlock
 from services.agent.delegating import asks_agent, why_not
+from services.agent.fault import FAILURES, key
 from services.agent.own import PLAN, RESET_TOOLS, group_of
 from services.agent.planning import refused
 from services.agent.state import State
@@ -24,6 +25,8 @@ def refuse(state: State, call: ToolUseBlock) -> str | None:
         known = ", ".join(tool.name for tool in state.tools) or "none"
         return f"There is no tool {call.name!r}. The tools are: {known}."
     why = why_useless(call)
+    if why is None and state.fault is not None and key(call) in state.fault.barred:
+        return f"The call was not executed: it has failed {FAILURES} times with the same arguments. Do something else."
     if why is None and call.name == PLAN:
         return refused(state, call)
     if why is None:

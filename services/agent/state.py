@@ -14,6 +14,7 @@ from natscope.contracts.model import Usage
 from natscope.contracts.run import ModelReplied, Parked, Started
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
+from services.agent.fault import Fault
 from services.agent.own import FINISH, is_on
 from services.agent.plan import Plan
 
@@ -35,8 +36,10 @@ class State:
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
     tool_calls: int = 0
-    useless: int = 0
-    """Latest replies in a row that held a call of no use."""
+    fault: Fault | None = None
+    """What is wrong with the latest reply."""
+    failures: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How often calls have failed since one has succeeded, by what they ask for."""
     limit: str | None = None
     """The limit that was reached before the latest reply, which is the last then."""
     active: frozenset[str] = frozenset()
@@ -137,6 +140,11 @@ def request_id(state: State, step: int) -> str:
     again = f"-r{state.redirects}" if state.redirects else ""
     shorter = f"-s{state.compressions}" if state.compressions else ""
     return f"{state.started.task.task_id}-m{step}{again}{shorter}"
+
+
+def results_id(state: State) -> str:
+    """Return the id of the message with the results of the latest reply's calls."""
+    return f"{state.started.task.task_id}-{state.step}-results"
 
 
 def call_id(state: State, index: int) -> str:

@@ -52,7 +52,7 @@ def choice_of(state: State) -> str:
             return "required" if due else "auto"
         elif due is None:
             return "none"
-    return due if due is not None and state.useless == 0 else "auto"
+    return due if due is not None and state.fault is None else "auto"
 
 
 def hint_of(state: State) -> str | None:

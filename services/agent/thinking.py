@@ -11,9 +11,10 @@ from natscope.contracts.run import Compressed
 from services.agent.actions import AskModel
 from services.agent.asking import insist
 from services.agent.compressing import compress, shortened_talk
-from services.agent.loop import ARGUMENTS, MAX_STEPS
+from services.agent.loop import MAX_STEPS
 from services.agent.own import FINISH, listing
 from services.agent.planning import REPLANS
+from services.agent.reasking import ARGUMENTS, EMPTY, REPEATED, correction, shown
 from services.agent.state import MONEY, TOKENS, State, request_id
 from services.agent.strategies import choice_of, hint_of, prompt_of
 from services.agent.telling import Teller
@@ -25,6 +26,8 @@ _AT_THE_LIMIT = {
     MONEY: f"The spending limit is reached. {_NOW}",
     REPLANS: f"Steps have failed under plan after plan. {_NOW}",
     ARGUMENTS: f"Your calls could not be carried out as you wrote them. {_NOW}",
+    EMPTY: f"Your answers were empty. {_NOW}",
+    REPEATED: f"The same call has failed again and again. {_NOW}",
 }
 
 
@@ -38,7 +41,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         return Message(id=f"{task.task_id}-{part}", name="system", role=role, content=plain(text), created_at=at)
 
     hint = [written("limit", "user", _AT_THE_LIMIT[wanted.limit])] if wanted.limit is not None else []
-    if (missing := hint_of(state)) is not None and not hint:
+    if (missing := hint_of(state) or correction(state)) is not None and not hint:
         hint = [written(f"finish-{wanted.step}", "user", missing)]
     prompt = prompt_of(state)
     if state.started.skills:
@@ -47,7 +50,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     return model.Chat(
         request_id=request_id(state, wanted.step),
         model=agent.model,
-        messages=[written("system", "system", prompt), *shortened_talk(state, past), *hint],
+        messages=[written("system", "system", prompt), *shown(state, shortened_talk(state, past)), *hint],
         tools=state.tools,
         tool_choice=last if wanted.last else choice_of(state),
         generation=agent.generation,

@@ -60,6 +60,7 @@ class Screen:
             event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
             event.Compressed: lambda _: self._mark("≡", "yellow", "the conversation so far was summarised"),
+            event.Reasked: lambda said: self._mark("↺", "yellow", f"asked again ({said.fault}): {said.error}"),
             event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
         }
 

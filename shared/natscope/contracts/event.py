@@ -204,6 +204,20 @@ class StepEnded(_Plan):
     result: ToolResultBlock
 
 
+class Reasked(_Event):
+    """A reply was of no use, or a call has failed again and again: the model is told, and asked again."""
+
+    type: Literal["reasked"] = "reasked"
+    step: int
+    """The model call whose reply it was."""
+    fault: Literal["arguments", "unknown_tool", "output", "empty", "repeated"]
+    """`arguments`: of a call, beyond repair · `output`: not the answer that the agent declares · `repeated`: a call
+    that has failed too often."""
+    error: str
+    times: int
+    """How many such replies there were in a row."""
+
+
 class ApprovalNeeded(_Event):
     """The run waits for somebody to decide on these calls (`approval.decide.<task>`)."""
 
@@ -263,8 +277,8 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Compressed, Delegated, PlanMade, Replanned, StepBegun, StepEnded, ApprovalNeeded, Steered, Interrupted,
-        LimitReached, ReplyEnd, Custom,
+        Compressed, Delegated, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded, Steered,
+        Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -296,6 +310,7 @@ TaskEvent = Annotated[
     | Annotated[Replanned, Tag("replanned")]
     | Annotated[StepBegun, Tag("step_begun")]
     | Annotated[StepEnded, Tag("step_ended")]
+    | Annotated[Reasked, Tag("reasked")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
     | Annotated[Steered, Tag("steered")]
     | Annotated[Interrupted, Tag("interrupted")]
