@@ -13,6 +13,8 @@ from services.agent.own_acting import OwnTools
 from services.agent.performing import Hands
 from services.agent.registry import Agents, Tools
 from services.agent.running import Runner
+from services.agent.scheduling.clock import Clock
+from services.agent.scheduling.schedules import Schedules
 from services.agent.settings import Settings
 from services.agent.skills import Skills
 from services.agent.thinking import Thinker
@@ -39,9 +41,13 @@ async def app(
         await tools.start()
         worker = Worker(room.bus, runner, Deferred(room.bus), settings)
         await listen(runner, worker, room.bus)
-        await room.serve(doors(Fronting(room.bus, agents), room.bus))
+        schedules = Schedules(room.bus, agents)
+        clock = Clock(room.bus, schedules)
+        await room.serve(doors(Fronting(room.bus, agents), schedules, room.bus))
         await worker.start()
+        await clock.start()
         try:
             yield
         finally:
+            await clock.stop()
             await worker.stop()

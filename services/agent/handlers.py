@@ -1,21 +1,27 @@
-"""The agent's doors: ask and wait, and interrupts."""
+"""The agent's doors: ask and wait, schedules, and what is said to runs."""
 
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus, Doors
 from natscope.bus.answering import Say
 from natscope.bus.envelope import read
-from natscope.contracts import agent, approval, task
+from natscope.contracts import agent, approval, schedule, task
 from natscope.contracts.contract import new_id
 from services.agent.fronting import Fronting
 from services.agent.intake import submitted
 from services.agent.running import Runner
+from services.agent.scheduling.schedules import Schedules
 from services.agent.working import Worker
 
 
-def doors(fronting: Fronting, bus: Bus) -> Doors:
+def doors(fronting: Fronting, schedules: Schedules, bus: Bus) -> Doors:
     """Return the doors, on `bus`."""
     house = Doors(bus)
+    house.answers(schedule.ADD)(schedules.add)
+    house.answers(schedule.LIST)(lambda _: schedules.listed())
+    house.answers(schedule.PAUSE)(lambda body: schedules.pause(body.name))
+    house.answers(schedule.RESUME)(lambda body: schedules.resume(body.name))
+    house.answers(schedule.REMOVE)(lambda body: schedules.remove(body.name))
 
     @house.converses(agent.ASK, workers=1024, reader=lambda data: submitted(data, new_id()))
     async def ask(body: task.Submit, keys: tuple[str, ...], say: Say) -> None:

@@ -46,6 +46,8 @@ BREAKERS = "breakers"
 """Which keys of which providers are not to be asked for now."""
 HUBS = "hubs"
 CELLS = "cells"
+SCHEDULES = "schedules"
+"""Schedules by name; changed by compare-and-set alone."""
 TODO = "todo"
 """The sessions' lists of tasks; changed by compare-and-set alone."""
 SAID = "said"
@@ -164,6 +166,7 @@ def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
     return [
         bucket(AGENTS, mib=64, history=5),
         bucket(HUBS, mib=256),
+        bucket(SCHEDULES, mib=64),
         bucket(CELLS, mib=64, ttl=_DAY_S),
         bucket(TODO, mib=256, ttl=30 * _DAY_S),
         bucket(REPLIES, mib=4096, ttl=_DAY_S),

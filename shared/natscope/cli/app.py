@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from natscope.cli import checks, dlq, files
+from natscope.cli import checks, dlq, files, schedule
 from natscope.cli.outcome import run
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 
 app.add_typer(files.commands, name="files")
 app.add_typer(dlq.commands, name="dlq")
+app.add_typer(schedule.commands, name="schedule")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 Scope = Literal["tenant", "agent", "session", "provider", "model"]

@@ -1,6 +1,7 @@
 """What a command line's values have to be, checked before anything is connected to."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 
 import typer
@@ -28,6 +29,17 @@ def seconds(value: float | None) -> float | None:
     """Return a length of time that is more than none and ends."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value:g} is no number of seconds above 0")
+    return value
+
+
+def instant(value: str | None) -> str | None:
+    """Return a point in time with its zone, as ISO 8601."""
+    try:
+        known = value is None or datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise typer.BadParameter(f"{value!r} is no time with its zone, such as 2026-11-21T18:00:00+01:00")
     return value
 
 

@@ -15,6 +15,7 @@ from natscope.bus.settings import BusSettings
 from natscope.bus.streams import SPAN_SUBJECT
 from natscope.client import burials, hubs, looking, registry, submitting, traces, waiting
 from natscope.client.attaching import Attachable, attach
+from natscope.client.schedules import Schedules
 from natscope.client.ticket import Ticket
 from natscope.client.workspaces import Workspace
 from natscope.contracts import memory, model, task, tool
@@ -169,6 +170,11 @@ class House:
     async def trace(self, task_id: str, *, patience_s: float = 2.0) -> traces.Trace:
         """Return the trace of a task; its last spans are waited for (see `traces.trace_of`)."""
         return await traces.trace_of(self.bus, task_id, patience_s=patience_s)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules: made, listed, paused, resumed and removed."""
+        return Schedules(self.bus, self.tenant)
 
     def workspace(self, session: str) -> Workspace:
         """Return the files of a session."""

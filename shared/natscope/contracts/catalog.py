@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from natscope.contracts import agent, approval, event, hub, memory, model, run, task, tool, workspace
+from natscope.contracts import agent, approval, event, hub, memory, model, run, schedule, task, tool, workspace
 from natscope.contracts.door import Command, Durable, Event
 
 Door = Command[Any, Any] | Durable[Any] | Event[Any]
@@ -12,6 +12,11 @@ DOORS: tuple[Door, ...] = (
     task.SUBMIT_IN,
     task.DEFER,
     agent.ASK,
+    schedule.ADD,
+    schedule.LIST,
+    schedule.PAUSE,
+    schedule.RESUME,
+    schedule.REMOVE,
     task.INTERRUPT,
     task.STEER,
     approval.DECIDE,

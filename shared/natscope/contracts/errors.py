@@ -4,10 +4,12 @@ NatscopeError                    code: what a program compares; remedy: what a p
 ├── Refused                      the asker's to mend; asking again as is will fail again
 │   ├── BodyInvalid              the body is not what the door takes
 │   │   ├── ArgumentsInvalid     a tool's arguments do not fit its schema
-│   │   └── SchemaInvalid        a JSON Schema in the ask is none
+│   │   ├── SchemaInvalid        a JSON Schema in the ask is none
+│   │   └── ScheduleInvalid      a schedule is in the past, never comes, or cannot be read
 │   ├── BodyTooLarge             over the limit of the door
 │   ├── SpecInvalid              an agent or models file is wrong
 │   ├── TaskConflict             a task id is used twice with different bodies
+│   ├── ScheduleConflict         a schedule of that name says something else
 │   ├── TaskOver                 the task has its outcome; it can be told nothing more
 │   ├── RequestConflict          a request or call id is used twice with different bodies
 │   ├── CredentialMissing        a provider needs a key that is not set
@@ -19,7 +21,7 @@ NatscopeError                    code: what a program compares; remedy: what a p
 │   ├── BudgetExhausted          a budget has no room for this
 │   └── NotFound
 │       ├── AgentNotFound · ModelNotFound · ToolNotFound · TaskNotFound
-│       └── SessionNotFound · HubNotFound · BlobNotFound
+│       └── SessionNotFound · HubNotFound · BlobNotFound · ScheduleNotFound
 ├── Unavailable                  nobody's fault; asking again later may succeed (retryable)
 │   ├── BusUnavailable           no NATS server answers
 │   ├── ServiceNotRunning        nobody listens at this door
@@ -83,6 +85,12 @@ class ArgumentsInvalid(BodyInvalid):
     code = "arguments_invalid"
 
 
+class ScheduleInvalid(BodyInvalid):
+    """A schedule is in the past, never comes, or its expression or zone is none; nothing was made."""
+
+    code = "schedule_invalid"
+
+
 class BodyTooLarge(Refused):
     """The body is over the door's limit."""
 
@@ -99,6 +107,12 @@ class TaskConflict(Refused):
     """The task id was used before, with a different body; the first task stands."""
 
     code = "task_conflict"
+
+
+class ScheduleConflict(Refused):
+    """There is a schedule of that name that says something else; it stands."""
+
+    code = "schedule_conflict"
 
 
 class TaskOver(Refused):
@@ -207,6 +221,12 @@ class HubNotFound(NotFound):
     """No hub of that name has members."""
 
     code = "hub_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule of that name was made."""
+
+    code = "schedule_not_found"
 
 
 class BlobNotFound(NotFound):

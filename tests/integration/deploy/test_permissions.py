@@ -92,6 +92,7 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "session.log.s1"),
     (None, "session.ended.s1"),
     (None, "$KV.agents.assistant"),
+    (None, "$KV.schedules.daily"),
     (None, "$KV.replies.x"),
     (None, "$JS.API.STREAM.DELETE.TASKS"),
     (None, "$JS.API.STREAM.PURGE.EVENTS"),
@@ -163,6 +164,7 @@ ALLOWED_TO_PUBLISH = [
     ("agent", "task.event.t1"),
     ("agent", "task.interrupt.t1"),
     ("agent", "task.defer.assistant.t1"),
+    ("agent", "$KV.schedules.daily"),
     ("agent", "task.finished.t1"),
     ("model-gateway", "$KV.replies.x"),
     ("model-gateway", "$KV.replies.embed=x"),
@@ -214,6 +216,11 @@ class TestHearing:
             assert (await agent.request("memory.recall", b"", timeout=2)).data == b"secret"
             await agent.publish("_INBOX.open", b"control")
             assert (await overheard.next_msg(timeout=2)).data == b"control"
+
+    async def test_a_guest_may_make_schedules(self, guarded: NatsServer) -> None:
+        async with connected(guarded, None) as (guest, _), connected(guarded, "agent") as (agent, _):
+            await answers(agent, "schedule.*", b"made")
+            assert (await guest.request("schedule.add", b"", timeout=2)).data == b"made"
 
     @pytest.mark.parametrize("subject", ["model.list", "model.usage"])
     async def test_a_guest_may_ask_what_models_there_are_and_what_was_used(
