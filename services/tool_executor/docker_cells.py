@@ -25,6 +25,8 @@ once that the executor is dead, though its process table cannot be seen and its 
 PROGRAM = "natscope.program"
 """On a container that is no cell: it holds a program of the operator's."""
 _GREETING_S = 15.0
+_LATE_S, _LOOK_S = 3.0, 0.2
+"""How long after a creation that was not answered the engine may still come to make the container."""
 _UNCLAIMED_S = 30.0
 """A container of ours that is older than this, no cell and none in the making: its maker never got an answer."""
 
@@ -43,6 +45,7 @@ class DockerCells:
         self._making: set[str] = set()
         self._unremoved: set[str] = set()
         self._house = ""
+        self._late_until = 0.0
 
     async def problem(self) -> str | None:
         """Return why no cell can be made here, or None if one can."""
@@ -74,14 +77,24 @@ class DockerCells:
         """Remove every container this process made."""
         await asyncio.gather(*(cell.close() for cell in tuple(self._open.values())), return_exceptions=True)
         with contextlib.suppress(SandboxUnavailable):
-            for container in await self._engine.labelled(f"{PLATFORM}={self._settings.platform}"):
-                labels = container["Labels"]
-                if labels.get(INSTANCE) == self._owner.instance and PROGRAM not in labels:
-                    await self._remove(container["Id"])
+            await self._remove_own()
+            while time.monotonic() < self._late_until:
+                await asyncio.sleep(_LOOK_S)
+                await self._remove_own()
         self._engine.close()
 
+    async def _remove_own(self) -> None:
+        for container in await self._engine.labelled(f"{PLATFORM}={self._settings.platform}"):
+            labels = container["Labels"]
+            if labels.get(INSTANCE) == self._owner.instance and PROGRAM not in labels:
+                await self._remove(container["Id"])
+
     async def _make(self, session: str) -> WorkerCell:
-        id = await self._engine.create(self._settings, self._labels(session))
+        try:
+            id = await self._engine.create(self._settings, self._labels(session))
+        except SandboxUnavailable:
+            self._late_until = time.monotonic() + _LATE_S
+            raise
         self._making.add(id)
         try:
             return self._cell(id, await self._start(id))

@@ -4,11 +4,13 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import docker
+import docker.errors
 import pytest
 
 from natscope.contracts.errors import SandboxUnavailable
@@ -87,7 +89,42 @@ class CutAtStart(Engine):
         await super().start(id)
 
 
+class LateCreate(Engine):
+    """An engine that goes while a container is being created, and creates it all the same when it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late: asyncio.Task[str] | None = None
+        self._looked_at = asyncio.Event()
+
+    async def create(self, settings: DockerSettings, labels: Mapping[str, str]) -> str:
+        async def create() -> str:
+            await self._looked_at.wait()
+            return await super(LateCreate, self).create(settings, labels)
+
+        self.late = asyncio.create_task(create())
+        raise SandboxUnavailable("the engine does not answer")
+
+    async def labelled(self, label: str) -> list[Mapping[str, Any]]:
+        found = await super().labelled(label)
+        self._looked_at.set()
+        return found
+
+
 class TestLeftovers:
+    async def test_a_container_that_is_created_after_nobody_waited_for_it_is_removed_at_the_end(
+        self, engine: docker.DockerClient, image: str, platform: str
+    ) -> None:
+        settings = DockerSettings.of(Settings(backend="docker", image=image, platform=platform))
+        late = LateCreate()
+        cells = DockerCells(settings, Owner.here("me"), late)
+        with pytest.raises(SandboxUnavailable):
+            await cells.open_cell("s")
+        assert late.late is not None
+        await cells.close()
+        with pytest.raises(docker.errors.NotFound):
+            engine.containers.get(await late.late)
+
     async def test_a_container_that_could_not_be_removed_is_removed_when_the_engine_is_back(
         self, engine_at: EngineProxy, engine: docker.DockerClient, image: str, platform: str
     ) -> None:

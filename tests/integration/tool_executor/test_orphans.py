@@ -58,9 +58,11 @@ def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Ca
     """Makes a container that runs on whatever becomes of its owner, as an engine that lost its clients may leave it."""
     made: list[Container] = []
 
-    def _stray(mark: str, instance: str, *, house: str = "", platform: str = platform) -> Container:
+    def _stray(mark: str, instance: str, *, house: str = "", platform: str = platform, runs: bool = True) -> Container:
         labels = {PLATFORM: platform, INSTANCE: instance, OWNER: mark, SESSION: "s", HOUSE: house}
-        made.append(engine.containers.run(image, ["60"], entrypoint="sleep", labels=labels, detach=True))
+        made.append(engine.containers.create(image, ["60"], entrypoint="sleep", labels=labels))
+        if runs:
+            made[-1].start()
         return made[-1]
 
     yield _stray
@@ -72,7 +74,7 @@ def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Ca
 
 
 @pytest.fixture
-def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
+def start_service(nats_url: str, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Starts the tool executor as a process of its own, below another program if one is named."""
     started: list[subprocess.Popen[bytes]] = []
     environment = {
@@ -95,6 +97,11 @@ def start_service(nats_url: str, settings: Settings) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+    if started and settings.backend == "docker":
+        # no executor of this platform will ever be there to reap what the killed ones had created and not yet started
+        containers = request.getfixturevalue("engine").containers
+        for container in containers.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"}):
+            container.remove(force=True)
 
 
 async def open_for_calls(bus: Bus) -> None:
@@ -225,12 +232,13 @@ class TestReaping:
     ) -> None:
         of_the_dead = stray(self._dead_mark(), "gone")
         elsewhere_dead = stray("other-machine/pid:[1]/7/7", "gone-too")
+        never_started = stray(self._dead_mark(), "gone-before-the-start", runs=False)
         of_the_living = stray(Owner.here("somebody").mark, "somebody")
         backend = await choose_backend(Settings(backend="docker", image=image, platform=platform), instance="me")
         cell = await backend.open_cell("s")
-        assert await backend.reap(nobody_lives) == 2
+        assert await backend.reap(nobody_lives) == 3
         of_the_living.reload()
-        for container in (of_the_dead, elsewhere_dead):
+        for container in (of_the_dead, elsewhere_dead, never_started):
             with pytest.raises(docker.errors.NotFound):
                 container.reload()
         assert not cell.lost

@@ -46,9 +46,10 @@ def unhardened(
             trust = [*CAPABILITIES, "--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined"]
             options = ["--label=natscope.test=control", "--user=0:0", "--entrypoint=sleep"]
             options += [f"--volume={shared}:/control", *(trust if trusted else ())]
-            command = ["docker", "run", "--detach", *options, image, "infinity"]
-            id = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+            create = ["docker", "create", *options, image, "infinity"]
+            id = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
             made[key] = Unhardened(id, "0:0", shared)
+            subprocess.run(["docker", "start", id], check=True, capture_output=True)
         found = made[key]
         return Unhardened(found.id, "1000:1000", found.shared) if kind == "nobody" else found
 
