@@ -8,9 +8,10 @@ from typing import Protocol
 
 from natscope.contracts.errors import NatscopeError
 from natscope.contracts.model import Account, AskUsage, Scope, Usage, UsageTold
+from services.model_gateway.accounting.drafts import Entry
 from services.model_gateway.accounting.fitting import Grant, Need
 from services.model_gateway.accounting.office import Office
-from services.model_gateway.accounting.page import Entry, Page
+from services.model_gateway.accounting.page import Page
 from services.model_gateway.accounting.refusals import may_pass
 from services.model_gateway.accounting.rules import Rules
 from services.model_gateway.accounting.sheet import Sheet, Used
@@ -220,10 +221,9 @@ class Books:
             for account in accounts
         }
         try:
-            if len(answers) == 1:
-                await next(iter(answers.values()))
-            else:
-                await asyncio.wait(answers.values())
+            waiting = [answer for answer in answers.values() if not answer.done()]
+            if waiting:
+                await asyncio.wait(waiting)
             return {account: answer.result() for account, answer in answers.items()}
         except BaseException:
             granted = {account: answer.result() for account, answer in answers.items() if _is_granted(answer)}

@@ -9,6 +9,8 @@ from services.model_gateway.accounting.sheet import Amount, Sheet, Used
 
 SHARE = 4
 """An answer whose length nobody asked for may take up to this part of what is left, so that others find room too."""
+PLENTY = 32
+"""Where not so many more calls like one would fit, nothing is taken ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,26 @@ def fit(sheet: Sheet, holding: Holding, need: Need) -> Grant | Wall:
         if wall is not None:
             return wall
     return Grant(need.costing(output), output, paced)
+
+
+def has_plenty(sheet: Sheet, holding: Holding, grant: Grant) -> bool:
+    """Return whether many more such grants would fit, and half of each limit is left."""
+    reserved = sheet.reserved()
+    for budget in holding.budgets:
+        used = sheet.used[budget.per]
+        if budget.tokens is not None and used.tokens + reserved.tokens + PLENTY * grant.amount.tokens > budget.tokens:
+            return False
+        if budget.nanos is not None and used.nanos + reserved.nanos + PLENTY * grant.amount.nanos > budget.nanos:
+            return False
+    for limit in holding.limits:
+        for most, taken, each in (
+            (limit.concurrency, reserved.calls, 1),
+            (limit.requests_per_minute, sheet.requests, 1),
+            (limit.tokens_per_minute, sheet.tokens, grant.paced_tokens),
+        ):
+            if most is not None and taken + max(PLENTY * each, most / 2) > most:
+                return False
+    return True
 
 
 def take(sheet: Sheet, holding: Holding, grant: Grant) -> None:

@@ -5,15 +5,16 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from natscope.contracts.errors import BusUnavailable
 from natscope.contracts.model import Scope
+from services.model_gateway.accounting.drafts import Asking, Draft, Entry
 from services.model_gateway.accounting.fitting import Grant, Need, Wall, fit, grow, put_back, take
 from services.model_gateway.accounting.office import Office
 from services.model_gateway.accounting.refusals import refusal
 from services.model_gateway.accounting.rules import Holding
-from services.model_gateway.accounting.sheet import NOTHING, Amount, Held, Sheet, Used
+from services.model_gateway.accounting.sheet import NOTHING, Held, Sheet
+from services.model_gateway.accounting.spares import AHEAD_S, Spares
 from services.model_gateway.accounting.store import Conflict, Kept, key_of
 
 log = logging.getLogger(__name__)
@@ -28,60 +29,28 @@ AWAY_S = 0.5
 """Between tries to write what was used while the store is away."""
 
 
-@dataclass(slots=True, eq=False)
-class _Asking:
-    """Somebody waits for room."""
-
-    need: Callable[[], Need]
-    answer: "asyncio.Future[Grant]"
-    budget_until: float
-    """How long to wait for reserved money or tokens to come back; a time of the loop."""
-    busy_until: float
-    """How long to wait for a running call to end."""
-
-    def until(self, wall: Wall) -> float:
-        """Return how long to wait for `wall` to give way; 0: not at all."""
-        if wall.kind == "budget" and not wall.hopeless:
-            return self.budget_until
-        return self.busy_until if wall.kind == "concurrency" else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something that has happened and is to be written down."""
-
-    used: Used | None = None
-    returned: Grant | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """What one write is to change."""
-
-    number: int
-    entries: list[Entry]
-    granted: list[tuple[_Asking, Grant]]
-    held: Amount
-
-
 class Page:
     """One account."""
 
-    def __init__(self, office: Office, scope: Scope, name: str, holding: Callable[[], Holding]) -> None:
+    def __init__(
+        self, office: Office, scope: Scope, name: str, holding: Callable[[], Holding], *, ahead_s: float = AHEAD_S
+    ) -> None:
         self.scope: Scope = scope
         self.name = name
         self.holding = holding
         self._office = office
         self.key = key_of(scope, name)
-        self._asking: list[_Asking] = []
+        self._asking: list[Asking] = []
         self._entries: list[Entry] = []
         self._held = NOTHING
         self._writes = 0
         self._kept: Kept | None = None
-        self._unsure: _Draft | None = None
+        self._unsure: Draft | None = None
         self._worker: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
+        self._spares = Spares(ahead_s)
+        self._resting: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -96,10 +65,14 @@ class Page:
         running calls are.
         """
         loop = asyncio.get_running_loop()
-        asking = _Asking(need, loop.create_future(), loop.time() + budget_s, loop.time() + busy_s)
-        self._asking.append(asking)
+        answer, now = loop.create_future(), loop.time()
+        spare = self._spares.ask(need(), now)
+        if spare is not None:
+            answer.set_result(spare)
+            return answer
+        self._asking.append(Asking(need, answer, now + budget_s, now + busy_s))
         self.begin()
-        return asking.answer
+        return answer
 
     def note(self, entry: Entry, *, soon: bool) -> None:
         """Write something down: at once if somebody waits for room, else `soon`, or when `begin` is called."""
@@ -121,14 +94,18 @@ class Page:
 
     async def written(self) -> None:
         """Return when what was noted is written, or the store turns out to be away."""
-        self.begin()
-        while self._entries and self._worker is not None and not self._office.is_away:
+        while True:
+            self._give_back(self._spares.end())
+            self.begin()
+            if not self._entries or self._worker is None or self._office.is_away:
+                return
             await asyncio.wait({self._worker}, timeout=0.01)
 
     async def stop(self) -> None:
         """Give up what is not done."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for timer in (self._alarm, self._resting):
+            if timer is not None:
+                timer.cancel()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -216,11 +193,13 @@ class Page:
         mine = sheet.held[self._office.me] = Held(self._writes + 1, now, held)
         return mine
 
-    def _served(self, sheet: Sheet, holding: Holding) -> tuple[_Draft, list[tuple[_Asking, Wall]]]:
+    def _served(self, sheet: Sheet, holding: Holding) -> tuple[Draft, list[tuple[Asking, Wall]]]:
         """Write on the sheet what has happened, and serve who waits; in one go, so that nothing happens in between."""
+        if self._asking:
+            self._give_back(self._spares.drop())
         mine = self._write_down(sheet, holding)
-        draft = _Draft(mine.write, list(self._entries), [], NOTHING)
-        walls: list[tuple[_Asking, Wall]] = []
+        draft = Draft(mine.write, list(self._entries))
+        walls: list[tuple[Asking, Wall]] = []
         known: dict[Need, Wall] = {}
         for asking in self._asking:
             if asking.answer.done():
@@ -234,9 +213,12 @@ class Page:
             mine.amount += found.amount
             take(sheet, holding, found)
             draft.granted.append((asking, found))
-        return _Draft(draft.number, draft.entries, draft.granted, mine.amount), walls
+        if not walls:
+            draft.spares = self._spares.ahead(sheet, mine, holding, asyncio.get_running_loop().time())
+        draft.held = mine.amount
+        return draft, walls
 
-    async def _write(self, draft: _Draft, sheet: Sheet, revision: int) -> None:
+    async def _write(self, draft: Draft, sheet: Sheet, revision: int) -> None:
         sheet.forget(self._office.now())
         data = sheet.write()
         try:
@@ -246,7 +228,7 @@ class Page:
             raise
         self._done(draft)
 
-    def _done(self, draft: _Draft) -> None:
+    def _done(self, draft: Draft) -> None:
         """Tell everybody what was written for them; what nobody waits for any more is given back."""
         self._writes = draft.number
         self._held = draft.held
@@ -257,8 +239,23 @@ class Page:
             else:
                 asking.answer.set_result(grant)
         self._asking = [asking for asking in self._asking if not asking.answer.done()]
+        self._spares.keep(draft.spares)
+        if self._spares and self._resting is None:
+            self._resting = asyncio.get_running_loop().call_later(self._spares.kept_s, self._rest)
 
-    def _refuse(self, walls: list[tuple[_Asking, Wall]]) -> None:
+    def _rest(self) -> None:
+        """Give back what is held ahead, unless calls still come."""
+        self._resting, loop = None, asyncio.get_running_loop()
+        if not self._spares.is_over(loop.time()):
+            self._resting = loop.call_later(self._spares.kept_s, self._rest)
+        elif self._spares:
+            self._give_back(self._spares.end())
+            self.begin()
+
+    def _give_back(self, spares: list[Grant]) -> None:
+        self._entries += [Entry(returned=grant) for grant in spares]
+
+    def _refuse(self, walls: list[tuple[Asking, Wall]]) -> None:
         now = asyncio.get_running_loop().time()
         for asking, wall in walls:
             if asking.until(wall) <= now and not asking.answer.done():

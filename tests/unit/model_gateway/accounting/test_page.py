@@ -3,9 +3,10 @@
 import asyncio
 
 from natscope.contracts.model import Scope
+from services.model_gateway.accounting.drafts import Entry
 from services.model_gateway.accounting.fitting import Need
 from services.model_gateway.accounting.office import Office
-from services.model_gateway.accounting.page import Entry, Page
+from services.model_gateway.accounting.page import Page
 from services.model_gateway.accounting.rules import BudgetEntry, Holding
 from services.model_gateway.accounting.sheet import Amount, Held, Sheet, Used
 from services.model_gateway.accounting.store import Conflict, Kept
