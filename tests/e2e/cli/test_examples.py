@@ -41,6 +41,19 @@ class TestExamples:
         assert "-> execute_python\n<- success, ran in " in ended.out
         assert "There are 1229 primes below 10000." in ended.out
 
+    async def test_the_planner_has_its_steps_done_and_shows_them(self, natscope: Start, tmp_path: Path) -> None:
+        question = "How many primes lie between 1000 and 10000?"
+        async with embedded(tmp_path, port=0, agents=ROOT / "examples" / "planner.yaml") as url:
+            ended = await (await natscope("ask", "planner", question, url=url)).done()
+        assert ended.code == 0, ended.err
+        assert "1061 primes lie between 1000 and 10000." in ended.out
+        told = (line for line in ended.err.splitlines() if line.startswith(("≡ plan", "→ step", "✓ step")))
+        shown = [line.split(": task")[0] for line in told]
+        assert shown[0] == "≡ plan: low, high, between (after low, high)"
+        both = ["→ step high", "→ step low", "✓ step high: success", "✓ step low: success"]
+        assert sorted(shown[1:5]) == both
+        assert shown[5:] == ["→ step between", "✓ step between: success"]
+
     async def test_a_served_tool_is_called_by_an_agent(self, natscope: Start, example: Start, tmp_path: Path) -> None:
         (tmp_path / "script.yaml").write_text(SCRIPT)
         (tmp_path / "models.yaml").write_text(MODELS.replace("SCRIPT", str(tmp_path / "script.yaml")))
