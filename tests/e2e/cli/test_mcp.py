@@ -161,6 +161,14 @@ class TestAnAgent:
         ):
             assert [found.name for found in (await client.list_tools()).tools] == ["ask_writer"]
 
+    async def test_that_is_chosen_and_is_not_there_is_said_and_nothing_is_served(
+        self, nats_url: str, natscope: Start
+    ) -> None:
+        async with fake_agent.fake_agent(nats_url):
+            ended = await (await natscope("mcp", "--agent", "assistant", "--agent", "nosuch", url=nats_url)).done()
+        assert (ended.code, ended.out) == (4, "")
+        assert "no agent 'nosuch'; there are: assistant" in ended.err
+
 
 class TestACallThatIsNotWanted:
     @staticmethod

@@ -11,6 +11,7 @@ from natscope import client
 from natscope.cli.asking import NAME
 from natscope.cli.mcp.offering import Offering
 from natscope.cli.outcome import COMPLETED
+from natscope.client.submitting import check_agent
 from natscope.contracts import tool
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import CredentialRefused, Refused
@@ -35,6 +36,7 @@ async def serve(way: Way) -> int:
 
     Raises:
         Refused: the SDK is not installed, or the address cannot be used.
+        AgentNotFound: one of the agents is not applied.
         CredentialRefused: tools are to be offered, and whoever we are at NATS may call none.
     """
     try:
@@ -42,6 +44,8 @@ async def serve(way: Way) -> int:
     except ModuleNotFoundError as error:
         raise Refused(f"{error.name} is not installed", remedy="pip install 'natscope[mcp]'") from None
     async with client.open(name=NAME) as house:
+        for agent in way.agents:
+            await check_agent(house.bus, agent)
         if way.tools:
             await _see_that_tools_may_be_called(house)
         offering = Offering(house, agents=way.agents, tools=way.tools)
