@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             "logger": record.name,
         }
-        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        line |= fields_of(record)
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             line["trace_id"] = f"{context.trace_id:032x}"
@@ -35,10 +35,15 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def log_to_stderr(service: str, level: str = "INFO") -> None:
-    """Send the whole process's logs to standard error as JSON lines."""
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what was said as `extra`, by name."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def log_to_stderr(service: str, level: str = "INFO", formatter: logging.Formatter | None = None) -> None:
+    """Send the whole process's logs to standard error; without a `formatter` as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(service))
+    handler.setFormatter(formatter or JsonFormatter(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("httpx", "httpx2", "nats", "asyncio", "urllib3", "docker"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
