@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from . import output
 from .packing import pack, unpack
 from .searching import search
 from .workspace import ROOT, Refused, Workspace, refusal_of
@@ -38,6 +39,7 @@ def work(kind: str, order: dict[str, Any], say: Say, *, root: str = ROOT, archiv
         pack(root, int(order["limit_bytes"]), say)
     else:
         unpack(archive, root)
+        output.make(root)
 
 
 KINDS = ("grep", "archive", RESTORE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -12,6 +13,12 @@ _LOOK = 1024
 """Files that are looked at."""
 
 Seen = dict[str, tuple[int, int, int]]
+
+
+def make(root: str) -> None:
+    """Make the output folder, unless something of its name is there or there is no room."""
+    with contextlib.suppress(OSError):
+        os.mkdir(os.path.join(root, FOLDER))
 
 
 def seen(root: str) -> Seen:

@@ -259,6 +259,7 @@ def _settle(environment: dict[str, str], packages: str | None) -> None:
     site.setquit()
     site.sethelper()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
+    output.make(ROOT)
     if packages is not None:
         os.makedirs(packages, exist_ok=True)
         sys.path.append(packages)

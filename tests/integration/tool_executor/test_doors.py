@@ -72,7 +72,7 @@ class TestCalling:
         await bus.tell(tool.ENDED, tool.Ended(session="s1"), "s1")
         await bus.nc.flush()
         again = await call(bus, ask_python("import os; print(os.listdir())"))
-        assert text_of(again.result.output) == "[]\n"
+        assert text_of(again.result.output) == "['output']\n"
         assert again.result.metadata["new_workspace"] is True
 
     async def test_progress_comes_while_the_program_runs(self, bus: Bus) -> None:
@@ -109,7 +109,7 @@ class TestFiles:
         with pytest.raises(BlobNotFound, match="nothing"):
             await call(bus, ask_python("open('ran', 'w')", files=[file]))
         called = await call(bus, ask_python("import os; print(os.listdir())"))
-        assert text_of(called.result.output) == "[]\n"
+        assert text_of(called.result.output) == "['output']\n"
 
 
 class TestOnce:

@@ -35,5 +35,5 @@ class TestReplicas:
                 await python(bus, "open('log', 'w')")
             async with app(settings, bus=where):
                 called = await python(bus, "import os; print(os.listdir())")
-                assert text_of(called.result.output) == "[]\n"
+                assert text_of(called.result.output) == "['output']\n"
                 assert called.result.metadata["new_workspace"] is True

@@ -49,3 +49,10 @@ async def walled(request: pytest.FixtureRequest) -> AsyncIterator[Cell]:
     """The same of each backend that has a whole Python, a shell and files."""
     async with _chosen(request) as chosen:
         yield await chosen.open_cell("conformance")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=WALLED)
+async def fresh(request: pytest.FixtureRequest) -> AsyncIterator[Cell]:
+    """One that a single test finds as it was made."""
+    async with _chosen(request) as chosen:
+        yield await chosen.open_cell("conformance")

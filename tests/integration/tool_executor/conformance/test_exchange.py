@@ -1,6 +1,8 @@
 """Files go in and out, and programs run, as the suites of other sandboxes expect it of theirs."""
 
 import asyncio
+import io
+import tarfile
 from datetime import timedelta
 
 import pytest
@@ -74,6 +76,21 @@ class TestFilesOfAWorkspace:
         assert refusal.value.code == "no_room"
         assert not await walled.has_file("huge")
         await walled.put_file("small", b"fits")
+
+
+class TestTheOutputFolder:
+    async def test_is_there_from_the_start_and_after_a_restore(self, fresh: Cell) -> None:
+        for name in ("first", "second"):
+            put = await run(fresh, f"echo {name} > output/{name}", language="shell")
+            assert [each.path for each in put.artifacts] == [f"output/{name}"], put.stderr.text
+            await fresh.restore(_tar())
+
+
+def _tar() -> bytes:
+    """Return an archive without anything in it."""
+    data = io.BytesIO()
+    tarfile.open(fileobj=data, mode="w").close()
+    return data.getvalue()
 
 
 class TestACommand:
