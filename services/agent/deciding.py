@@ -11,11 +11,9 @@ from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
 from natscope.contracts.contract import now
 from natscope.contracts.errors import BodyInvalid, BusUnavailable
 from natscope.contracts.run import Decided, Parked
+from services.agent.helping import NOBODY
 
 log = logging.getLogger(__name__)
-
-NOBODY = "time"
-"""Who has decided when nobody had until the time was up."""
 
 
 async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]:
@@ -33,7 +31,7 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
     for said in await _published(bus, task_id):
         for decision in said.decisions:
             call = waiting.get(decision.call_id)
-            if call is not None and _fits(decision, call) and decision.call_id not in found:
+            if call is not None and call.takes(decision) and decision.call_id not in found:
                 found[decision.call_id] = Decided(decision=decision, by=said.by)
     if parked.until is not None and now() >= parked.until:
         for call_id, call in waiting.items():
@@ -41,12 +39,8 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
     return list(found.values())
 
 
-def _fits(decision: Decision, call: Waiting) -> bool:
-    return decision.verdict == "deny" or (decision.verdict == "answer") == (call.kind == "answer")
-
-
 def _unanswered(call: Waiting, parked: Parked) -> Decision:
-    verdict = "approve" if call.kind == "approval" and parked.unanswered == "approve" else "deny"
+    verdict = parked.unanswered if call.kind != "answer" else "deny"
     return Decision(call_id=call.call_id, verdict=verdict, reason="nobody has decided in time")
 
 

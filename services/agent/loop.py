@@ -28,7 +28,7 @@ from natscope.contracts.run import (
     StepEnded,
     ToolReturned,
 )
-from services.agent import planning
+from services.agent import helping, planning
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
@@ -100,6 +100,8 @@ def decide(state: State) -> Decision:
     """Return what to do next."""
     if state.ended is not None:
         return Done(state.ended)
+    if state.aborted is not None:
+        return Fail(state.aborted)
     if state.reply is None:
         return Compress(0) if is_full(state) else AskModel(1)
     calls = state.reply.message.tool_uses
@@ -114,6 +116,8 @@ def decide(state: State) -> Decision:
     goes_on = bool(calls) or _owes(state) or state.unanswered or state.fault is not None
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
         return Finish(state.reply.message, state.reply.finish_reason, state.limit)
+    if (trouble := helping.trouble_of(state)) is not None:
+        return Park(state.step, (trouble,))
     return Compress(state.step) if is_full(state) else AskModel(state.step + 1, _limit(state))
 
 
@@ -191,6 +195,10 @@ def _steered(state: State, entry: Steered) -> State:
 
 
 def _decided(state: State, entry: Decided) -> State:
+    if (trouble := helping.trouble_about(state, entry.decision)) is not None:
+        state = replace(helping.helped(_awake(state, entry.at), trouble, entry), takeovers=0)
+        reply = helping.answer_in(state, entry)
+        return state if reply is None else after(state, reply)
     decisions = {**state.decisions, entry.decision.call_id: entry.decision}
     rules = (*state.rules, *entry.decision.rules)
     state = replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=0)

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from natscope.bus import Bus
 from natscope.contracts import event
+from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock, text_of
-from natscope.contracts.contract import now
 from natscope.contracts.errors import ContentRefused, ContextTooLong, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
 from natscope.contracts.run import Ended, ModelReplied, Parked, Steered
 from natscope.contracts.task import Finished
-from services.agent import children
+from services.agent import children, helping
 from services.agent.acting import Actor, interrupted, not_begun
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.batching import batches, together
@@ -115,7 +115,7 @@ class Performance:
             raise
         except NatscopeError as error:
             log.warning("run failed", extra={"run": self._task, "code": error.code, "reason": error.message})
-            outcome = outcome_of(self.state, "failed", None, failure=Failure.of(error))
+            outcome = await self._failed(error)
         finally:
             alarm.cancel()
         await self._record.settled()
@@ -249,17 +249,25 @@ class Performance:
             raise _Stopped
         if not await self._ask_agents():
             return None
-        permissions = self.state.agent.permissions
-        asked = [each for each in wanted.waiting if each.kind != "task"]
-        until = now() + permissions.wait if permissions.wait is not None and asked else None
-        parked = Parked(step=wanted.step, waiting=list(wanted.waiting), until=until, unanswered=permissions.unanswered)
-        parked = parked.model_copy(update={"heard": self.state.heard})
+        return await self._wait(list(wanted.waiting))
+
+    async def _wait(self, waiting: list[Waiting]) -> Parked:
+        parked = helping.parked(self.state, waiting)
+        asked = [each for each in waiting if each.kind != "task"]
         await self._record.settled()
         await self._record.append(parked)
         if asked:
-            id = f"{wanted.step}.{len(self.state.decisions)}.waiting"
-            await self._teller.tell(event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=until))
+            id = f"{parked.step}.{len(self.state.decisions)}.{self.state.helps}.waiting"
+            told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=parked.until)
+            await self._teller.tell(told)
         return parked
+
+    async def _failed(self, error: NatscopeError) -> Finished | Parked:
+        failure = Failure.of(error)
+        if not self._stop.is_set() and helping.may_help(self.state, error):
+            await self._record.settled()
+            return await self._wait([helping.asked_for_help(self.state, failure)])
+        return outcome_of(self.state, "failed", None, failure=failure)
 
     async def _ask_agents(self) -> bool:
         """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""

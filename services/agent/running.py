@@ -26,7 +26,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started
 from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
-from services.agent import children
+from services.agent import children, helping
 from services.agent.asking import insist
 from services.agent.compressing import since_summary, window_of
 from services.agent.deciding import decisions_for
@@ -44,6 +44,7 @@ from services.agent.state import State, begin, within
 from services.agent.stepping import ended_steps, told_of
 from services.agent.strategies import cast, offered
 from services.agent.telling import Teller
+from services.agent.thinking import tell_reply
 from services.agent.window import tokens_of
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,8 @@ class Runner:
                 state = after(state, entry)
                 for told in told_of(task.id, entry, state):
                     await teller.tell(told)
+                if (said := helping.told_as_reply(state, entry)) is not None:
+                    await tell_reply(teller, task.id, state.step, said)
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = Performance(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from natscope.contracts import approval
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
 from natscope.contracts.run import ModelReplied, Parked, Started
@@ -72,6 +73,12 @@ class State:
     """The latest plan that can be carried out."""
     wrong_plans: int = 0
     """Plans in a row that cannot."""
+    helps: int = 0
+    """How often a person has helped the run on."""
+    left_alone: bool = False
+    """Whether nobody has, once, in time."""
+    aborted: Failure | None = None
+    """Why it is to end, as a person has decided who was asked for help."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -139,7 +146,8 @@ def request_id(state: State, step: int) -> str:
     """Return the id under which the model is asked for `step`; another one once something else is to be asked."""
     again = f"-r{state.redirects}" if state.redirects else ""
     shorter = f"-s{state.compressions}" if state.compressions else ""
-    return f"{state.started.task.task_id}-m{step}{again}{shorter}"
+    helped = f"-h{state.helps}" if state.helps else ""
+    return f"{state.started.task.task_id}-m{step}{again}{shorter}{helped}"
 
 
 def results_id(state: State) -> str:

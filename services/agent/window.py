@@ -73,9 +73,10 @@ def cut(state: State) -> int:
 def _taken(state: State) -> int:
     """Return about how many tokens the next prompt has; the provider's own count is taken where there is one."""
     if state.reply is not None and state.compressed_at != state.reply.step:
-        said = next(place for place, message in enumerate(state.messages) if message.id == state.reply.message.id)
+        ids = [message.id for message in state.messages]
+        said = ids.index(state.reply.message.id) if state.reply.message.id in ids else -1
         usage = state.reply.usage
-        if usage.input_tokens and said >= state.covered:
+        if usage.input_tokens and said >= max(0, state.covered):
             return usage.input_tokens + usage.output_tokens + tokens_of(state.messages[said + 1 :])
     past = state.started.past_tokens if state.compressions == 0 else 0
     before = [state.summary] if state.summary is not None else []

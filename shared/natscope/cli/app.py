@@ -127,9 +127,15 @@ def tools(as_json: Json = False) -> None:
 def decide(
     task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
     call: Annotated[str | None, typer.Argument(help="The call; without, what the task waits with is listed.")] = None,
-    verdict: Annotated[Literal["approve", "deny", "answer"] | None, typer.Argument(help="What is decided.")] = None,
-    text: Annotated[str, typer.Option("--text", "-t", help="The answer, or why it is denied.")] = "",
-    arguments: Annotated[str | None, typer.Option(help="Approve with these arguments instead: a JSON object.")] = None,
+    verdict: Annotated[
+        Literal["approve", "deny", "answer", "edit", "retry", "abort"] | None,
+        typer.Argument(help="What is decided; the last three, and answer, about a run that needs help."),
+    ] = None,
+    text: Annotated[str, typer.Option("--text", "-t", help="The answer, the last message's words, or why not.")] = "",
+    arguments: Annotated[
+        str | None, typer.Option(help="Approve with these arguments instead, or those of --tool: a JSON object.")
+    ] = None,
+    tool: Annotated[str | None, typer.Option(help="Answer for the model with a call of this tool.")] = None,
     as_json: Json = False,
 ) -> None:
     """Decide on calls that a task waits with, or list them."""
@@ -138,12 +144,10 @@ def decide(
     if call is None:
         _exit(deciding.show(task, as_json=as_json), as_json=as_json)
     if verdict is None:
-        raise typer.BadParameter("say approve, deny or answer")
-    if verdict == "answer" and not text:
-        raise typer.BadParameter("an answer needs its --text")
-    if verdict != "approve" and arguments is not None:
-        raise typer.BadParameter("--arguments goes with approve")
-    _exit(deciding.decide(task, call, verdict, text=text, arguments=arguments), as_json=as_json)
+        raise typer.BadParameter("say approve, deny or answer; or of a run that needs help edit, retry or abort")
+    if (wrong := deciding.why_not(verdict, text=text, arguments=arguments, tool=tool)) is not None:
+        raise typer.BadParameter(wrong)
+    _exit(deciding.decide(task, call, verdict, text=text, arguments=arguments, tool=tool), as_json=as_json)
 
 
 @app.command()

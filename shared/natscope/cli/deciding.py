@@ -8,11 +8,12 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from natscope import client
 from natscope.contracts.approval import Decision, Waiting
-from natscope.contracts.blocks import plain
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock, plain
+from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BodyInvalid
 
 _OBJECT = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
-Verdict = Literal["approve", "deny", "answer"]
+Verdict = Literal["approve", "deny", "answer", "edit", "retry", "abort"]
 
 
 async def show(task_id: str, *, as_json: bool) -> None:
@@ -25,15 +26,37 @@ async def show(task_id: str, *, as_json: bool) -> None:
         sys.stderr.write(f"task {task_id!r} waits for nobody, or is not there\n")
 
 
-async def decide(task_id: str, call_id: str, verdict: Verdict, *, text: str, arguments: str | None) -> None:
-    """Decide on one call; `text` is the answer, or the reason of a denial."""
-    decision = Decision(
-        call_id=call_id,
-        verdict=verdict,
-        arguments=_object(arguments) if arguments is not None else None,
-        output=plain(text) if verdict == "answer" else [],
-        reason=text if verdict != "answer" else "",
-    )
+def decision_of(call_id: str, verdict: Verdict, *, text: str, arguments: str | None, tool: str | None) -> Decision:
+    """Return the decision on one call, or of what becomes of a run that needs help.
+
+    `text` is the answer, the new words of the last message, or the reason of a denial; `tool` makes the answer a call.
+    """
+    given = _object(arguments) if arguments is not None else None
+    says = verdict in ("answer", "edit")
+    output: list[ContentBlock] = list(plain(text)) if says and text else []
+    if tool is not None:
+        output.append(ToolUseBlock(id=new_id(), name=tool, input=given or {}))
+        given = None
+    reason = "" if says else text
+    return Decision(call_id=call_id, verdict=verdict, arguments=given, output=output, reason=reason)
+
+
+def why_not(verdict: Verdict, *, text: str, arguments: str | None, tool: str | None) -> str | None:
+    """Return what is missing or too much in a decision; None if nothing is."""
+    if verdict in ("answer", "edit") and not text and tool is None:
+        return f"{verdict} needs its --text"
+    if tool is not None and verdict != "answer":
+        return "--tool goes with answer"
+    if arguments is not None and verdict != "approve" and tool is None:
+        return "--arguments goes with approve, or with --tool"
+    return None
+
+
+async def decide(
+    task_id: str, call_id: str, verdict: Verdict, *, text: str, arguments: str | None, tool: str | None
+) -> None:
+    """Decide on one call (see `decision_of`)."""
+    decision = decision_of(call_id, verdict, text=text, arguments=arguments, tool=tool)
     async with client.open() as house:
         await house.ticket(task_id).decide(decision)
     sys.stderr.write(f"decided; `natscope watch --task {task_id}` shows how it goes on\n")

@@ -12,6 +12,7 @@ from rich.text import Text
 from natscope.cli.telling import failure_of, printable, summary_of
 from natscope.client.ticket import Heard
 from natscope.contracts import event
+from natscope.contracts.approval import Trouble
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, text_of
 from natscope.contracts.plan import Step
 from natscope.contracts.task import Finished
@@ -149,6 +150,9 @@ class Screen:
 
     def _approval(self, said: event.ApprovalNeeded) -> None:
         for each in said.waiting:
+            if each.trouble is not None:
+                self._trouble(said.task_id, each.call_id, each.trouble)
+                continue
             why = f" ({each.reason})" if each.reason else ""
             wants = "an answer to" if each.kind == "answer" else "a decision on"
             arguments = each.call.raw_input or json.dumps(each.call.input, ensure_ascii=False)
@@ -156,6 +160,13 @@ class Screen:
             how = "answer --text '…'" if each.kind == "answer" else "approve   (or deny --text 'why')"
             if not self._asks:
                 self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} {how}")
+
+    def _trouble(self, task_id: str, call_id: str, trouble: Trouble) -> None:
+        self._mark("?", "yellow", trouble.question)
+        for each in trouble.tried:
+            self._line(self._side, Text(_indented(f"tier {each.tier}, {each.what}: {each.error}"), style="dim"))
+        how = "retry   (or abort, answer --text '…', edit --text '…')"
+        self._mark("?", "yellow", f"natscope decide {task_id} {call_id} {how}")
 
     def _steered(self, said: event.Steered) -> None:
         what = "redirects it" if said.redirect else "says"

@@ -37,7 +37,7 @@ async def _made(bus: Bus, task_id: str, waiting: list[Waiting]) -> tuple[dict[st
 
     One that does not fit its call is none: the agent passes it over too.
     """
-    kinds = {each.call_id: each.kind for each in waiting}
+    waits = {each.call_id: each for each in waiting}
     subject = DECIDE.at(task_id)
     made: dict[str, str] = {}
     last = 0
@@ -48,9 +48,8 @@ async def _made(bus: Bus, task_id: str, waiting: list[Waiting]) -> tuple[dict[st
         except BodyInvalid:
             continue
         for decision in said.decisions:
-            if decision.verdict != "deny" and (decision.verdict == "answer") != (
-                kinds.get(decision.call_id) == "answer"
-            ):
+            call = waits.get(decision.call_id)
+            if call is None or not call.takes(decision):
                 continue
             made.setdefault(decision.call_id, said.by)
     return made, last

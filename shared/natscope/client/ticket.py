@@ -18,6 +18,12 @@ LOOK_AGAIN_S = 5.0
 SOON_S = 0.002
 """What is published is heard a moment before its stream has it; so soon it is looked for again, then ever later."""
 
+_WANTS = {
+    "approval": ("leave", "approve or deny it"),
+    "answer": ("an answer", "answer or deny it"),
+    "needs_human": ("help", "answer or edit with some output, retry, or abort"),
+}
+
 _EVENTS = event.HAPPENED.stream or ""
 _JOURNAL = run.JOURNALED.stream or ""
 _RESULTS = task.FINISHED.stream or ""
@@ -112,10 +118,10 @@ class Ticket:
         Raises:
             DecisionStale: the task does not wait with one of them, or no longer, or somebody was first; nothing was
                 decided.
-            BodyInvalid: one that waits for an answer was approved; nothing was decided.
+            BodyInvalid: one of them is not what is waited for, such as leave where an answer is; nothing was decided.
         """
         found = await self.waiting()
-        waiting = {each.call_id: each.kind for each in found}
+        waiting = {each.call_id: each for each in found}
         for decision in decisions:
             if decision.call_id not in waiting:
                 wanted = ", ".join(sorted(waiting)) or "nothing"
@@ -123,10 +129,10 @@ class Ticket:
                     f"task {self.task_id!r} does not wait for a decision on {decision.call_id!r}",
                     remedy=f"it waits for: {wanted}",
                 )
-            if decision.verdict == "approve" and waiting[decision.call_id] == "answer":
-                raise BodyInvalid(
-                    f"{decision.call_id!r} waits for an answer, not for leave", remedy="answer or deny it"
-                )
+            call = waiting[decision.call_id]
+            if not call.takes(decision):
+                wants, remedy = _WANTS[call.kind]
+                raise BodyInvalid(f"{call.call_id!r} waits for {wants}, not for {decision.verdict!r}", remedy=remedy)
         await deciding.publish(self.bus, self.task_id, list(decisions), found, by=by)
 
     async def steer(self, content: str | list[ContentBlock], *, redirect: bool = False, name: str = "user") -> None:

@@ -81,6 +81,15 @@ class Permissions(Contract):
     """Folders of the workspace that `accept_edits` is about."""
 
 
+class NeedsHuman(Contract):
+    """How a run waits that needs a person's help."""
+
+    wait: Duration | None = None
+    """How long; None: for ever."""
+    unanswered: Literal["abort", "retry"] = "abort"
+    """What is decided then; a run is retried so once, and aborted the next time."""
+
+
 class ToolGroup(Contract):
     """Tools that are switched on and off together, by the agent itself (`reset_tools`)."""
 
@@ -130,6 +139,10 @@ class AgentSpec(Contract):
     recollection: Recollection = Recollection()
     compression: Compression = Compression()
     permissions: Permissions = Permissions()
+    on_failure: Literal["fail", "needs_human"] = "fail"
+    """What becomes of a run whose model cannot be asked, or cannot mend its replies: it fails (or ends `limited`), or
+    waits for a person to help it on (`approval.decide.<task>`)."""
+    needs_human: NeedsHuman = NeedsHuman()
 
 
 ASK = Command(

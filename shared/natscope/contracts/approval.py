@@ -7,7 +7,8 @@ from pydantic import Field, JsonValue
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.door import Durable
-from natscope.contracts.message import Content
+from natscope.contracts.errors import Failure
+from natscope.contracts.message import Content, Message
 
 
 class Rule(Contract):
@@ -20,20 +21,54 @@ class Rule(Contract):
     behaviour: Literal["allow", "ask", "deny"]
 
 
+class Tried(Contract):
+    """What was done about a failure before a person was asked."""
+
+    tier: Literal[1, 2, 3]
+    """1: providers were asked again, and others · 2: rules · 3: the model was told."""
+    what: str
+    error: str
+    """Why that was not enough."""
+
+
+class Trouble(Contract):
+    """What a person needs to know who is to help a run on."""
+
+    question: str
+    step: int
+    """The last model call that was answered."""
+    failure: Failure
+    """The run's outcome if it is aborted."""
+    tried: list[Tried]
+    last: Message
+    """The last message that the model was given, as it would be given again."""
+
+
 class Waiting(Contract):
     """A call that a run waits with."""
 
     call_id: str
     """Names the call within its task; a decision names it by this."""
     call: ToolUseBlock
-    kind: Literal["approval", "answer", "task"]
+    kind: Literal["approval", "answer", "task", "needs_human"]
     """`approval`: whether it may be carried out · `answer`: its result, which somebody outside gives · `task`: another
-    agent's outcome, about which nobody decides."""
+    agent's outcome, about which nobody decides · `needs_human`: no call, but help; the call holds the question."""
+    trouble: Trouble | None = None
+    """With `needs_human`."""
     task: str | None = None
     """With `task`: the id of the other agent's task."""
     reason: str = ""
     rules: list[Rule] = Field(default_factory=list[Rule])
     """Rules under which such calls would not be asked about again."""
+
+    def takes(self, decision: "Decision") -> bool:
+        """Return whether a decision is one that can be made about this."""
+        if decision.verdict == "deny":
+            return True
+        if self.kind == "needs_human":
+            said = decision.verdict in ("answer", "edit") and bool(decision.output)
+            return said or decision.verdict in ("retry", "abort")
+        return decision.verdict == ("answer" if self.kind == "answer" else "approve")
 
 
 class Decision(Contract):
@@ -41,11 +76,14 @@ class Decision(Contract):
 
     call_id: str
     """As the waiting call has it; a decision about a call that does not wait changes nothing."""
-    verdict: Literal["approve", "deny", "answer"]
+    verdict: Literal["approve", "deny", "answer", "edit", "retry", "abort"]
+    """`approve`, `deny` and `answer`: about calls. About `needs_human`: `answer` for the model, `edit` the last message
+    and go on, `retry`, or `abort` (`deny` means the same)."""
     arguments: dict[str, JsonValue] | None = None
     """Approve, but with these arguments instead."""
     output: Content = Field(default_factory=list[ContentBlock])
-    """With `answer`: the call's result."""
+    """With `answer`: the call's result, or the model's reply, which may hold calls. With `edit`: what the last message
+    holds instead; of tool results, the output of the last, or of those that are named."""
     reason: str = ""
     """What the model is told, with `deny`."""
     rules: list[Rule] = Field(default_factory=list[Rule])

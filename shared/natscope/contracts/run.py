@@ -126,7 +126,7 @@ class Parked(_Entry):
     heard: int = 0
     """Up to where in the stream CONTROL steering was heard."""
     until: Instant | None = None
-    unanswered: Literal["approve", "deny"] = "deny"
+    unanswered: Literal["approve", "deny", "retry", "abort"] = "deny"
 
 
 class Decided(_Entry):
