@@ -33,18 +33,18 @@ Excluded = set[str] | dict[str, Any]
 
 
 def digest_of(body: Contract, *, exclude: Excluded | None = None) -> str:
-    """Return the SHA-256 of `body` as it travels, in hexadecimal; `exclude` names fields that do not count."""
-    return hashlib.sha256(body.__pydantic_serializer__.to_json(body, exclude=exclude)).hexdigest()
+    """Return the SHA-256 of what `body` says, in hexadecimal; `exclude` names fields that do not count.
+
+    What has its default does not count either: a contract grows, and what was asked, submitted or parked before must
+    stay what it was.
+    """
+    said = body.__pydantic_serializer__.to_json(body, exclude=exclude, exclude_defaults=True)
+    return hashlib.sha256(said).hexdigest()
 
 
 def digest_of_task(body: Submit) -> str:
-    """Return the SHA-256 of what makes a task this task, in hexadecimal.
-
-    What has its default does not count: a contract grows, and a task that was submitted or parked before must stay the
-    one that it was.
-    """
-    said = body.__pydantic_serializer__.to_json(body, exclude=UNCOMPARED, exclude_defaults=True)
-    return hashlib.sha256(said).hexdigest()
+    """Return the SHA-256 of what makes a task this task, in hexadecimal."""
+    return digest_of(body, exclude=UNCOMPARED)
 
 
 class Envelope:

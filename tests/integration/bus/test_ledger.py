@@ -58,6 +58,17 @@ class TestTheLedger:
             assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=7), True)
             assert work.done == 1
 
+    async def test_knows_an_ask_again_whose_contract_has_grown_meanwhile(self, nats_url: str) -> None:
+        class Grown(memory.Clear):
+            tag: str | None = None
+
+        async with open_room("a", settings=BusSettings(url=nats_url)) as room:
+            ledger, work = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared), _Work(7)
+            await ledger.once("id", ASK, work)
+            assert await ledger.once("id", Grown(session="s"), work) == (memory.Cleared(removed=7), True)
+            with pytest.raises(RequestConflict):
+                await ledger.once("id", Grown(session="s", tag="said"), work)
+
     async def test_lets_a_second_process_wait_for_the_first(self, nats_url: str) -> None:
         settings = BusSettings(url=nats_url)
         async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
