@@ -71,6 +71,10 @@ bench-sandbox: sandbox-image .bench/autogen/.ready ## Measure programs in the sa
 	@$(BIN)/uv pip install --quiet --python .bench/autogen/bin/python 'autogen-ext[docker]' autogen-core
 	@touch $@
 
+.PHONY: chaos
+chaos: $(READY) ## Kill -9 everything while runs go on, and hold every promise (RUNS=500 BACKEND=bubblewrap).
+	$(BIN)/python -m tests.chaos --runs $(or $(RUNS),500) --backend $(or $(BACKEND),bubblewrap) $(ARGS)
+
 .PHONY: chaos-sandbox
 chaos-sandbox: $(READY) ## Kill executors, workers, programs, containers and the engine a thousand times (KILLS=).
 	NATSCOPE_KILLS=$(or $(KILLS),1000) $(BIN)/pytest -s tests/chaos/test_killing_the_sandbox.py $(ARGS)
