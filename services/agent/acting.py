@@ -50,7 +50,7 @@ class Actor:
         if verdict.behaviour == "deny" or (verdict.behaviour == "ask" and decided is None):
             return _forbidden(call, index, verdict)
         if call.name in NAMES:
-            return await self._own.act(state.agent, state.started.tools, call, index)
+            return await self._own.act(state, call, index)
         asked = self._asked(state, index, call)
         if not state.started.task.stream:
             return await self._ask(state, index, asked)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from natscope.bus import BusSettings, open_room
 from natscope.telemetry import Telemetry
 from services.agent.acting import Actor
+from services.agent.casting import Casting
 from services.agent.deferring import Deferred
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
@@ -30,13 +31,14 @@ async def app(
     patience = settings.patience.total_seconds()
     async with open_room("agent", description="Runs agents.", settings=bus, telemetry=telemetry) as room:
         agents, tools, skills = Agents(room.bus), Tools(room.bus), Skills(settings.skills)
+        casting = Casting(room.bus, agents, tools, skills)
         hands = Hands(
             bus=room.bus,
             thinker=Thinker(room.bus, patience_s=patience),
-            actor=Actor(room.bus, OwnTools(room.bus, skills), patience_s=patience),
+            actor=Actor(room.bus, OwnTools(room.bus, skills, casting), patience_s=patience),
             attempts=settings.attempts,
         )
-        runner = Runner(hands, agents, tools, skills, instance=room.instance.id, patience_s=patience)
+        runner = Runner(hands, casting, instance=room.instance.id, patience_s=patience)
         await agents.start()
         await tools.start()
         worker = Worker(room.bus, runner, Deferred(room.bus), settings)

@@ -26,7 +26,7 @@ def outcome_of(
     last = message or (state.reply.message if state.reply is not None else said(state, ""))
     return Finished(
         task_id=state.started.task.task_id,
-        agent=state.agent.name,
+        agent=state.handed[0] if state.handed else state.agent.name,
         session=state.started.task.lane,
         state=came_to,
         text=last.text if state.output is None else answer_text(state.output),

@@ -31,6 +31,7 @@ from natscope.contracts.run import (
 from services.agent import helping, planning
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.delegating import child_of, delegates, effective
+from services.agent.handing import taken
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.reasking import failed_again, fault_in, given_up, without_tries
@@ -64,6 +65,7 @@ def after(state: State, entry: JournalEntry) -> State:
         case ToolReturned():
             usage, cost_usd = state.usage + entry.usage, state.cost_usd + entry.cost_usd
             state = replace(_awake(state, entry.at), usage=usage, cost_usd=cost_usd, takeovers=0)
+            state = replace(state, successor=entry.successor or state.successor)
             return _returned(state, entry.result, entry.at)
         case StepEnded():
             state, result = planning.stepped(_awake(state, entry.at), entry)
@@ -233,7 +235,7 @@ def _returned(state: State, result: ToolResultBlock, at: datetime) -> State:
     state = _changed(state, result, calls)
     if len(state.results) < len(calls):
         return state
-    return replace(state, messages=(*state.messages, _results_message(state, calls, at)))
+    return taken(replace(state, messages=(*state.messages, _results_message(state, calls, at))))
 
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:

@@ -14,7 +14,8 @@ FINISH = "finish"
 ASK_USER = "ask_user"
 ASK_AGENT = "ask_agent"
 PLAN = "plan"
-NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT, PLAN)
+HAND_OVER = "hand_over"
+NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT, PLAN, HAND_OVER)
 
 ACTIVE = "active_groups"
 """In a result's metadata: the groups that are on from then on."""
@@ -24,8 +25,11 @@ KEPT = "kept"
 Schema = dict[str, JsonValue]
 
 
-def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec]) -> list[ToolSpec]:
-    """Return what the model is told of the agent's own tools, as far as the agent has use for them."""
+def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec], heirs: list[AgentSpec]) -> list[ToolSpec]:
+    """Return what the model is told of the agent's own tools, as far as the agent has use for them.
+
+    It may ask the `others`, and hand the conversation over to the `heirs`.
+    """
     found: list[ToolSpec] = []
     if agent.groups:
         found.append(_reset_tools(agent))
@@ -35,6 +39,8 @@ def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec]) ->
         found.append(_ask_user())
     if others:
         found.append(_ask_agent(others))
+    if heirs:
+        found.append(_hand_over(heirs))
     if agent.output is not None:
         text = "End the task with its answer."
         described = agent.output.description
@@ -99,6 +105,22 @@ def _ask_agent(others: list[AgentSpec]) -> ToolSpec:
     lines = [f"- {other.name}: {other.description}" for other in others]
     text = "\n".join(["Have another agent do something, and get its answer. Several may be asked at once.", *lines])
     return _spec(ASK_AGENT, text, parameters)
+
+
+def _hand_over(heirs: list[AgentSpec]) -> ToolSpec:
+    names: list[JsonValue] = [heir.name for heir in heirs]
+    parameters: Schema = {
+        "type": "object",
+        "properties": {
+            "agent": {"type": "string", "enum": names},
+            "note": {"type": "string", "description": "What it should know besides the conversation, which it sees."},
+        },
+        "required": ["agent"],
+        "additionalProperties": False,
+    }
+    lines = [f"- {heir.name}: {heir.description}" for heir in heirs]
+    text = "\n".join(["Hand the conversation over to another agent, who goes on and answers in your place.", *lines])
+    return _spec(HAND_OVER, text, parameters)
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:

@@ -5,25 +5,38 @@ from pydantic import JsonValue
 from natscope.bus import Bus
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
-from natscope.contracts.errors import SpecInvalid
+from natscope.contracts.errors import AgentNotFound, SpecInvalid
+from natscope.contracts.run import Part
 from natscope.contracts.tool import Called, ToolSpec
+from services.agent.casting import Casting
+from services.agent.handing import hands_over
 from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, switched
 from services.agent.skills import Skills
+from services.agent.state import State
+
+
+class Handed(Called):
+    """The outcome of a call that has handed the conversation over."""
+
+    successor: Part
 
 
 class OwnTools:
     """Carries out the agent's own tools."""
 
-    def __init__(self, bus: Bus, skills: Skills) -> None:
+    def __init__(self, bus: Bus, skills: Skills, casting: Casting) -> None:
         self._bus = bus
         self._skills = skills
+        self._casting = casting
 
-    async def act(self, agent: AgentSpec, tools: list[ToolSpec], call: ToolUseBlock, index: int) -> Called:
+    async def act(self, state: State, call: ToolUseBlock, index: int) -> Called:
         """Return the outcome of a call of one of `NAMES`."""
         metadata: dict[str, JsonValue] = {"index": index}
         try:
-            text, more = await self._act(agent, tools, call)
-        except SpecInvalid as error:
+            if hands_over(call):
+                return await self._hand_over(state, call, metadata)
+            text, more = await self._act(state.agent, state.started.tools, call)
+        except (SpecInvalid, AgentNotFound) as error:
             return Called(result=_result(call, str(error), metadata).model_copy(update={"state": "error"}))
         return Called(result=_result(call, text, metadata | more))
 
@@ -36,6 +49,13 @@ class OwnTools:
         if call.name == SKILL:
             return await self._read(agent, str(call.input.get("name")))
         return "Done.", {}
+
+    async def _hand_over(self, state: State, call: ToolUseBlock, metadata: dict[str, JsonValue]) -> Handed:
+        part = await self._casting.successor(str(call.input.get("agent")), state.started.task)
+        text = f"From here on {part.agent.name!r} has the conversation, which {state.agent.name!r} has handed over."
+        note = call.input.get("note")
+        text = f"{text} {note}" if isinstance(note, str) and note.strip() else text
+        return Handed(result=_result(call, text, metadata), successor=part)
 
     async def _read(self, agent: AgentSpec, name: str) -> tuple[str, dict[str, JsonValue]]:
         if name not in agent.skills:

@@ -7,6 +7,7 @@ from natscope.contracts.run import JournalEntry, ToolReturned
 from services.agent.ending import result_event
 from services.agent.journal import Journal
 from services.agent.loop import after
+from services.agent.own_acting import Handed
 from services.agent.state import State
 from services.agent.telling import Teller
 
@@ -58,9 +59,13 @@ class Record:
 
     async def returned(self, called: tool.Called) -> None:
         """Take the result of a call of the latest reply, and tell it."""
-        entry = ToolReturned(step=self.state.step, result=called.result, backend=called.backend)
+        step, successor = self.state.step, called.successor if isinstance(called, Handed) else None
+        entry = ToolReturned(step=step, result=called.result, backend=called.backend, successor=successor)
         self.happened(entry)
         await self.teller.tell(result_event(self.task_id, entry))
+        if successor is not None:
+            name = successor.agent.name
+            await self.teller.tell(event.HandedOver(id=f"{step}.handed", task_id=self.task_id, step=step, agent=name))
 
     async def limit_reached(self, limit: str) -> None:
         """Tell that a limit was reached."""

@@ -3,8 +3,10 @@
 import json
 
 from natscope.contracts.blocks import ToolUseBlock
+from services.agent import handing
 from services.agent.delegating import asks_agent, why_not
 from services.agent.fault import FAILURES, key
+from services.agent.handing import hands_over
 from services.agent.own import PLAN, RESET_TOOLS, group_of
 from services.agent.planning import refused
 from services.agent.state import State
@@ -29,6 +31,8 @@ def refuse(state: State, call: ToolUseBlock) -> str | None:
         return f"The call was not executed: it has failed {FAILURES} times with the same arguments. Do something else."
     if why is None and call.name == PLAN:
         return refused(state, call)
+    if why is None and hands_over(call):
+        return handing.why_not(state, call)
     if why is None:
         return why_not(state, call) if asks_agent(call) else None
     schema = json.dumps(tool.parameters, ensure_ascii=False)

@@ -12,7 +12,6 @@ from natscope.contracts import event, hub, memory, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ThinkingBlock
 from natscope.contracts.errors import (
-    AgentNotFound,
     BodyInvalid,
     Failure,
     NatscopeError,
@@ -28,21 +27,18 @@ from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
 from services.agent import children, helping
 from services.agent.asking import insist
-from services.agent.compressing import since_summary, window_of
+from services.agent.casting import Casting
+from services.agent.compressing import since_summary
 from services.agent.deciding import decisions_for
 from services.agent.ending import describe, end_of, remember
 from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
-from services.agent.own import NAMES, own_specs
 from services.agent.performing import Hands, Performance
-from services.agent.registry import Agents, Models, Tools
 from services.agent.shortening import remembering
-from services.agent.skills import Skills
-from services.agent.state import State, begin, within
+from services.agent.state import State, begin
 from services.agent.stepping import ended_steps, told_of
-from services.agent.strategies import cast, offered
 from services.agent.telling import Teller
 from services.agent.thinking import tell_reply
 from services.agent.window import tokens_of
@@ -53,15 +49,10 @@ log = logging.getLogger(__name__)
 class Runner:
     """Carries tasks to their outcome, here or after somebody else."""
 
-    def __init__(
-        self, hands: Hands, agents: Agents, tools: Tools, skills: Skills, *, instance: str, patience_s: float
-    ) -> None:
+    def __init__(self, hands: Hands, casting: Casting, *, instance: str, patience_s: float) -> None:
         self._hands = hands
         self._bus = hands.bus
-        self._agents = agents
-        self._tools = tools
-        self._skills = skills
-        self._models = Models(hands.bus)
+        self._casting = casting
         self._instance = instance
         self._patience_s = patience_s
         self._live: dict[str, Performance] = {}
@@ -154,19 +145,15 @@ class Runner:
     async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance | Parked:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
-        spec = cast(within(await self._agents.get(task.agent), task.submit), task.submit)
-        past, models = await asyncio.gather(self._recall(task, spec, None), self._models.windows())
-        skills = self._skills.listed(list(spec.skills))
-        named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
-        wanted = [name for name in named if name not in NAMES]
-        others = await self._others(spec)
+        spec = await self._casting.spec(task.agent, task.submit)
+        past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec))
         started = Started(
             task=task.submit,
             digest=task.digest,
             agent=spec,
-            tools=offered(spec, await self._tools.get(wanted), own_specs(spec, skills, others), others),
-            skills=skills,
-            context_size=window_of(spec, models),
+            tools=part.tools,
+            skills=part.skills,
+            context_size=part.context_size,
             past_tokens=tokens_of(past.messages),
             position=past.position,
             holder=self._instance,
@@ -217,16 +204,6 @@ class Runner:
         performance = Performance(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)
         return performance
-
-    async def _others(self, spec: AgentSpec) -> list[AgentSpec]:
-        """Return the agents that the agent may ask; one that is not applied is left out."""
-        found: list[AgentSpec] = []
-        for name in spec.agents:
-            try:
-                found.append(await self._agents.get(name))
-            except AgentNotFound:
-                log.warning("an agent may ask one that is not applied", extra={"agent": spec.name, "other": name})
-        return found
 
     async def _recall(self, task: Task, spec: AgentSpec, upto: memory.Position | None) -> memory.Recalled:
         if task.alone:

@@ -12,7 +12,7 @@ from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
-from natscope.contracts.run import ModelReplied, Parked, Started
+from natscope.contracts.run import ModelReplied, Parked, Part, Started
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 from services.agent.fault import Fault
@@ -79,6 +79,10 @@ class State:
     """Whether nobody has, once, in time."""
     aborted: Failure | None = None
     """Why it is to end, as a person has decided who was asked for help."""
+    successor: Part | None = None
+    """Who takes the conversation over once the latest reply's calls are done."""
+    handed: tuple[str, ...] = ()
+    """The agents that have handed it over, whom the task asked first."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -128,8 +132,12 @@ def begin(started: Started) -> State:
         metadata=task.metadata,
         created_at=started.at,
     )
-    active = frozenset(name for name, group in started.agent.groups.items() if group.active)
-    return State(started=started, messages=(asked,), active=active)
+    return State(started=started, messages=(asked,), active=active_of(started.agent))
+
+
+def active_of(agent: AgentSpec) -> frozenset[str]:
+    """Return the groups of tools that are on when the agent begins."""
+    return frozenset(name for name, group in agent.groups.items() if group.active)
 
 
 def open_calls_of(state: State) -> tuple[tuple[int, ToolUseBlock], ...]:

@@ -23,7 +23,7 @@ def cast(agent: AgentSpec, task: Submit) -> AgentSpec:
     if plans(agent) and (task.step_of is not None or len(task.asked_by) + 1 >= DEPTH):
         return agent.model_copy(update={"strategy": "react"})
     if agent.strategy == "dialog":
-        return agent.model_copy(update={"tools": [], "groups": {}, "agents": [], "skills": []})
+        return agent.model_copy(update={"tools": [], "groups": {}, "agents": [], "hands_over_to": [], "skills": []})
     return agent.model_copy(update={"skills": []}) if plans(agent) else agent
 
 

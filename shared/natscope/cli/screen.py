@@ -52,6 +52,7 @@ class Screen:
             event.ToolCallEnd: self._call,
             event.ToolProgress: self._tool_progress,
             event.ToolResult: self._result,
+            event.HandedOver: lambda said: self._mark("→", "cyan", f"{said.agent} goes on"),
             event.Delegated: lambda said: self._mark("→", "cyan", f"asks {said.agent}: task {said.child}"),
             event.PlanMade: lambda said: self._mark("≡", "cyan", f"plan: {_steps(said.steps)}"),
             event.Replanned: lambda said: self._mark("≡", "yellow", f"another plan: {_steps(said.steps)}"),

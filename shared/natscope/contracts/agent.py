@@ -125,6 +125,8 @@ class AgentSpec(Contract):
     tools: list[ToolPattern] = Field(default_factory=list[ToolPattern])
     agents: list[AgentName] = Field(default_factory=list[AgentName])
     """Agents it may ask (`ask_agent`): each time a task of its own, under that agent's own permissions."""
+    hands_over_to: list[AgentName] = Field(default_factory=list[AgentName])
+    """Agents to whom it may hand the conversation over (`hand_over`): they go on with the run, within its limits."""
     output: Output | None = None
     """What the answer must look like: the agent ends a run by calling `finish` with it, whatever its strategy."""
     parallel_tool_calls: bool = True

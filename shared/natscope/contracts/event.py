@@ -218,6 +218,15 @@ class Reasked(_Event):
     """How many such replies there were in a row."""
 
 
+class HandedOver(_Event):
+    """Another agent goes on with the conversation; its answer is the task's."""
+
+    type: Literal["handed_over"] = "handed_over"
+    step: int
+    agent: str
+    """Who goes on."""
+
+
 class ApprovalNeeded(_Event):
     """The run waits for somebody to decide on these calls (`approval.decide.<task>`)."""
 
@@ -277,7 +286,7 @@ _KINDS = {
     for kind in (
         ReplyStart, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Compressed, Delegated, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded, Steered,
+        Compressed, Delegated, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded, Steered,
         Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
@@ -306,6 +315,7 @@ TaskEvent = Annotated[
     | Annotated[ToolResult, Tag("tool_result")]
     | Annotated[Compressed, Tag("compressed")]
     | Annotated[Delegated, Tag("delegated")]
+    | Annotated[HandedOver, Tag("handed_over")]
     | Annotated[PlanMade, Tag("plan_made")]
     | Annotated[Replanned, Tag("replanned")]
     | Annotated[StepBegun, Tag("step_begun")]

@@ -45,6 +45,15 @@ class Started(_Entry):
     """Instance id of the process that runs it."""
 
 
+class Part(Contract):
+    """What an agent is, and may ever be offered, in a run that it takes over from another."""
+
+    agent: AgentSpec
+    tools: list[ToolSpec]
+    skills: list[Skill] = Field(default_factory=list[Skill])
+    context_size: int | None = None
+
+
 class Resumed(_Entry):
     """Another process took the run over; whoever held it before can no longer write."""
 
@@ -75,6 +84,8 @@ class ToolReturned(_Entry):
     usage: Usage = Usage()
     """What another agent has spent for it."""
     cost_usd: float = 0.0
+    successor: Part | None = None
+    """Who goes on with the run once all calls of the reply are done: the conversation was handed over."""
 
 
 class StepEnded(_Entry):

@@ -66,6 +66,7 @@ class Finished(Contract):
 
     task_id: Token
     agent: str
+    """Whom the task asked; if the conversation was handed over, `message.name` says who has answered."""
     session: str
     state: Outcome
     """`limited`: a limit was reached; the text is the last answer the model could give."""
