@@ -93,8 +93,8 @@ def failure_of(state: State) -> Failure | None:
     if state.wrong_plans <= WRONG or state.reply is None:
         return None
     call = next(call for call in state.reply.message.tool_uses if call.name == PLAN)
-    why = _fault(state, call) or ""
-    return Failure.of(PlanInvalid(f"the model's plans cannot be carried out: {why}", remedy="ask for less at once"))
+    why = f"the model's plans cannot be carried out: {_fault(state, call)}"
+    return Failure.of(PlanInvalid(why, remedy="say what depends on what, or choose another model"))
 
 
 def limit_of(state: State) -> str | None:
