@@ -254,7 +254,7 @@ def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
 
 
 class TestReplaying:
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     @given(graphs(), st.data())
     def test_gives_the_same_state_at_every_prefix_and_no_step_begins_early_or_twice(
         self, graph: dict[str, list[str]], data: st.DataObject
@@ -276,7 +276,7 @@ class TestReplaying:
             assert read == replay(entries[:cut])
             assert decide(read) == decide(replay(entries[:cut]))
 
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=20)
     @given(graphs(), st.data())
     def test_a_circle_is_found_wherever_it_is(self, graph: dict[str, list[str]], data: st.DataObject) -> None:
         steps = [Step(id=id, do="x", depends_on=others) for id, others in graph.items()]
