@@ -25,7 +25,7 @@ def seen(root: str) -> Seen:
     """Return inode, size and time of change of each regular file in the output folder, by path; no link is followed."""
     found: Seen = {}
     top = os.path.join(root, FOLDER)
-    if not os.path.isdir(top) or os.path.islink(top):
+    if os.path.islink(top) or not _holds_anything(top):
         return found
     for folder, folders, names, handle in os.fwalk(top, follow_symlinks=False):
         folders.sort()
@@ -44,6 +44,14 @@ def seen(root: str) -> Seen:
             if len(found) >= _LOOK:
                 return found
     return found
+
+
+def _holds_anything(folder: str) -> bool:
+    """Return whether there is anything to be walked through; most runs leave nothing, and walking is not free."""
+    try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return False
 
 
 def changed(before: Seen, after: Seen) -> tuple[list[tuple[str, int]], int]:
