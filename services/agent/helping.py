@@ -20,8 +20,8 @@ _WAYS = "Answer for it, change the last message and let it go on, let it try aga
 
 
 def may_help(state: State, error: NatscopeError) -> bool:
-    """Return whether a run that `error` would end waits for a person instead."""
-    wanted = state.agent.on_failure == NEEDS_HUMAN and state.aborted is None
+    """Return whether a run that `error` would end waits for a person instead; its own function may not."""
+    wanted = state.agent.on_failure == NEEDS_HUMAN and state.agent.strategy != "custom" and state.aborted is None
     return wanted and not isinstance(error, RunPoisoned)
 
 

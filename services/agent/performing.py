@@ -249,9 +249,9 @@ class Performance:
             raise _Stopped
         if not await self._ask_agents():
             return None
-        return await self._wait(list(wanted.waiting))
+        return await self._stand_by(list(wanted.waiting))
 
-    async def _wait(self, waiting: list[Waiting]) -> Parked:
+    async def _stand_by(self, waiting: list[Waiting]) -> Parked:
         parked = helping.parked(self.state, waiting)
         asked = [each for each in waiting if each.kind != "task"]
         await self._record.settled()
@@ -266,7 +266,7 @@ class Performance:
         failure = Failure.of(error)
         if not self._stop.is_set() and helping.may_help(self.state, error):
             await self._record.settled()
-            return await self._wait([helping.asked_for_help(self.state, failure)])
+            return await self._stand_by([helping.asked_for_help(self.state, failure)])
         return outcome_of(self.state, "failed", None, failure=failure)
 
     async def _ask_agents(self) -> bool:
