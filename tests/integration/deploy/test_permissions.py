@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from pydantic import SecretStr
 
 from natscope.bus import Bus, BusSettings, connect
+from natscope.bus.orphans import Orphaned, unless_orphaned
 from natscope.bus.settling import settle
 from natscope.contracts.event import HAPPENED, Custom
 from natscope.contracts.memory import CLEAR, Clear, Cleared
@@ -261,6 +262,21 @@ class TestHearing:
             heard = {(await agent.request(door_of(name).at(name), b"", timeout=2)).data for _ in range(5)}
             control = (await agent.request(f"tool.call.{name}", b"", timeout=2)).data
         assert (heard, control) == ({b"true"}, b"forged")
+
+    async def test_whoever_calls_tools_sees_that_a_host_has_died_over_a_call(self, guarded: NatsServer) -> None:
+        claim = {"Natscope-Ledger": '{"state":"begun","holder":"p1","digest":"d"}'}
+        async with connected(guarded, "tool-host") as (host, refusals):
+            await host.jetstream().publish("$KV.calls.c1", b"", headers=claim)
+            await host.jetstream().publish("$KV.instances.p1", b"victim")
+            assert refusals == []
+
+        async def told(user: str) -> str:
+            async with bus_of(guarded, user) as bus:
+                with pytest.raises(Orphaned) as died:
+                    await asyncio.wait_for(unless_orphaned(bus, "calls", "c1", asyncio.sleep(60)), 20)
+                return died.value.message
+
+        assert await asyncio.gather(told("agent"), told("tool-caller")) == ["'victim' died over it"] * 2
 
     async def test_a_guest_asks_for_a_session_s_files_wherever_they_are(self, guarded: NatsServer) -> None:
         async with (
