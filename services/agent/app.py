@@ -7,6 +7,7 @@ from natscope.bus import BusSettings, open_room
 from natscope.telemetry import Telemetry
 from services.agent.acting import Actor
 from services.agent.casting import Casting
+from services.agent.custom.loading import Functions
 from services.agent.deferring import Deferred
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
@@ -36,6 +37,7 @@ async def app(
             bus=room.bus,
             thinker=Thinker(room.bus, patience_s=patience),
             actor=Actor(room.bus, OwnTools(room.bus, skills, casting), patience_s=patience),
+            functions=Functions(settings.functions),
             attempts=settings.attempts,
         )
         runner = Runner(hands, casting, instance=room.instance.id, patience_s=patience)

@@ -24,7 +24,7 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
     Raises:
         BusUnavailable: the decisions cannot be read.
     """
-    waiting = {each.call_id: each for each in parked.waiting if each.kind != "task"}
+    waiting = {each.call_id: each for each in parked.waiting if each.is_for_somebody}
     if not waiting:
         return []
     found: dict[str, Decided] = {}
@@ -33,8 +33,9 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
             call = waiting.get(decision.call_id)
             if call is not None and call.takes(decision) and decision.call_id not in found:
                 found[decision.call_id] = Decided(decision=decision, by=said.by)
-    if parked.until is not None and now() >= parked.until:
-        for call_id, call in waiting.items():
+    for call_id, call in waiting.items():
+        until = call.until or parked.until
+        if until is not None and now() >= until:
             found.setdefault(call_id, Decided(decision=_unanswered(call, parked), by=NOBODY))
     return list(found.values())
 

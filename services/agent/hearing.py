@@ -72,6 +72,11 @@ class Ear:
         self._pricked = False
         self._taken: list[Steered] = []
 
+    @property
+    def after(self) -> int:
+        """Up to where the stream is known."""
+        return self._after
+
     def prick(self) -> None:
         """Note that something was said; the stream knows what."""
         self._pricked = True

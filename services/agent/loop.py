@@ -22,6 +22,7 @@ from natscope.contracts.run import (
     JournalEntry,
     ModelReplied,
     Parked,
+    Performed,
     Resumed,
     Started,
     Steered,
@@ -30,6 +31,7 @@ from natscope.contracts.run import (
 )
 from services.agent import helping, planning
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
+from services.agent.custom.folding import performed
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.handing import taken
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
@@ -70,6 +72,8 @@ def after(state: State, entry: JournalEntry) -> State:
         case StepEnded():
             state, result = planning.stepped(_awake(state, entry.at), entry)
             return state if result is None else _returned(state, result, entry.at)
+        case Performed():
+            return performed(_awake(state, entry.at), entry)
         case Steered():
             return _steered(state, entry)
         case Compressed():

@@ -19,6 +19,7 @@ from services.agent import children, helping
 from services.agent.acting import Actor, interrupted, not_begun
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.batching import batches, together
+from services.agent.custom.loading import Functions
 from services.agent.ending import age_s, outcome_of
 from services.agent.hearing import Ear
 from services.agent.journal import Journal
@@ -38,7 +39,7 @@ T = TypeVar("T")
 DEADLINE = "deadline"
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """The run was interrupted or redirected, or its time is up."""
 
 
@@ -49,6 +50,7 @@ class Hands:
     bus: Bus
     thinker: Thinker
     actor: Actor
+    functions: Functions
     attempts: int
 
 
@@ -109,7 +111,7 @@ class Performance:
         alarm = asyncio.get_running_loop().call_later(max(0.0, left), self._expire)
         try:
             outcome = await self._steps()
-        except _Stopped:
+        except Stopped:
             outcome = await self._stopped()
         except RunFenced:
             raise
@@ -125,12 +127,15 @@ class Performance:
             await self._record.append(Ended(outcome=outcome))
         return outcome
 
-    async def _steps(self) -> Finished | Parked:
+    def _check_takeovers(self) -> None:
         if self.state.takeovers > self._hands.attempts:
             raise RunPoisoned(
                 f"task {self._task!r} lost its worker {self.state.takeovers} times without a step in between",
                 remedy="see `task.buried` and the logs of the agent service",
             )
+
+    async def _steps(self) -> Finished | Parked:
+        self._check_takeovers()
         asked_before = self.state.takeovers > 0
         while True:
             try:
@@ -142,7 +147,7 @@ class Performance:
                     continue
                 asked_before = False
                 outcome = await self._step(wanted)
-            except _Stopped:
+            except Stopped:
                 if self._interrupted or self._expired:
                     raise
                 continue
@@ -207,7 +212,7 @@ class Performance:
                 raise
             await self._compress(self.state.step)
             return
-        except _Stopped:
+        except Stopped:
             await self._hands.thinker.forget(self.state, wanted.step)
             if self._redirected:
                 await self._teller.tell_delta(event.ModelReset(task_id=self._task, step=wanted.step))
@@ -241,12 +246,12 @@ class Performance:
             await together([self._call_tool(index, call) for index, call in batch])
         await self._record.settled()
         if self._stop.is_set():
-            raise _Stopped
+            raise Stopped
 
     async def _park(self, wanted: Park) -> Parked | None:
         """Write down what is waited with, and tell it."""
         if self._stop.is_set():
-            raise _Stopped
+            raise Stopped
         if not await self._ask_agents():
             return None
         return await self._stand_by(list(wanted.waiting))
@@ -291,7 +296,7 @@ class Performance:
     async def _call_tool(self, index: int, call: ToolUseBlock) -> None:
         try:
             called = await self._effect(self._hands.actor.act(self.state, index, call, self._teller))
-        except _Stopped:
+        except Stopped:
             await self._hands.actor.forget(self.state, index)
             called = interrupted(call, index)
         await self._record.returned(called)
@@ -300,7 +305,7 @@ class Performance:
         """Wait for `work`, or for an interrupt, whichever is first; `work` is cancelled then."""
         if self._stop.is_set():
             work.close()
-            raise _Stopped
+            raise Stopped
         began = time.perf_counter()
         task = asyncio.create_task(work)
         self._working.add(task)
@@ -309,7 +314,7 @@ class Performance:
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if self._stop.is_set() and this is not None and not this.cancelling():
-                raise _Stopped from None
+                raise Stopped from None
             raise
         finally:
             self._working.discard(task)

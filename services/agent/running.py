@@ -29,6 +29,8 @@ from services.agent import children, helping
 from services.agent.asking import insist
 from services.agent.casting import Casting
 from services.agent.compressing import since_summary
+from services.agent.custom.performing import FunctionPerformance
+from services.agent.custom.resuming import come_of, is_time_up
 from services.agent.deciding import decisions_for
 from services.agent.ending import describe, end_of, remember
 from services.agent.hearing import Controls, controls_for
@@ -164,7 +166,7 @@ class Runner:
         except RunFenced:
             return await self._take_over(task, teller)
         state = remembering(begin(started), past.messages)
-        performance = Performance(self._hands, journal, teller, state, past.messages)
+        performance = _kind_of(state)(self._hands, journal, teller, state, past.messages)
         _tell_all(performance, controls)
         return performance
 
@@ -187,7 +189,8 @@ class Runner:
         heard: list[JournalEntry] = []
         if state.parked is not None:
             returned = await children.returned(self._bus, state)
-            steps = await ended_steps(self._bus, state)
+            steps: list[JournalEntry] = [*await ended_steps(self._bus, state)]
+            steps += await come_of(self._bus, state)
             heard = [*await decisions_for(self._bus, task.id, state.parked), *returned, *steps]
             if not heard and not controls.interrupted and not controls.redirects:
                 return state.parked
@@ -201,7 +204,7 @@ class Runner:
                 if (said := helping.told_as_reply(state, entry)) is not None:
                     await tell_reply(teller, task.id, state.step, said)
             past = (await self._recall(task, state.agent, state.started.position)).messages
-        performance = Performance(self._hands, journal, teller, remembering(state, past), past)
+        performance = _kind_of(state)(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)
         return performance
 
@@ -224,7 +227,9 @@ class Runner:
     async def is_due(self, task_id: str, parked: Parked) -> bool:
         """Return whether a parked run may go on: somebody decided, it was interrupted or redirected, or time is up."""
         controls = await controls_for(self._bus, task_id, after=parked.heard)
-        if controls.interrupted or controls.redirects or await children.is_any_over(self._bus, parked):
+        if controls.interrupted or controls.redirects or is_time_up(parked):
+            return True
+        if await children.is_any_over(self._bus, parked):
             return True
         return bool(await decisions_for(self._bus, task_id, parked))
 
@@ -292,6 +297,10 @@ class Runner:
             task_id=task_id, subject=subject, failure=failure, deliveries=deliveries, body=body.decode(errors="replace")
         )
         await self._bus.record(BURIED, buried, task_id)
+
+
+def _kind_of(state: State) -> type[Performance]:
+    return FunctionPerformance if state.agent.strategy == "custom" else Performance
 
 
 def _tell_all(performance: Performance, controls: Controls) -> None:

@@ -28,5 +28,7 @@ class Settings(BaseSettings):
     """How long a run waits for a service that does not answer before it fails."""
     skills: Path = _ROOT / "deploy" / "skills"
     """Folder of skills, each a folder with a `SKILL.md`."""
+    functions: Path = _ROOT / "deploy" / "functions"
+    """Folder of the modules that agents with `strategy: custom` are functions of; nothing else is imported for them."""
     attempts: int = Field(default=5, ge=1)
     """A run that is taken over so often without a step in between, or breaks its worker so often, is buried."""

@@ -12,7 +12,7 @@ from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
-from natscope.contracts.run import ModelReplied, Parked, Part, Started
+from natscope.contracts.run import ModelReplied, Parked, Part, Performed, Started
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 from services.agent.fault import Fault
@@ -73,16 +73,20 @@ class State:
     """The latest plan that can be carried out."""
     wrong_plans: int = 0
     """Plans in a row that cannot."""
+    performed: Mapping[str, Performed] = field(default_factory=dict[str, Performed])
+    """What its own function has asked for, by the positions in it."""
+    place: str | None = None
+    """The position in its own function that this is about."""
+    successor: Part | None = None
+    """Who takes the conversation over once the latest reply's calls are done."""
+    handed: tuple[str, ...] = ()
+    """The agents that have handed it over, whom the task asked first."""
     helps: int = 0
     """How often a person has helped the run on."""
     left_alone: bool = False
     """Whether nobody has, once, in time."""
     aborted: Failure | None = None
     """Why it is to end, as a person has decided who was asked for help."""
-    successor: Part | None = None
-    """Who takes the conversation over once the latest reply's calls are done."""
-    handed: tuple[str, ...] = ()
-    """The agents that have handed it over, whom the task asked first."""
     takeovers: int = 0
     """Takeovers since the last step."""
     ended: Finished | None = None
@@ -165,6 +169,8 @@ def results_id(state: State) -> str:
 
 def call_id(state: State, index: int) -> str:
     """Return the id of a call of the latest reply, unique within all tasks."""
+    if state.place is not None:
+        return f"{state.started.task.task_id}-c{state.place}"
     return f"{state.started.task.task_id}-t{state.step}-{index}"
 
 

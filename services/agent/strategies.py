@@ -29,6 +29,8 @@ def cast(agent: AgentSpec, task: Submit) -> AgentSpec:
 
 def offered(agent: AgentSpec, tools: list[ToolSpec], own: list[ToolSpec], others: list[AgentSpec]) -> list[ToolSpec]:
     """Return the tools that a run of the agent may ever be offered, of those it has."""
+    if agent.strategy == "custom":
+        return tools
     if not plans(agent):
         return [*tools, *own]
     return [plan_spec(agent, tools, others), *(spec for spec in own if spec.name == FINISH)]

@@ -77,9 +77,18 @@ class Thinker:
         task = state.started.task
         id = f"{wanted.step}.start"
         await teller.tell(event.ModelCallStart(id=id, task_id=task.task_id, step=wanted.step, model=asked.model))
+        return await self.ask(state, asked, wanted.step, teller)
+
+    async def ask(self, state: State, asked: model.Chat, step: int, teller: Teller) -> model.Chatted:
+        """Return the model's reply to `asked`; its tokens are told as those of `step` if the task asks for them.
+
+        Raises:
+            NatscopeError: the gateway has given up, or nobody answered.
+        """
+        task = state.started.task
         if not task.stream:
             return await self._ask(state, asked)
-        listener = _Listener(teller, task.task_id, wanted.step)
+        listener = _Listener(teller, task.task_id, step)
         inbox = self._bus.nc.new_inbox()
         subscription = await self._bus.nc.subscribe(inbox, cb=listener.hear)
         try:

@@ -232,8 +232,8 @@ class Worker:
             return
         kept = self._parked[task.id] = _ParkedTask(task, message, parked)
         self._asked |= {each.task: task.id for each in parked.waiting if each.task is not None}
-        if parked.until is not None:
-            left_s = max(0.0, parked.until.timestamp() - time.time())
+        if (until := parked.wakes_at) is not None:
+            left_s = max(0.0, until.timestamp() - time.time())
             kept.alarm = asyncio.get_running_loop().call_later(left_s, self.wake, task.id)
         log.info("a run waits for a decision", extra={"task": task.id, "calls": len(parked.waiting)})
         if await self.runner.is_due(task.id, parked):

@@ -22,6 +22,7 @@ WORDS = {
     "url": "nats://blob/blobs/0123456789abcdef",
     "digest": "SHA-256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=",
     "deltas_to": "_INBOX.agent.1",
+    "function": "desk:night",
     "provider": "openai",
     "subject": "task.submit.assistant",
 }

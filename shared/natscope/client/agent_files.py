@@ -54,9 +54,12 @@ def read_file(file: Path) -> AgentSpec:
     for line, field, fault in _strangers(root, AgentSpec, ()):
         raise SpecInvalid(f"{file}:{line}: {field}: {fault}", remedy=REFERENCE)
     try:
-        return AgentSpec.model_validate(yaml.safe_load(text))
+        spec = AgentSpec.model_validate(yaml.safe_load(text))
     except ValidationError as error:
         raise _wrong_value(file, root, error) from error
+    if spec.function is not None and spec.strategy != "custom":
+        raise SpecInvalid(f"{file}:{_line(root, ('function',))}: function: needs `strategy: custom`")
+    return spec
 
 
 def _composed(text: str, file: Path) -> yaml.Node | None:

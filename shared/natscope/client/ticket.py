@@ -110,7 +110,7 @@ class Ticket:
         """Return the calls that the task waits with, for `decide`; none if it does not wait."""
         found = await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id))
         entry = await self.bus.read(run.JOURNALED, found) if found else None
-        return [each for each in entry.waiting if each.kind != "task"] if isinstance(entry, run.Parked) else []
+        return [each for each in entry.waiting if each.is_for_somebody] if isinstance(entry, run.Parked) else []
 
     async def decide(self, *decisions: approval.Decision, by: str = "user") -> None:
         """Approve, deny or answer calls that the task waits with; it goes on at once.

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from natscope.contracts.approval import Rule
 from natscope.contracts.contract import Contract, Duration
@@ -109,15 +109,28 @@ class Skill(Contract):
     description: str
 
 
+_FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+
+
+def _if_custom(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None and info.data.get("strategy") == "custom":
+        raise ValueError("`strategy: custom` runs a function: name it as `module:name`")
+    return value
+
+
 class AgentSpec(Contract):
     """One agent, as a file of `deploy/agents/` declares it and the `agents` bucket keeps it."""
 
     name: AgentName
     description: str = ""
     system_prompt: str
-    strategy: Literal["react", "dialog", "plan_execute"] = "react"
+    strategy: Literal["react", "dialog", "plan_execute", "custom"] = "react"
     """`react`: thinks and calls tools until it has the answer · `dialog`: answers at once, without tools ·
-    `plan_execute`: makes a plan, each step of which is a task of its own, and answers with what came of them."""
+    `plan_execute`: makes a plan, each step of which is a task of its own, and answers with what came of them ·
+    `custom`: runs its own `function`."""
+    function: Annotated[str | None, Field(pattern=_FUNCTION, validate_default=True), AfterValidator(_if_custom)] = None
+    """With `custom`: `module:name` of what `@natscope.agent` was written above, in the agent service's folder of
+    functions."""
     plan: Planning = Planning()
     """With `plan_execute`."""
     model: str = "default"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock
-from natscope.contracts.contract import Contract
+from natscope.contracts.contract import Contract, Instant
 from natscope.contracts.door import Durable
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Content, Message
@@ -50,9 +50,12 @@ class Waiting(Contract):
     call_id: str
     """Names the call within its task; a decision names it by this."""
     call: ToolUseBlock
-    kind: Literal["approval", "answer", "task", "needs_human"]
+    kind: Literal["approval", "answer", "task", "time", "needs_human"]
     """`approval`: whether it may be carried out · `answer`: its result, which somebody outside gives · `task`: another
-    agent's outcome, about which nobody decides · `needs_human`: no call, but help; the call holds the question."""
+    agent's outcome, `time`: that it is `until`; about these nobody decides · `needs_human`: no call, but help; the call
+    holds the question."""
+    until: Instant | None = None
+    """How long this call waits at the most; None: as long as the others."""
     trouble: Trouble | None = None
     """With `needs_human`."""
     task: str | None = None
@@ -60,6 +63,11 @@ class Waiting(Contract):
     reason: str = ""
     rules: list[Rule] = Field(default_factory=list[Rule])
     """Rules under which such calls would not be asked about again."""
+
+    @property
+    def is_for_somebody(self) -> bool:
+        """Whether somebody is to decide on it."""
+        return self.kind in ("approval", "answer", "needs_human")
 
     def takes(self, decision: "Decision") -> bool:
         """Return whether a decision is one that can be made about this."""

@@ -38,6 +38,8 @@ NatscopeError                    code: what a program compares; remedy: what a p
     ├── PlanInvalid              an agent made a plan that cannot be carried out, and made it again
     ├── RunFenced                another process holds the run now
     ├── RunPoisoned              a task killed its worker too often
+    ├── RunDiverged              an agent's function asks for something else than its journal has
+    ├── FunctionFailed           an agent's function has raised something
     └── Internal                 an exception nobody foresaw
 """
 
@@ -335,6 +337,21 @@ class RunPoisoned(Broken):
     """The task's worker died too often without progress; the task lies in the dead-letter stream."""
 
     code = "run_poisoned"
+
+
+class RunDiverged(Broken):
+    """Run again, an agent's function asked for something else than its journal has.
+
+    `details` hold `position`, and in words what the `journal` has there and what the `code` did.
+    """
+
+    code = "run_diverged"
+
+
+class FunctionFailed(Broken):
+    """An agent's own function has raised something that is none of ours; `details["where"]` says in which line."""
+
+    code = "function_failed"
 
 
 class Internal(Broken):

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from natscope.contracts.agent import AgentSpec, Skill
 from natscope.contracts.approval import Decision, Waiting
 from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract, Instant, now
 from natscope.contracts.door import Event
+from natscope.contracts.errors import Failure
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
@@ -102,6 +103,28 @@ class StepEnded(_Entry):
     cost_usd: float = 0.0
 
 
+Asks = Literal["model", "tool", "ask", "approve", "wake", "heard", "now", "random", "uuid", "return"]
+"""What an agent's own function asks its `ctx` for; `wake`: to sleep until then · `return`: nothing, it has ended."""
+
+
+class Performed(_Entry):
+    """What an agent's own function has asked for is done; run again, the function is given this."""
+
+    entry: Literal["performed"] = "performed"
+    position: str
+    """Where in the function: the number of the step in its branch, behind the branch's own (`2-0-1`)."""
+    kind: Asks
+    name: str
+    """Of the model, the tool or the agent that was asked."""
+    digest: str
+    """SHA-256 of what was asked for; another one on a replay is another function."""
+    value: JsonValue = None
+    failure: Failure | None = None
+    """What the function had raised instead."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
 class Steered(_Entry):
     """A message was slipped in."""
 
@@ -139,6 +162,11 @@ class Parked(_Entry):
     until: Instant | None = None
     unanswered: Literal["approve", "deny", "retry", "abort"] = "deny"
 
+    @property
+    def wakes_at(self) -> Instant | None:
+        """When it goes on even if nothing happens before."""
+        return min((each for each in (self.until, *(call.until for call in self.waiting)) if each), default=None)
+
 
 class Decided(_Entry):
     """Somebody has decided on a call that the run waited with, or the time for that was up."""
@@ -156,7 +184,17 @@ class Ended(_Entry):
 
 
 JournalEntry = Annotated[
-    Started | Resumed | ModelReplied | ToolReturned | StepEnded | Steered | Compressed | Parked | Decided | Ended,
+    Started
+    | Resumed
+    | ModelReplied
+    | ToolReturned
+    | StepEnded
+    | Performed
+    | Steered
+    | Compressed
+    | Parked
+    | Decided
+    | Ended,
     Field(discriminator="entry"),
 ]
 """One entry, told apart by `entry`. A reader that meets an unknown one must not go on with the run."""

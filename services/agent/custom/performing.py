@@ -1,0 +1,210 @@
+"""Performing a run whose agent is a function: run from the beginning, given back what it had, and carried on."""
+
+import asyncio
+import logging
+import random
+import traceback
+import uuid
+from collections import deque
+from datetime import datetime
+
+from natscope.agents import Context
+from natscope.contracts import event
+from natscope.contracts.approval import Waiting
+from natscope.contracts.contract import now
+from natscope.contracts.errors import BudgetExhausted, Failure, FunctionFailed, NatscopeError
+from natscope.contracts.run import Parked, Performed, Steered
+from natscope.contracts.task import Finished
+from services.agent import children
+from services.agent.custom import asking
+from services.agent.custom.answering import ended
+from services.agent.custom.branches import At, Branches
+from services.agent.custom.effects import Effects
+from services.agent.custom.folding import END, RUN_LIMIT, limit_of
+from services.agent.custom.replaying import Replay
+from services.agent.ending import outcome_of
+from services.agent.performing import Performance, Stopped
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 10_000
+"""Things that a function may ask for in one run."""
+
+
+class FunctionPerformance(Performance):
+    """One run of a function in this process's hands."""
+
+    _waits: dict[str, At]
+    _under_way: dict["asyncio.Task[Performed]", At]
+
+    def steer(self, *, redirect: bool) -> None:
+        """Keep what was said for `ctx.heard`; nothing is dropped for it."""
+        self._ear.prick()
+
+    def say(self, steered: tuple[Steered, ...]) -> None:
+        """Keep what was said for `ctx.heard`."""
+        self._ear.take(steered)
+
+    async def _steps(self) -> Finished | Parked:
+        self._check_takeovers()
+        self._waits, self._under_way = {}, {}
+        if self.state.ended is not None:
+            return self.state.ended
+        if END in self.state.performed:
+            return self._outcome()
+        function = self._hands.functions.load(self.state.agent)
+        self._replay = Replay(self.state.performed)
+        self._effects = Effects(self._hands, self._record)
+        branches = Branches(function(Context(self.state.started.task, self._past), self.state.messages[0]))
+        try:
+            return await self._carry_on(branches) or self._end(branches)
+        finally:
+            for work in self._under_way:
+                work.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+            branches.close()
+
+    async def _carry_on(self, branches: Branches) -> Parked | None:
+        """Run the function to its end, or to where it only waits."""
+        asked = deque(branches.begin())
+        while True:
+            while asked:
+                at = asked.popleft()
+                entry = self._replay.kept(at) or await self._begin(at)
+                if entry is not None:
+                    asked.extend(_given(branches, entry))
+            if branches.over:
+                return None
+            if not self._under_way:
+                return await self._rest()
+            done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+            for work in [each for each in self._under_way if each in done]:
+                entry = work.result()
+                del self._under_way[work]
+                self._record.happened(entry)
+                asked.extend(_given(branches, entry))
+
+    async def _begin(self, at: At) -> Performed | None:
+        """Begin a step that the journal does not have; what came of it is returned if that is known at once."""
+        if self._stop.is_set():
+            raise Stopped
+        entry = await self._at_once(at)
+        if entry is None and at.step.kind == "ask":
+            await self._record.settled()
+            entry = await self._effects.begin(at, self._waiting(at))
+        if entry is not None:
+            self._record.happened(entry)
+            return entry
+        if at.step.kind in ("approve", "ask", "wake") or asking.held(self.state, at) is not None:
+            self._waits[at.position] = at
+            return None
+        await self._record.settled()
+        self._under_way[asyncio.create_task(self._effect(self._effects.of(at)))] = at
+        return None
+
+    async def _at_once(self, at: At) -> Performed | None:
+        """Return what comes of a step that nobody else has a part in, or of one that may not be taken."""
+        match at.step.kind:
+            case _ if len(self.state.performed) >= MOST_STEPS:
+                text = f"the function has asked for {MOST_STEPS} things"
+                raise BudgetExhausted(text, details={RUN_LIMIT: "steps"})
+            case "now":
+                return asking.done(at, now().isoformat())
+            case "random":
+                return asking.done(at, random.random())  # noqa: S311 - no secret
+            case "uuid":
+                return asking.done(at, str(uuid.uuid4()))
+            case "heard":
+                return asking.done(at, [each.model_dump(mode="json") for each in await self._heard()])
+            case "wake":
+                due = now() >= datetime.fromisoformat(str(at.step.body["until"]))
+                return asking.done(at, None) if due else None
+            case "approve":
+                decision = self.state.decisions.get(self._waiting(at).call_id)
+                return asking.decided(at, decision) if decision is not None else None
+            case "ask":
+                refused = asking.barred(self.state, at)
+                return asking.failed(at, refused) if refused is not None else None
+            case "model":
+                return await self._limited(at)
+            case _:
+                return None
+
+    async def _limited(self, at: At) -> Performed | None:
+        error = asking.limit_before(
+            self.state, asked=sum(each.step.kind == "model" for each in self._under_way.values())
+        )
+        if error is None:
+            return None
+        await self._record.limit_reached(str(error.details[RUN_LIMIT]))
+        return asking.failed(at, error)
+
+    async def _heard(self) -> list[Steered]:
+        heard = await self._ear.hear()
+        for each in heard:
+            told = event.Steered(id=f"steer.{each.sequence}", task_id=self._task, message=each.message)
+            await self._teller.tell(told)
+        return heard
+
+    async def _rest(self) -> Parked:
+        """Write down what is waited with, and tell it."""
+        if self._stop.is_set():
+            raise Stopped
+        await self._record.settled()
+        held = [self._waiting(at) for at in self._waits.values()]
+        unanswered = self.state.agent.permissions.unanswered
+        parked = Parked(step=self.state.step, waiting=held, heard=self._ear.after, unanswered=unanswered)
+        await self._record.append(parked)
+        asked = [each for each in held if each.is_for_somebody]
+        if asked:
+            id = f"c{'.'.join(self._waits)}.{len(self.state.decisions)}.waiting"
+            told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=parked.wakes_at)
+            await self._teller.tell(told)
+        return parked
+
+    def _waiting(self, at: At) -> Waiting:
+        return asking.held(self.state, at) or asking.waiting_of(self.state, at)
+
+    async def _failed(self, error: NatscopeError) -> Finished | Parked:
+        """End the run: what a function was raised is journaled, and a function that wants help asks for it."""
+        return outcome_of(self.state, "failed", None, failure=Failure.of(error))
+
+    def _end(self, branches: Branches) -> Finished:
+        """Return the outcome of a function that has ended, or raise what it has raised."""
+        failure = branches.failure
+        if isinstance(failure, BudgetExhausted) and RUN_LIMIT in failure.details:
+            return outcome_of(self.state, "limited", None, limit=str(failure.details[RUN_LIMIT]))
+        self._replay.end()
+        if isinstance(failure, NatscopeError):
+            raise failure
+        if failure is not None:
+            raise _failed(failure) from failure
+        self._record.happened(ended(self.state, branches.answer))
+        return self._outcome()
+
+    def _outcome(self) -> Finished:
+        limit = limit_of(self.state)
+        return outcome_of(self.state, "limited" if limit else "completed", self.state.messages[-1], limit=limit)
+
+    async def _close_calls(self) -> None:
+        """Stop what is under way, and the agents that were asked."""
+        for at in self._under_way.values():
+            await self._effects.forget(at)
+        parked = self.state.parked.waiting if self.state.parked is not None else []
+        for each in [*parked, *map(self._waiting, self._waits.values())]:
+            await children.stop(self._hands.bus, each)
+
+
+def _given(branches: Branches, entry: Performed) -> list[At]:
+    """Give the function what came of a step."""
+    if entry.failure is not None:
+        return branches.failed(entry.position, entry.failure.error())
+    return branches.answered(entry.position, entry.value)
+
+
+def _failed(failure: BaseException) -> FunctionFailed:
+    log.error("an agent's function has failed", exc_info=failure)
+    last = traceback.extract_tb(failure.__traceback__)[-1]
+    where = f"{last.filename.rsplit('/', 1)[-1]}:{last.lineno}"
+    text = f"the agent's function has raised {type(failure).__name__}: {failure}"
+    return FunctionFailed(text, details={"where": where})

@@ -1,0 +1,107 @@
+"""Functions that the tests run as agents."""
+
+import asyncio
+import itertools
+from datetime import timedelta
+
+from pydantic import JsonValue
+
+import natscope
+from natscope.contracts.message import Message
+
+_RUNS = itertools.count()
+
+
+@natscope.agent
+async def sums(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model and a tool at once, then a model with what they gave."""
+    word, total = await ctx.gather(_word(ctx), _sum(ctx))
+    at, id, luck = await ctx.now(), await ctx.uuid(), await ctx.random()
+    last = await ctx.model(f"{word} {total} {at} {id} {luck}")
+    return f"{word} {total}: {last.text}"
+
+
+async def _word(ctx: natscope.Context) -> str:
+    return (await ctx.model("A word.")).text
+
+
+async def _sum(ctx: natscope.Context) -> str:
+    return (await ctx.tool("add", {"a": 2, "b": 3})).text
+
+
+@natscope.agent
+async def careful(ctx: natscope.Context, message: Message) -> dict[str, JsonValue]:
+    """Wait for a person between two models."""
+    draft = await ctx.model("Draft.")
+    said = await ctx.approve(f"Send {draft.text!r}?", {"to": "all"})
+    if not said.approved:
+        return {"sent": False, "why": said.reason}
+    return {"sent": (await ctx.model("Send.")).text, "to": (said.arguments or {"to": "all"})["to"]}
+
+
+@natscope.agent
+async def unheard(ctx: natscope.Context, message: Message) -> str:
+    """Wait for a person, a quarter of a second at most."""
+    return f"{await ctx.approve('Well?', wait=timedelta(seconds=0.25))}"
+
+
+@natscope.agent
+async def sleepy(ctx: natscope.Context, message: Message) -> str:
+    """Sleep between two models."""
+    before = await ctx.model("Before.")
+    await ctx.sleep(0.3)
+    return f"{before.text}, then {(await ctx.model('After.')).text}"
+
+
+@natscope.agent
+async def leads(ctx: natscope.Context, message: Message) -> str:
+    """Ask two agents at once, and one that it may not ask."""
+    answers = await ctx.gather(ctx.ask("one", "Go."), ctx.ask("one", "Go on."))
+    try:
+        await ctx.ask("stranger", "Hello?")
+    except Exception as error:
+        return " | ".join([*(each.text for each in answers), type(error).__name__])
+    return "unreached"
+
+
+@natscope.agent
+async def spends(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model again and again."""
+    while True:
+        await ctx.model("More.")
+
+
+@natscope.agent
+async def breaks(ctx: natscope.Context, message: Message) -> None:
+    """Raise something."""
+    raise KeyError("drawer")
+
+
+@natscope.agent
+async def waits(ctx: natscope.Context, message: Message) -> str:
+    """Wait for steering and say what was heard."""
+    await ctx.approve("Ready?")
+    return " and ".join(each.text for each in await ctx.heard())
+
+
+@natscope.agent
+async def strange(ctx: natscope.Context, message: Message) -> object:
+    """Return what is no answer."""
+    return object()
+
+
+@natscope.agent
+async def naps(ctx: natscope.Context, message: Message) -> None:
+    """Await something that no journal has."""
+    await asyncio.sleep(0.1)
+
+
+@natscope.agent
+async def drifts(ctx: natscope.Context, message: Message) -> None:
+    """Ask for something else each time that it is run."""
+    await ctx.model(f"Run {next(_RUNS)}")
+    await ctx.approve("Well?")
+
+
+def no_agent() -> None:
+    """Nothing that may be run."""
