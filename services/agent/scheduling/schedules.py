@@ -122,20 +122,23 @@ class Schedules:
         Raises:
             BusUnavailable: the bucket cannot be read.
         """
-        found: list[Entry] = []
+        found: dict[str, Entry] = {}
         sequence = 1
         while True:
             try:
                 each = await self._bus.js.get_msg(STREAM, seq=sequence, subject=f"{PREFIX}*", next=True, direct=True)
             except js_errors.NotFoundError:
-                return found
+                return list(found.values())
             except (nats_errors.Error, js_errors.Error) as error:
                 raise BusUnavailable(f"the schedules cannot be read: {error!r}") from error
             sequence = int(each.seq or 0) + 1
+            # one that is written meanwhile comes a second time
+            found.pop(each.subject or "", None)
             if (each.headers or {}).get("KV-Operation"):
                 continue
             try:
-                found.append(Entry(read(Kept, each.data or b"", where=each.subject or ""), int(each.seq or 0)))
+                kept = read(Kept, each.data or b"", where=each.subject or "")
+                found[each.subject or ""] = Entry(kept, int(each.seq or 0))
             except BodyInvalid as error:
                 log.warning("a schedule is passed over", extra={"reason": error.message})
 

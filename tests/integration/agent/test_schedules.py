@@ -106,6 +106,21 @@ class TestASchedule:
         assert (found.last_at, found.last_task) == ((last, task) if missed == "once" else (None, None))
         assert len(here.called) == (missed == "once")
 
+    async def test_whose_time_was_submitted_but_not_written_down_does_nothing_twice(self, nats_url: str) -> None:
+        async with scheduling(nats_url, agents=0) as (here, guest):
+            was = old("once")
+            await keep(here, was)
+            async with app(Settings(), bus=here.settings):
+                done = await changed(guest, was)
+                assert done.last_task is not None
+                await here.outcome(done.last_task)
+            await keep(here, was)
+            async with app(Settings(), bus=here.settings):
+                again = await changed(guest, was)
+                last = await guest.ask("assistant", "And now?")
+        assert (again.last_task, again.next_at) == (done.last_task, done.next_at)
+        assert [call.task for call in here.called] == [done.last_task, last.task_id]
+
     async def test_that_is_paused_submits_nothing_and_missed_nothing_when_it_goes_on(self, nats_url: str) -> None:
         async with scheduling(nats_url, agents=0) as (here, guest):
             was = old("once").model_copy(update={"paused": True})
