@@ -113,6 +113,17 @@ class TestWhatAHostMustSurvive:
         assert (await run(house, "print('usable')")).stdout.text == "usable\n"
         assert await house.usable() is cell
 
+    @on_one_loop
+    async def test_an_output_folder_that_lets_nobody_in_leaves_the_cell(self, house: House) -> None:
+        cell = await house.usable()
+        await run(
+            house, "import os\nos.makedirs('output', exist_ok=True)\nopen('output/a', 'w')\nos.chmod('output', 0)"
+        )
+        outcome = await run(house, "import os; os.chmod('output', 0o755); print('usable')")
+        assert outcome.stdout.text == "usable\n"
+        assert [artifact.path for artifact in outcome.artifacts] == ["output/a"]
+        assert await house.usable() is cell
+
     @pytest.mark.docker
     def test_control_without_walls_a_bystander_dies(self, unhardened: Callable[[str], Unhardened]) -> None:
         container = unhardened("plain")
