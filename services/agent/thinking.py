@@ -11,6 +11,7 @@ from natscope.contracts.run import Compressed
 from services.agent.actions import AskModel
 from services.agent.asking import insist
 from services.agent.compressing import compress, shortened_talk
+from services.agent.hinting import hint_for
 from services.agent.loop import MAX_STEPS
 from services.agent.own import FINISH, listing
 from services.agent.planning import REPLANS
@@ -43,6 +44,8 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     hint = [written("limit", "user", _AT_THE_LIMIT[wanted.limit])] if wanted.limit is not None else []
     if (missing := hint_of(state) or correction(state)) is not None and not hint:
         hint = [written(f"finish-{wanted.step}", "user", missing)]
+    if (runtime := hint_for(state)) is not None:
+        hint = [written(f"hint-{wanted.step}", "user", runtime), *hint]
     prompt = prompt_of(state)
     if state.started.skills:
         prompt = f"{prompt}\n\n{listing(state.started.skills)}"

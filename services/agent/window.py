@@ -53,6 +53,12 @@ def is_full(state: State) -> bool:
     return _taken(state) >= size * state.agent.compression.at
 
 
+def share_taken(state: State) -> float | None:
+    """Return which share of the window the next prompt takes up; None: nobody knows the window."""
+    size = state.started.context_size
+    return _taken(state) / size if size else None
+
+
 def may_compress(state: State) -> bool:
     """Return whether there is anything that a summary could stand for."""
     return cut(state) > state.covered or (state.compressions == 0 and state.started.past_tokens > 0)

@@ -81,6 +81,17 @@ class Permissions(Contract):
     """Folders of the workspace that `accept_edits` is about."""
 
 
+class Hints(Contract):
+    """What the model is told of its run with each question, besides the conversation. None of it is kept."""
+
+    time: bool = False
+    """What time it is (UTC), to the minute."""
+    nearly_full: bool = False
+    """That its window fills, from 0.2 below `compression.at` on."""
+    failing: bool = False
+    """Which calls have failed more than once with the same arguments, since one has succeeded."""
+
+
 class NeedsHuman(Contract):
     """How a run waits that needs a person's help."""
 
@@ -158,6 +169,7 @@ class AgentSpec(Contract):
     """What becomes of a run whose model cannot be asked, or cannot mend its replies: it fails (or ends `limited`), or
     waits for a person to help it on (`approval.decide.<task>`)."""
     needs_human: NeedsHuman = NeedsHuman()
+    hints: Hints = Hints()
 
 
 ASK = Command(
