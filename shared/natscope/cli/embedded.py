@@ -27,7 +27,12 @@ DATA = Path(".natscope")
 HOME = Path() if Path("deploy/models.yaml").exists() else Path(__file__).resolve().parents[3]
 """Where `deploy/` is: the current folder, or the one this file came from."""
 AGENTS = HOME / "deploy" / "agents"
-FILES = {"MODEL_GATEWAY_MODELS": "models.yaml", "TOOL_EXECUTOR_MCP": "mcp.yaml", "AGENT_SKILLS": "skills"}
+FILES = {
+    "MODEL_GATEWAY_MODELS": "models.yaml",
+    "TOOL_EXECUTOR_MCP": "mcp.yaml",
+    "AGENT_SKILLS": "skills",
+    "AGENT_FUNCTIONS": "functions",
+}
 """Settings of services that are places below `deploy/`."""
 
 App = Callable[..., AbstractAsyncContextManager[None]]

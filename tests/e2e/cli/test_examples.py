@@ -7,7 +7,9 @@ from natscope.bus import BusSettings
 from natscope.cli.embedded import embedded
 from natscope.contracts import tool
 from natscope.contracts.agent import AgentSpec
+from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
+from natscope.contracts.event import ApprovalNeeded
 from tests.e2e.cli.conftest import Start
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,6 +79,21 @@ class TestExamples:
         assert (outcome.state, outcome.text, outcome.tool_calls) == ("completed", "That is 10.00 EUR.", 1)
         assert called.result.output == [TextBlock(text="172.90 JPY")]
         await serving.process.wait()
+
+    async def test_the_function_counts_at_once_and_asks_before_it_tells(self, natscope: Start, tmp_path: Path) -> None:
+        place = ("--data", str(tmp_path / "data"), "--port", "0", "--agents", str(ROOT / "examples" / "primes.yaml"))
+        up = await natscope("up", *place, cwd=ROOT, AGENT_FUNCTIONS=str(ROOT / "examples" / "functions"))
+        url = (await up.line("NATS")).split()[1]
+        async with client.open(BusSettings(url=url)) as house:
+            ticket = await house.submit("primes", "How many primes lie between 1000 and 10000?")
+            told = (item.event async for item in ticket.events())
+            (waits,) = await anext(each.waiting async for each in told if isinstance(each, ApprovalNeeded))
+            await ticket.decide(Decision(call_id=waits.call_id, verdict="approve"))
+            outcome = await ticket.result(60)
+        up.interrupt()
+        assert (await up.done()).code == 0
+        assert waits.reason == "There are 168 and 1229. Tell the difference?"
+        assert (outcome.state, outcome.text, outcome.tool_calls) == ("completed", "1061 primes lie between.", 2)
 
     async def test_agents_in_a_hub_hear_each_other(self, example: Start, tmp_path: Path) -> None:
         async with embedded(tmp_path, port=0) as url:
