@@ -23,6 +23,7 @@ from services.agent.custom.effects import Effects
 from services.agent.custom.folding import END, RUN_LIMIT, limit_of
 from services.agent.custom.replaying import Replay
 from services.agent.ending import outcome_of
+from services.agent.mending import mended
 from services.agent.performing import Performance, Stopped
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class FunctionPerformance(Performance):
         function = self._hands.functions.load(self.state.agent)
         self._replay = Replay(self.state.performed)
         self._effects = Effects(self._hands, self._record)
-        branches = Branches(function(Context(self.state.started.task, self._past), self.state.messages[0]))
+        context = Context(self.state.started.task, mended(self._past))
+        branches = Branches(function(context, self.state.messages[0]))
         try:
             return await self._carry_on(branches) or self._end(branches)
         finally:

@@ -85,6 +85,13 @@ async def waits(ctx: natscope.Context, message: Message) -> str:
 
 
 @natscope.agent
+async def recalls(ctx: natscope.Context, message: Message) -> str | None:
+    """Say what was said before, if anything was."""
+    past = [each.text for each in ctx.past]
+    return " | ".join([*past, message.text]) if past else ""
+
+
+@natscope.agent
 async def strange(ctx: natscope.Context, message: Message) -> object:
     """Return what is no answer."""
     return object()
