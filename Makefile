@@ -71,6 +71,17 @@ bench-sandbox: sandbox-image .bench/autogen/.ready ## Measure programs in the sa
 	@$(BIN)/uv pip install --quiet --python .bench/autogen/bin/python 'autogen-ext[docker]' autogen-core
 	@touch $@
 
+.PHONY: bench-agent
+bench-agent: .bench/agentscope/.ready ## Measure durable runs beside AgentScope's in its own process.
+	$(BIN)/python -m tests.bench.agentscope $(ARGS)
+
+# Of AgentScope's requirements one is eased: it wants a newer list of certificates than every index has.
+.bench/agentscope/.ready: $(READY)
+	@$(BIN)/uv venv --quiet --clear .bench/agentscope
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .bench/agentscope/bin/python \
+	  --override tests/bench/agentscope/overrides.txt agentscope==2.0.11 uvloop
+	@touch $@
+
 .PHONY: chaos
 chaos: $(READY) ## Kill -9 everything while runs go on, and hold every promise (RUNS=500 BACKEND=bubblewrap).
 	$(BIN)/python -m tests.chaos --runs $(or $(RUNS),500) --backend $(or $(BACKEND),bubblewrap) $(ARGS)

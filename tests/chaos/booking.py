@@ -16,6 +16,9 @@ from natscope.contracts import tool
 from natscope.contracts.blocks import ToolResultBlock, plain
 from tests.chaos import story
 
+CARELESS_S = 3.0
+"""Long enough to be hit, and over before anybody would ask again without a kill."""
+
 
 class Book:
     """Where bookings are made: a line of a file each."""
@@ -23,10 +26,10 @@ class Book:
     def __init__(self, place: Path) -> None:
         self._file = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    async def act(self, tool: str, number: int, label: str) -> str:
+    async def act(self, tool: str, number: int, label: str, *, seconds: float) -> str:
         """Book, then take the time it takes."""
         os.write(self._file, f"{tool}-{number}\n".encode())
-        await asyncio.sleep(story.pause_s(number))
+        await asyncio.sleep(seconds)
         return story.booked(number, label)
 
 
@@ -36,7 +39,7 @@ async def serve(place: Path) -> None:
 
     async def with_ledger(number: int, label: str = "plain") -> str:
         """Book a number under a label."""
-        return await book.act(story.BOOK, number, label)
+        return await book.act(story.BOOK, number, label, seconds=story.pause_s(number))
 
     async with (
         client.serve(client.tool(with_ledger, name=story.BOOK), host="booking"),
@@ -51,7 +54,8 @@ async def serve(place: Path) -> None:
 
         @doors.answers(tool.CALL, key=story.CARELESS)
         async def call(body: tool.Call) -> tool.Called:
-            text = await book.act(story.CARELESS, int(str(body.call.input["number"])), "plain")
+            number = int(str(body.call.input["number"]))
+            text = await book.act(story.CARELESS, number, "plain", seconds=CARELESS_S)
             return tool.Called(result=ToolResultBlock(id=body.call.id, name=body.call.name, output=plain(text)))
 
         @doors.answers(tool.LIST, queue="")

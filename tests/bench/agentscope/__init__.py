@@ -1,0 +1,1 @@
+"""A durable run of the house beside the same run of AgentScope."""
