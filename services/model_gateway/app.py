@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from services.model_gateway.accounting.pieces import vocabulary
 from services.model_gateway.accounting.prices import Prices
 from services.model_gateway.accounting.reuse import Reused
 from services.model_gateway.accounting.store import KvStore
+from services.model_gateway.accounting.tabs import kept_tabs
 from services.model_gateway.accounting.tokens import Estimator
 from services.model_gateway.accounts import KeptAccounts
 from services.model_gateway.catalog.entries import Environment
@@ -94,7 +95,8 @@ async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerat
     models, accounts = means.models, means.accounts
     outs = KeptOuts(room.bus)
     breakers = Breakers(outs, _rules(settings))
-    books = Books(Office(KvStore(room.bus), room.instance.id, room.instance.lives), models.catalog.rules)
+    office = Office(KvStore(room.bus), room.instance.id, room.instance.lives, tabs=kept_tabs(room.bus))
+    books = Books(office, models.catalog.rules)
     web = LateWeb(
         timeout_s=settings.media_timeout.total_seconds(),
         private=settings.private_media,
@@ -102,7 +104,7 @@ async def _opened(room: Room, settings: Settings, means: _Means) -> AsyncGenerat
     )
     shelf = Shelf(room.bus.blobs, settings.max_media_bytes, web)
     charging = Charging(books, means.prices, lessons_to(room.bus))
-    house = _House(room, models, accounts, charging, shelf)
+    house = _House(room, models, accounts, charging, shelf, books.unwritten)
     attempts = Attempts(room.bus.telemetry, _patience(settings), breakers)
     gateway, keeper = house.open(attempts, means.estimator, deadline_s=settings.deadline.total_seconds())
 
@@ -143,15 +145,18 @@ class _House:
     accounts: KeptAccounts
     charges: Charging
     shelf: Shelf
+    unwritten: Callable[[], str]
+    """What is kept beside each answer; see `accounting.tabs`."""
 
     def open(self, attempts: Attempts, estimator: Estimator, *, deadline_s: float) -> tuple[Gateway, Keeper]:
         """Put both together."""
         bus, ways = self.room.bus, Ways(self.models, self.accounts)
+        replies = Ledger(bus, self.room.instance, bucket=REPLIES, answer=model.Chatted, beside=self.unwritten)
         gateway = Gateway(
             self.models,
             ways,
             Talker(self.models, attempts, self.charges, estimator, deadline_s=deadline_s),
-            kept=Kept(Ledger(bus, self.room.instance, bucket=REPLIES, answer=model.Chatted), Reused(bus)),
+            kept=Kept(replies, Reused(bus)),
             shelf=self.shelf,
             store=bus.blobs,
             say=bus.say,
@@ -159,7 +164,7 @@ class _House:
         )
         till = Till(attempts, self.charges, deadline_s=deadline_s)
         maker = Maker(ways, till, shelf=self.shelf, store=bus.blobs, telemetry=bus.telemetry)
-        return gateway, Keeper(maker, kept_in(bus, self.room.instance))
+        return gateway, Keeper(maker, kept_in(bus, self.room.instance, beside=self.unwritten))
 
 
 def _patience(settings: Settings) -> Patience:

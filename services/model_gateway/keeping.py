@@ -1,5 +1,6 @@
 """Makes whatever else is asked for than chats, once for each request id."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from natscope.bus import Bus
@@ -21,13 +22,13 @@ class Ledgers:
     drawn: Ledger[Drawn]
 
 
-def kept_in(bus: Bus, instance: Instance) -> Ledgers:
-    """Return the ledgers in the bucket of replies."""
+def kept_in(bus: Bus, instance: Instance, *, beside: Callable[[], str] | None = None) -> Ledgers:
+    """Return the ledgers in the bucket of replies; see `natscope.bus.ledger` for `beside`."""
     return Ledgers(
-        embedded=BusLedger(bus, instance, bucket=REPLIES, answer=Embedded),
-        spoken=BusLedger(bus, instance, bucket=REPLIES, answer=Spoken),
-        transcribed=BusLedger(bus, instance, bucket=REPLIES, answer=Transcribed),
-        drawn=BusLedger(bus, instance, bucket=REPLIES, answer=Drawn),
+        embedded=BusLedger(bus, instance, bucket=REPLIES, answer=Embedded, beside=beside),
+        spoken=BusLedger(bus, instance, bucket=REPLIES, answer=Spoken, beside=beside),
+        transcribed=BusLedger(bus, instance, bucket=REPLIES, answer=Transcribed, beside=beside),
+        drawn=BusLedger(bus, instance, bucket=REPLIES, answer=Drawn, beside=beside),
     )
 
 

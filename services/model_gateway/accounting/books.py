@@ -15,6 +15,8 @@ from services.model_gateway.accounting.page import Page
 from services.model_gateway.accounting.refusals import may_pass
 from services.model_gateway.accounting.rules import Rules
 from services.model_gateway.accounting.sheet import Sheet, Used
+from services.model_gateway.accounting.store import key_of
+from services.model_gateway.accounting.tabs import tab
 from services.model_gateway.accounting.told import account_of
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class Books:
         self._patience = patience or Patience()
         self._pages: dict[tuple[Scope, str], Page] = {}
         self._late: set[Page] = set()
+        self._unwritten: set[Page] = set()
         self._counter: asyncio.Task[None] | None = None
 
     def use(self, rules: Rules) -> None:
@@ -196,6 +199,12 @@ class Books:
             log.error("not everything that was used could be written down")
         await asyncio.gather(*(page.stop() for page in self._pages.values()))
 
+    def unwritten(self) -> str:
+        """Return what was used and may not be written yet, as `tabs.tab` says it; empty if there is nothing."""
+        rows = {page: page.unwritten() for page in self._unwritten}
+        self._unwritten = {page for page, row in rows.items() if row is not None}
+        return tab({page.key: row for page, row in rows.items() if row is not None})
+
     def has_budget(self, account: tuple[Scope, str]) -> bool:
         """Return whether a budget holds for an account, and not only a limit."""
         return bool(self._rules.of(*account).budgets)
@@ -209,7 +218,9 @@ class Books:
             page = self._page(account)
             ruled = grant is not None or bool(page.holding())
             page.note(Entry(used, grant), soon=ruled)
-            if not ruled:
+            if ruled:
+                self._unwritten.add(page)
+            else:
                 self._count_late(page)
 
     async def _reserve(
@@ -233,7 +244,7 @@ class Books:
     async def _account(self, scope: Scope, sheet: Sheet) -> Account:
         holding = self._rules.of(scope, sheet.name)
         sheet.turn(self._office.now())
-        await self._office.strike_dead(sheet)
+        await self._office.strike_dead(sheet, key_of(scope, sheet.name))
         return account_of(scope, sheet, holding)
 
     def _page(self, account: tuple[Scope, str]) -> Page:

@@ -1,11 +1,12 @@
 """What a page of the books has to do: who waits for room, what is to be written down, and what one write changes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from services.model_gateway.accounting.fitting import Grant, Need, Wall
-from services.model_gateway.accounting.sheet import NOTHING, Amount, Used
+from services.model_gateway.accounting.fitting import Grant, Need, Wall, put_back
+from services.model_gateway.accounting.rules import Holding
+from services.model_gateway.accounting.sheet import NOTHING, Amount, Sheet, Used
 from services.model_gateway.accounting.spares import Spare
 
 
@@ -45,3 +46,15 @@ class Draft:
     spares: list[Spare] = field(default_factory=list[Spare])
     held: Amount = NOTHING
     """What the process holds then."""
+    counted: Used = field(default_factory=Used)
+    """All that it has counted then."""
+
+
+def returned(entries: Iterable[Entry], sheet: Sheet, holding: Holding) -> Amount:
+    """Give the limits on `sheet` back what is not needed any more, and return how much is held no more."""
+    amount = NOTHING
+    for entry in entries:
+        if entry.returned is not None:
+            amount += entry.returned.amount
+            put_back(sheet, holding, entry.returned, entry.used)
+    return amount

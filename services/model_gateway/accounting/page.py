@@ -5,16 +5,17 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from natscope.contracts.errors import BusUnavailable
 from natscope.contracts.model import Scope
-from services.model_gateway.accounting.drafts import Asking, Draft, Entry
-from services.model_gateway.accounting.fitting import Grant, Need, Wall, fit, grow, put_back, take
+from services.model_gateway.accounting.drafts import Asking, Draft, Entry, returned
+from services.model_gateway.accounting.fitting import Grant, Need, Wall, fit, grow, take
 from services.model_gateway.accounting.office import Office
 from services.model_gateway.accounting.refusals import refusal
 from services.model_gateway.accounting.rules import Holding
-from services.model_gateway.accounting.sheet import NOTHING, Held, Sheet
-from services.model_gateway.accounting.spares import AHEAD_S, Spares
+from services.model_gateway.accounting.sheet import NOTHING, Held, Sheet, Used
+from services.model_gateway.accounting.spares import AHEAD_S, LATE_S, Spares
 from services.model_gateway.accounting.store import Conflict, Kept, key_of
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ class Page:
         self._alarm: asyncio.TimerHandle | None = None
         self._spares = Spares(ahead_s)
         self._resting: asyncio.TimerHandle | None = None
+        self._counted = Used()
+        self._written = Used()
+        self._is_new = True
 
     @property
     def is_idle(self) -> bool:
@@ -77,10 +81,12 @@ class Page:
     def note(self, entry: Entry, *, soon: bool) -> None:
         """Write something down: at once if somebody waits for room, else `soon`, or when `begin` is called."""
         self._entries.append(entry)
+        if entry.used is not None:
+            self._counted.add(entry.used)
         if self._asking:
             self.begin()
         elif soon and self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(SOON_S, self.begin)
+            self._alarm = asyncio.get_running_loop().call_later(LATE_S if self._spares else SOON_S, self.begin)
 
     def begin(self) -> None:
         """Write what there is to write."""
@@ -91,6 +97,10 @@ class Page:
         if self._worker is None and (self._asking or self._entries):
             self._worker = asyncio.create_task(self._work())
             self._worker.add_done_callback(self._ended)
+
+    def unwritten(self) -> list[int] | None:
+        """Return all that was noted as used here so far, as a row, if some of it is not written yet."""
+        return self._counted.row() if any(entry.used is not None for entry in self._entries) else None
 
     async def written(self) -> None:
         """Return when what was noted is written, or the store turns out to be away."""
@@ -157,7 +167,7 @@ class Page:
             kept = await self._look() if look or self._kept is None else self._kept
             sheet = Sheet.read(kept.data, name=self.name)
             if look and self._asking:
-                await self._office.strike_dead(sheet)
+                await self._office.strike_dead(sheet, self.key)
             draft, walls = self._served(sheet, holding)
             if look or not walls:
                 break
@@ -171,11 +181,13 @@ class Page:
     async def _look(self) -> Kept:
         kept = self._kept = await self._office.store.read(self.key)
         self._office.is_back()
-        mine = Sheet.read(kept.data, name=self.name).held.get(self._office.me)
-        number = mine.write if mine else 0
-        self._writes = max(self._writes, number)
+        mine = Sheet.read(kept.data, name=self.name).held.get(self._office.me) or Held(0, 0.0, NOTHING)
+        if self._is_new:
+            self._is_new, self._written = False, mine.counted
+            self._counted.add(mine.counted)
+        self._writes = max(self._writes, mine.write)
         unsure, self._unsure = self._unsure, None
-        if unsure is not None and number == unsure.number:
+        if unsure is not None and mine.write == unsure.number:
             self._done(unsure)
         return kept
 
@@ -183,22 +195,18 @@ class Page:
         """Write down everything that has happened, and return what this process holds then."""
         now = self._office.now()
         grow(sheet, holding, now)
-        held = self._held
-        for entry in self._entries:
-            if entry.used is not None:
-                sheet.count(entry.used)
-            if entry.returned is not None:
-                held -= entry.returned.amount
-                put_back(sheet, holding, entry.returned, entry.used)
-        mine = sheet.held[self._office.me] = Held(self._writes + 1, now, held)
-        return mine
+        mine = sheet.held.get(self._office.me)
+        sheet.count(self._counted.beyond(mine.counted if mine else self._written))
+        held = self._held - returned(self._entries, sheet, holding)
+        sheet.held[self._office.me] = Held(self._writes + 1, now, held, replace(self._counted))
+        return sheet.held[self._office.me]
 
     def _served(self, sheet: Sheet, holding: Holding) -> tuple[Draft, list[tuple[Asking, Wall]]]:
         """Write on the sheet what has happened, and serve who waits; in one go, so that nothing happens in between."""
         if self._asking:
             self._give_back(self._spares.drop())
         mine = self._write_down(sheet, holding)
-        draft = Draft(mine.write, list(self._entries))
+        draft = Draft(mine.write, list(self._entries), counted=mine.counted)
         walls: list[tuple[Asking, Wall]] = []
         known: dict[Need, Wall] = {}
         for asking in self._asking:
@@ -230,8 +238,7 @@ class Page:
 
     def _done(self, draft: Draft) -> None:
         """Tell everybody what was written for them; what nobody waits for any more is given back."""
-        self._writes = draft.number
-        self._held = draft.held
+        self._writes, self._held, self._written = draft.number, draft.held, draft.counted
         del self._entries[: len(draft.entries)]
         for asking, grant in draft.granted:
             if asking.answer.done():

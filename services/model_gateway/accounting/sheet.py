@@ -1,7 +1,7 @@
 """The sheet of one account: what was used, who holds what, and whether something more fits; pure, one JSON document."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, get_args
@@ -51,6 +51,14 @@ class Used:
         """Of prompt and answer together."""
         return self.input_tokens + self.output_tokens
 
+    def row(self) -> list[int]:
+        """Return what is counted, in the order in which it is kept."""
+        return [self.calls, self.input_tokens, self.output_tokens, self.nanos, self.unpriced]
+
+    def beyond(self, known: "Used") -> "Used":
+        """Return what is counted here and not in `known`."""
+        return Used(0, *(max(0, mine - theirs) for mine, theirs in zip(self.row(), known.row(), strict=True)))
+
     def add(self, more: "Used") -> None:
         """Count `more` in; its `since` says nothing."""
         self.calls += more.calls
@@ -68,6 +76,8 @@ class Held:
     """Counts the writes of that process: by it a write whose acknowledgement was lost is known again."""
     at: float
     amount: Amount
+    counted: Used = field(default_factory=Used)
+    """All that this process has counted here so far."""
 
 
 @dataclass(slots=True)
@@ -93,18 +103,15 @@ class Sheet:
         return cls(
             told["name"],
             {period: Used(*row) for period, row in told["used"].items() if period in PERIODS},
-            {by: Held(write, at, Amount(*amount)) for by, (write, at, *amount) in told["held"].items()},
+            {by: _held(*row) for by, row in told["held"].items()},
             *told["taken"],
         )
 
     def write(self) -> bytes:
         """Return the sheet as it is kept."""
-        used = {
-            period: [row.since, row.calls, row.input_tokens, row.output_tokens, row.nanos, row.unpriced]
-            for period, row in self.used.items()
-        }
+        used = {period: [row.since, *row.row()] for period, row in self.used.items()}
         held = {
-            by: [row.write, row.at, row.amount.tokens, row.amount.nanos, row.amount.calls]
+            by: [row.write, row.at, row.amount.tokens, row.amount.nanos, row.amount.calls, *row.counted.row()]
             for by, row in self.held.items()
         }
         told = {"name": self.name, "used": used, "held": held, "taken": [self.requests, self.tokens, self.at]}
@@ -131,6 +138,14 @@ class Sheet:
         """Return the other processes that hold something."""
         return [by for by, row in self.held.items() if by != me and row.amount != NOTHING]
 
+    def strike(self, other: str, owed: Used, now: float) -> None:
+        """Let a process hold nothing, and count what it owes: if it lives after all, it will not count that again."""
+        struck = self.held[other]
+        counted = replace(struck.counted)
+        counted.add(owed)
+        self.held[other] = Held(struck.write, now, NOTHING, counted)
+        self.count(owed)
+
     def forget(self, now: float) -> None:
         """Strike out processes that have held nothing for a while."""
         for by in [by for by, row in self.held.items() if row.amount == NOTHING and now - row.at > IDLE_S]:
@@ -142,6 +157,10 @@ class Sheet:
         self.requests = min(max(0.0, self.requests - passed * requests_per_minute / 60), requests_per_minute)
         self.tokens = max(0.0, self.tokens - passed * tokens_per_minute / 60) if tokens_per_minute else 0.0
         self.at = max(self.at, now)
+
+
+def _held(write: int, at: float, tokens: int, nanos: int, calls: int, *counted: int) -> Held:
+    return Held(write, at, Amount(tokens, nanos, calls), Used(0, *counted))
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:

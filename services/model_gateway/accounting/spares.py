@@ -11,6 +11,8 @@ from services.model_gateway.accounting.sheet import Held, Sheet
 
 AHEAD_S = 0.05
 """Grants are taken ahead only for calls that follow each other this soon, and given back when none comes as long."""
+LATE_S = 0.02
+"""While grants are there for the next calls, nobody waits for what a settled call gives back."""
 MOST = 8
 """Grants ahead, of one process on one account."""
 

@@ -15,6 +15,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from nats.js.api import RawStreamMsg
 
+from natscope.bus.beside import BESIDE
 from natscope.bus.connection import Bus, refused
 from natscope.bus.envelope import Excluded, Headers, digest_of, read
 from natscope.bus.inbox import STORE_TIMEOUT_S
@@ -47,14 +48,25 @@ class Ledger(Generic[AnswerT]):
     """Answers by id, in a KV bucket that all replicas share."""
 
     def __init__(
-        self, bus: Bus, instance: Instance, *, bucket: str, answer: type[AnswerT], patience_s: float = 60.0
+        self,
+        bus: Bus,
+        instance: Instance,
+        *,
+        bucket: str,
+        answer: type[AnswerT],
+        patience_s: float = 60.0,
+        beside: Callable[[], str] | None = None,
     ) -> None:
-        """An answer that cannot be kept is tried again for `patience_s`. One ledger per process and bucket."""
+        """An answer that cannot be kept is tried again for `patience_s`. One ledger per process and bucket.
+
+        What `beside` returns when an answer is kept is kept with it, in one line; see `natscope.bus.beside`.
+        """
         self._bus = bus
         self._instance = instance
         self._bucket = bucket
         self._answer = answer
         self._patience_s = patience_s
+        self._beside = beside
         self._left: dict[str, tuple[_Left, asyncio.Task[None]]] = {}
         self._here: dict[str, tuple[str, asyncio.Task[tuple[AnswerT, bool]]]] = {}
 
@@ -149,6 +161,8 @@ class Ledger(Generic[AnswerT]):
         deadline = time.monotonic() + self._patience_s
         while True:
             headers = self._header("done", digest)
+            if self._beside is not None and (told := self._beside()):
+                headers[BESIDE] = told
             try:
                 data = await self._bus.envelope.pack(answer, headers)
                 await self._write(id, data, headers, sequence)
