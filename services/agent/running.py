@@ -126,7 +126,8 @@ class Runner:
                 session=task.submit.lane,
                 resumed=resumed,
             )
-            await teller.tell(start)
+            if resumed or state.reply is None:
+                await teller.tell(start)
             if resumed:
                 span.add_event("resumed", {names.STEP: state.step})
             outcome = await performance.perform()
