@@ -157,7 +157,7 @@ class TestRemoving:
             (root / name).touch()
         (root / "d/link").symlink_to("../../outside")
         assert Workspace(str(root)).remove(["d", "not there"]) == 4
-        assert os.listdir(root) == []
+        assert os.listdir(root) == ["output"]
         assert (root.parent / "outside/kept").exists()
 
     def test_nothing_is_removed_through_a_link(self, root: Path) -> None:
@@ -209,6 +209,7 @@ class TestSearching:
 class TestArchiving:
     def test_what_is_packed_comes_back(self, root: Path, tmp_path: Path) -> None:
         (root / "d/empty").mkdir(parents=True)
+        (root / "output").mkdir()
         (root / "d/größe").write_bytes(b"x" * 70_000)
         (root / "run").write_text("#!")
         (root / "run").chmod(0o755)
@@ -219,7 +220,8 @@ class TestArchiving:
         other.mkdir()
         (other / "before").touch()
         _restore(other, archive)
-        assert sorted(str(path.relative_to(other)) for path in other.rglob("*")) == ["d", "d/empty", "d/größe", "run"]
+        names = sorted(str(path.relative_to(other)) for path in other.rglob("*"))
+        assert names == ["d", "d/empty", "d/größe", "output", "run"]
         assert (other / "d/größe").read_bytes() == b"x" * 70_000
         assert (other / "run").stat().st_mode & 0o777 == 0o755
         assert _work(other, "archive", limit_bytes=1 << 20) == archive
@@ -231,7 +233,7 @@ class TestArchiving:
             _work(root, "archive", limit_bytes=limit)
         assert caught.value.code == "too_large"
 
-    def test_an_empty_workspace_is_an_archive_too(self, root: Path) -> None:
+    def test_an_empty_workspace_is_an_archive_too_and_has_its_output_folder_again(self, root: Path) -> None:
         archive = _work(root, "archive", limit_bytes=1 << 20)
         (root / "a").touch()
         _restore(root, archive)
