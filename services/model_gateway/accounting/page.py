@@ -15,7 +15,7 @@ from services.model_gateway.accounting.office import Office
 from services.model_gateway.accounting.refusals import refusal
 from services.model_gateway.accounting.rules import Holding
 from services.model_gateway.accounting.sheet import NOTHING, Held, Sheet, Used
-from services.model_gateway.accounting.spares import AHEAD_S, LATE_S, Spares
+from services.model_gateway.accounting.spares import AHEAD_S, FEW, LATE_S, Spares
 from services.model_gateway.accounting.store import Conflict, Kept, key_of
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class Page:
             mine.amount += found.amount
             take(sheet, holding, found)
             draft.granted.append((asking, found))
-        if not walls:
+        if not walls and len(draft.granted) <= FEW:
             draft.spares = self._spares.ahead(sheet, mine, holding, asyncio.get_running_loop().time())
         draft.held = mine.amount
         return draft, walls

@@ -13,6 +13,8 @@ AHEAD_S = 0.05
 """Grants are taken ahead only for calls that follow each other this soon, and given back when none comes as long."""
 LATE_S = 0.02
 """While grants are there for the next calls, nobody waits for what a settled call gives back."""
+FEW = 2
+"""Where more wait for one write they share it, and nothing is taken ahead."""
 MOST = 8
 """Grants ahead, of one process on one account."""
 
