@@ -36,8 +36,8 @@ class Facts:
     asked: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     """When the provider was asked for each model call."""
     kills: Sequence[tuple[str, float]] = ()
-    counted: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Real executions of programs in cells; empty: this backend has no counter."""
+    counted: Mapping[str, int] | None = None
+    """Real executions of programs in cells; None: this backend's cells have no way out for a counter."""
     booked: Mapping[str, int] = field(default_factory=dict[str, int])
     """Real executions of served tools."""
     deliveries: int = 0

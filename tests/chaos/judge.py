@@ -1,7 +1,7 @@
 """Holding the promises against the facts: what is broken, and the table of what was done."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -95,7 +95,7 @@ def _acted_twice(facts: Facts) -> Iterator[str]:
         counts, mark = (facts.booked, f"{each.tool}-{each.number}")
         if each.tool == story.PYTHON:
             counts, mark = facts.counted, f"{each.agent}-{each.number}"
-        if each.tool not in (story.PYTHON, story.BOOK) or (each.tool == story.PYTHON and not counts):
+        if counts is None or each.tool not in (story.PYTHON, story.BOOK):
             continue
         times = counts.get(mark, 0)
         if times not in {"success": (1,), "unknown": (0, 1)}.get(each.state, (0,)):
@@ -170,6 +170,7 @@ def table(facts: Facts, *, seconds: float) -> str:
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
 
 
-def _told(counts: object) -> str:
-    found = dict(counts) if isinstance(counts, dict) else {}
-    return f"{sum(found.values())} real executions, {sum(n > 1 for n in found.values())} more than once"
+def _told(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "real executions cannot be counted in these cells"
+    return f"{sum(counts.values())} real executions, {sum(n > 1 for n in counts.values())} more than once"

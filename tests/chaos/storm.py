@@ -119,7 +119,7 @@ async def _gathered(house: House, till: Till, plan: Plan) -> Facts:
             heard=notes.heard,
             asked=till.asked,
             kills=house.kills,
-            counted=house.counted,
+            counted=house.counted if plan.backend == "bubblewrap" else None,
             booked=house.booked(),
             deliveries=await facts.deliveries_of(bus),
         )

@@ -52,10 +52,10 @@ class TestTheStorm:
 
     def test_is_judged_by_who_finds_what_was_done_or_paid_twice(self, survived: tuple[Facts, list[str]]) -> None:
         facts, _ = survived
-        acted = replace(facts, counted={mark: 2 for mark in facts.counted})
-        assert len(judge.broken(acted)) == 2 * RUNS
+        acted = replace(facts, counted={mark: 2 for mark in facts.counted or ()})
+        assert len(judge.broken(acted)) == len(facts.counted or ()) > 0
         booked = replace(facts, booked={mark: 2 for mark in facts.booked})
-        assert len(judge.broken(booked)) == sum(story.verdict_on(number) != "deny" for number in range(RUNS))
+        assert len(judge.broken(booked)) == sum(mark.startswith(f"{story.BOOK}-") for mark in facts.booked)
         paid = replace(facts, asked={call: [1.0, 2.0] for call in facts.asked})
         assert len(judge.broken(paid)) == len(facts.asked)
 
