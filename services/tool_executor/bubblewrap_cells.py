@@ -25,7 +25,7 @@ USER = 1000
 _FIRST_USER, _USERS = 1_879_048_192, 1 << 20
 """Where we are root, each cell gets a user id of its own from this range, which no system hands out."""
 _PYTHON, _LIBRARY = Path(sys.executable).resolve(), Path(sys.base_prefix).resolve()
-_GREETING_S = 10.0
+_GREETING_S, _END_S = 10.0, 5.0
 _ADDRESS_SPACE_FACTOR = 8
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _PROGRAMS = Path("/opt/bin")
@@ -188,12 +188,22 @@ class _Complaints:
 
 
 async def _end(process: asyncio.subprocess.Process, line: Line, complaints: _Complaints) -> None:
-    """Kill the cell, which takes every process in it along, and wait until it is gone."""
+    """Kill the cell, which takes every process in it along, and wait until it is gone.
+
+    If bubblewrap was killed half-way by somebody else, its child may hold the streams: that is not waited for.
+    """
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    await process.wait()
-    await line.close()
-    await complaints.task
+    try:
+        async with asyncio.timeout(_END_S):
+            await line.close()
+            await process.wait()
+            await complaints.task
+    except TimeoutError:
+        complaints.task.cancel()
+        # asyncio gives no other way to let go of streams that somebody else holds open
+        process._transport.close()  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage, reportUnknownMemberType]
+        log.warning("a cell's process may be left", extra={"pid": process.pid})
     if complaints.text:
         log.debug("cell complained", extra={"text": complaints.text})
 
