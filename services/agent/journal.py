@@ -13,6 +13,7 @@ from natscope.bus.ledger import latest
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BusUnavailable, Overloaded, RunFenced
 from natscope.contracts.run import JOURNALED, JournalEntry
+from services.agent.dialogue import tell_dialogue
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +47,17 @@ class Journal:
                     self._last = await self._bus.record(
                         JOURNALED, entry, self._run, message_id=mark, expect_last=self._last
                     )
-                    return
+                    break
                 except RunFenced:
                     if not await self._mine(mark):
                         raise
-                    return
+                    break
                 except (BusUnavailable, Overloaded) as error:
                     if time.monotonic() > end:
                         raise
                     log.warning("journal append is tried again", extra={"run": self._run, "reason": error.message})
                     await asyncio.sleep(RETRY_S)
+            tell_dialogue(self._run, entry)
 
     async def read(self) -> list[JournalEntry]:
         """Return all entries, oldest first; appending goes on after the last of them.

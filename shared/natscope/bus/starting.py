@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from natscope.contracts.errors import NatscopeError
 from natscope.telemetry import TelemetrySettings
+from natscope.telemetry.dialogue import write_dialogue_to
 from natscope.telemetry.logs import log_to_stderr
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def start(name: str, settings: type[SettingsT], app: Callable[[SettingsT], Abstr
     """
     try:
         log_to_stderr(name, TelemetrySettings().log_level)
+        write_dialogue_to(TelemetrySettings().chat_log)
         uvloop.run(_run(app(settings())))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]

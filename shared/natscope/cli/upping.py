@@ -15,6 +15,8 @@ from natscope.cli.server import Server, server
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import NatscopeError
 from natscope.contracts.model import ModelInfo
+from natscope.telemetry import TelemetrySettings
+from natscope.telemetry.dialogue import write_dialogue_to
 
 ABANDON_S = 0.5
 SCRIPTED = "none: a script stands in (set OPENAI_API_KEY for a real one); the code it writes is really run"
@@ -31,6 +33,7 @@ async def up(data: Path, *, port: int, agents: Path | None) -> None:
     """
     find_deploy()
     await check_agents(agents)
+    write_dialogue_to(TelemetrySettings().chat_log)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -39,6 +39,9 @@ class TelemetrySettings(BaseSettings):
     disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
     """True: no span is made at all."""
     log_level: str = Field(default="INFO", validation_alias="NATSCOPE_LOG_LEVEL")
+    chat_log: str = Field(default="", validation_alias="NATSCOPE_CHAT_LOG")
+    """Where the dialogue is written, a line a message: `-` for standard output, a file to append to, or both.
+    It holds what people say, so by default it is written nowhere."""
 
 
 class Telemetry:
