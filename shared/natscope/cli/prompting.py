@@ -15,6 +15,8 @@ from natscope.contracts.errors import NatscopeError
 _OBJECT = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
 APPROVAL = "[y]es, [a]lways, [n]o or why not, {…} other arguments, Enter: later > "
 ANSWER = "the answer, Enter: later > "
+HELP = "[r]etry, [a]bort, or the answer in the model's place, Enter: later > "
+_PROMPTS = {"approval": APPROVAL, "answer": ANSWER, "needs_human": HELP}
 
 
 class Prompter:
@@ -30,7 +32,7 @@ class Prompter:
         """Ask about the calls that an event says the task waits with."""
         if isinstance(said, event.ApprovalNeeded):
             for each in said.waiting:
-                if each.kind in ("approval", "answer"):
+                if each.kind in _PROMPTS:
                     self._asked.put_nowait(each)
 
     async def run(self) -> None:
@@ -44,7 +46,7 @@ class Prompter:
 
     async def _ask(self, waiting: Waiting) -> None:
         while waiting.call_id in {each.call_id for each in await self._ticket.waiting()}:
-            line = await self._lines.next(ANSWER if waiting.kind == "answer" else APPROVAL)
+            line = await self._lines.next(_PROMPTS[waiting.kind])
             if not (line or "").strip():
                 self._teller.note(f"it waits: `natscope decide {self._ticket.task_id}`")
                 return
@@ -58,21 +60,26 @@ class Prompter:
 
 
 def decided(waiting: Waiting, line: str) -> Decision:
-    """Return what a line that is not empty decides about a call.
+    """Return what a line that is not empty decides about a call, or of a run that needs help.
 
     Raises:
         ValidationError: it begins as a JSON object, and is none.
     """
-    if waiting.kind == "answer":
-        return Decision(call_id=waiting.call_id, verdict="answer", output=plain(line))
+    call_id, said = waiting.call_id, line.lower()
+    if waiting.kind == "needs_human" and said in ("r", "retry"):
+        return Decision(call_id=call_id, verdict="retry")
+    if waiting.kind == "needs_human" and said in ("a", "abort"):
+        return Decision(call_id=call_id, verdict="abort")
+    if waiting.kind != "approval":
+        return Decision(call_id=call_id, verdict="answer", output=plain(line))
     if line.startswith("{"):
-        return Decision(call_id=waiting.call_id, verdict="approve", arguments=_OBJECT.validate_json(line))
-    match line.lower():
+        return Decision(call_id=call_id, verdict="approve", arguments=_OBJECT.validate_json(line))
+    match said:
         case "y" | "yes":
-            return Decision(call_id=waiting.call_id, verdict="approve")
+            return Decision(call_id=call_id, verdict="approve")
         case "a" | "always":
-            return Decision(call_id=waiting.call_id, verdict="approve", rules=waiting.rules)
+            return Decision(call_id=call_id, verdict="approve", rules=waiting.rules)
         case "n" | "no":
-            return Decision(call_id=waiting.call_id, verdict="deny")
+            return Decision(call_id=call_id, verdict="deny")
         case _:
-            return Decision(call_id=waiting.call_id, verdict="deny", reason=line)
+            return Decision(call_id=call_id, verdict="deny", reason=line)

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolUseBlock
 from tests.integration.agent.house import SPEC, House, house
-from tests.integration.agent.test_waiting import says_then
+from tests.integration.agent.test_needs_human import helped, is_down
+from tests.integration.agent.test_waiting import says_only, says_then
 
 CALL = ToolUseBlock(id="c1", name="add", input={"a": 1, "b": 2}, raw_input='{"a": 1, "b": 2}')
 ASKING = AgentSpec.model_validate(SPEC.model_dump() | {"permissions": {"rules": [{"tool": "add", "behaviour": "ask"}]}})
@@ -124,6 +125,16 @@ class TestWhoeverAsksAtATerminal:
                 await terminal.shows("the answer, Enter: later > ")
                 terminal.type("forty-two")
                 await terminal.shows("forty-two\n")
+                await terminal.shows("✓ completed")
+
+    async def test_has_what_nobody_could_mend_tried_again(self, nats_url: str) -> None:
+        async with house(nats_url, helped()) as here:
+            here.mind = is_down
+            async with asking(here) as terminal:
+                await terminal.shows("answered 503")
+                await terminal.shows("[r]etry, [a]bort, or the answer in the model's place, Enter: later > ")
+                here.mind = says_only
+                terminal.type("r")
                 await terminal.shows("✓ completed")
 
     async def test_may_leave_it_to_others(self, nats_url: str) -> None:
