@@ -73,6 +73,13 @@ class Blocks:
             block = self._words[kind] = self._open(kind)
         self._add(block, text)
 
+    def sign(self, signature: str) -> None:
+        """Add to what the thought is signed with."""
+        block = self._words.get("thinking")
+        if block is None:
+            block = self._words["thinking"] = self._open("thinking")
+        block.signature = (block.signature or "") + signature
+
     def detail(self, value: Json, place: int) -> None:
         """Add an item of `reasoning_details`: text, a summary, or an encrypted part, told apart by index."""
         index, kind = value.get("index"), str(value.get("type") or "reasoning.text")

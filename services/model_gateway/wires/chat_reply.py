@@ -15,7 +15,7 @@ from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires.chat_blocks import Blocks, named, tool_calls
 from services.model_gateway.wires.chat_media import picture_in
 from services.model_gateway.wires.chat_output import NOTHING, Plan
-from services.model_gateway.wires.chat_text import only_text, others, texts, thought_of
+from services.model_gateway.wires.chat_text import only_text, others, signature_in, texts, thought_of
 from services.model_gateway.wires.chat_thoughts import ON_CALL, ON_MESSAGE, signatures, tells
 from services.model_gateway.wires.chat_usage import billed_in, usage_in
 from services.model_gateway.wires.dialects import Json
@@ -244,6 +244,8 @@ class Draft:
             thought = thought_of(message) + thought
         if thought:
             self._blocks.write("thinking", thought)
+        if signature := signature_in(message.get("content")):
+            self._blocks.sign(signature)
         if isinstance(refusal := message.get("refusal"), str) and refusal:
             text += refusal
             self._metadata["refusal"] = True

@@ -56,6 +56,16 @@ def thought_in(value: JsonValue) -> str:
     return "".join(texts(value))
 
 
+def signature_in(content: JsonValue) -> str:
+    """Return what a thought that is a part of a `content` is signed with; empty if it is not.
+
+    Source: https://docs.mistral.ai/api/endpoint/chat (`ThinkChunk.signature`)
+    """
+    parts = (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
+    signed = (part.get("signature") for part in parts if part.get("type") in _THOUGHTS)
+    return "".join(found for found in signed if isinstance(found, str))
+
+
 def others(content: JsonValue) -> list[Json]:
     """Return the parts of a `content` that hold no words: references to sources and files, pictures."""
     parts = (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()

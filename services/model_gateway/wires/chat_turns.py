@@ -165,6 +165,8 @@ def _remember(turn: Json, field: str, own: Sequence[ThinkingBlock]) -> None:
             turn[field] = [detail(block, place) for place, block in enumerate(known or own)]
     elif text and field == "content":
         thought: Json = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+        if signature := next((block.signature for block in own if block.signature and is_detail(block)), None):
+            thought["signature"] = signature
         said = turn["content"]
         turn["content"] = [thought, {"type": "text", "text": said}] if said else [thought]
     elif text:

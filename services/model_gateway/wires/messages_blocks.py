@@ -8,9 +8,10 @@ from pydantic_core import to_json
 
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, UnknownBlock
 from natscope.contracts.contract import new_id
+from services.model_gateway.wires.asides import kept
 from services.model_gateway.wires.json_text import arguments_of
 from services.model_gateway.wires.messages_output import VALUE, AnswerTool
-from services.model_gateway.wires.messages_turns import OWNER
+from services.model_gateway.wires.messages_turns import ASIDES, OWNER
 
 Json = dict[str, JsonValue]
 Kind = Literal["text", "thinking", "tool_use", "other"]
@@ -98,7 +99,8 @@ def closed(block: Block, provider: str) -> ContentBlock:
         case "text":
             return TextBlock(text=text)
         case "tool_use":
-            return ToolUseBlock(id=block.id, name=block.name, input=arguments_of(text), raw_input=text)
+            aside = kept(block.begun, ASIDES, provider)
+            return ToolUseBlock(id=block.id, name=block.name, input=arguments_of(text), raw_input=text, metadata=aside)
         case "thinking":
             signature = None if block.redacted else block.signature
             return ThinkingBlock(thinking=text, provider=provider, signature=signature, redacted=block.redacted)

@@ -22,6 +22,7 @@ from natscope.contracts.blocks import (
     UnknownBlock,
 )
 from natscope.contracts.model import Chat
+from services.model_gateway.wires.asides import given_back
 from services.model_gateway.wires.messages_media import part, result, told
 
 Json = dict[str, JsonValue]
@@ -32,6 +33,8 @@ BEGIN = "Begin."
 GO_ON = "Go on."
 """Said by the user after each message of the assistant that nobody replied to; newer models must be answered."""
 NO_RESULT = "[no result: the call was not carried out]"
+ASIDES = ("caller", "toolset_name")
+"""What a call says of itself beside its name and arguments, and is to say again."""
 OWNER = "provider"
 """The field of an `UnknownBlock` that names the provider whose block it is."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -61,7 +64,7 @@ def turns(ask: Chat, *, provider: str) -> list[Json]:
         if not out or out[-1]["role"] == "assistant":
             out.append(_nobody(calls, begun=bool(out)))
         calls = [(block.id, ids.fresh(block.id)) for block in blocks if isinstance(block, ToolUseBlock)]
-        out.append(_turn("assistant", list(_assistant(blocks, calls))))
+        out.append(_turn("assistant", list(_assistant(blocks, calls, provider))))
     if not out or out[-1]["role"] == "assistant":
         out.append(_nobody(calls, begun=bool(out)))
     return out
@@ -69,7 +72,7 @@ def turns(ask: Chat, *, provider: str) -> list[Json]:
 
 def assistant(said: Sequence[ContentBlock]) -> Json:
     """Return a turn that the assistant has not finished, as it is: nothing of ours is called in it."""
-    return _turn("assistant", list(_assistant(said, [])))
+    return _turn("assistant", list(_assistant(said, [], "")))
 
 
 def _turn(role: Side, parts: list[Json]) -> Json:
@@ -152,12 +155,13 @@ def _counts(block: ContentBlock, side: Side, provider: str) -> bool:
             return True
 
 
-def _assistant(blocks: Iterable[ContentBlock], calls: list[tuple[str, str]]) -> Iterator[Json]:
+def _assistant(blocks: Iterable[ContentBlock], calls: list[tuple[str, str]], provider: str) -> Iterator[Json]:
     ids = iter(calls)
     for block in blocks:
         match block:
             case ToolUseBlock():
-                yield {"type": "tool_use", "id": next(ids)[1], "name": word(block.name), "input": _input(block)}
+                call: Json = {"type": "tool_use", "id": next(ids)[1], "name": word(block.name), "input": _input(block)}
+                yield call | given_back(block, ASIDES, provider)
             case ThinkingBlock(redacted=str(data)):
                 yield {"type": "redacted_thinking", "data": data}
             case ThinkingBlock():

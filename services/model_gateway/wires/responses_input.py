@@ -24,7 +24,8 @@ from natscope.contracts.blocks import (
 from natscope.contracts.message import Message
 from natscope.contracts.model import Chat
 from services.model_gateway.media import PDF, text_file
-from services.model_gateway.wires.responses_items import ID, PHASES, TOLD, Json
+from services.model_gateway.wires.asides import given_back
+from services.model_gateway.wires.responses_items import ASIDES, ID, PHASES, TOLD, Json
 from services.model_gateway.wires.responses_works import Returned, returned
 
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
@@ -101,6 +102,7 @@ def _assistant(message: Message, memory: Memory, back: Returned, *, phases: bool
                 "call_id": call_id(block.id),
                 "name": block.name,
                 "arguments": arguments(block),
+                **given_back(block, ASIDES, memory.works or ""),
             }
         elif (item := back.items.get(id(block))) is not None:
             yield item

@@ -18,6 +18,8 @@ Spot = tuple[str, int]
 
 _MOST = 1 << 53
 CALL: Spot = ("call", 0)
+ASIDES = ("caller", "namespace")
+"""What a call says of itself beside its name and arguments, and is to say again."""
 PHASES = "phases"
 """In a message's metadata: of each of its texts, whether it was said on the way or is the last word."""
 ID = "id"
@@ -42,6 +44,8 @@ class Part:
     notes: tuple[Json, ...] = ()
     """What the text quotes."""
     refusal: bool = False
+    aside: Json | None = None
+    """A call's item, which may say more of it."""
     whole: ContentBlock | None = None
     """The block, where there is nothing to be written bit by bit."""
 
@@ -73,9 +77,8 @@ def call_of(item: Json) -> Part:
     """Return a function call, which may be only just begun."""
     arguments = item.get("arguments")
     text = to_json(arguments).decode() if isinstance(arguments, dict) else text_in(arguments)
-    return Part(
-        "tool_use", CALL, text, text_in(item.get("call_id")) or text_in(item.get("id")), text_in(item.get("name"))
-    )
+    id = text_in(item.get("call_id")) or text_in(item.get("id"))
+    return Part("tool_use", CALL, text, id, text_in(item.get("name")), aside=item)
 
 
 def text_in(value: JsonValue) -> str:

@@ -14,9 +14,11 @@ from natscope.contracts.contract import new_id
 from natscope.contracts.model import FinishReason, Usage
 from services.model_gateway.ports import Piece, Reply
 from services.model_gateway.trying.faults import Failed, FaultName
+from services.model_gateway.wires.asides import kept
 from services.model_gateway.wires.http_faults import error_in, told
 from services.model_gateway.wires.json_text import arguments_of
 from services.model_gateway.wires.responses_items import (
+    ASIDES,
     CALL,
     ID,
     PHASES,
@@ -269,7 +271,9 @@ class Draft:
                 where: Json = {ID: part.id, TOLD: part.spot[0]} if part.id else {}
                 return ThinkingBlock(thinking=text, provider=self._provider, redacted=part.sealed, metadata=where)
             case _:
-                return ToolUseBlock(id=part.call_id, name=part.tool, input=arguments_of(text), raw_input=text)
+                aside = kept(part.aside or {}, ASIDES, self._provider)
+                arguments = arguments_of(text)
+                return ToolUseBlock(id=part.call_id, name=part.tool, input=arguments, raw_input=text, metadata=aside)
 
     def _failed(self, name: FaultName) -> Failed:
         return Failed(name, provider=self._provider, key=self._key)

@@ -104,6 +104,8 @@ class ToolUseBlock(Contract):
     failure: Failure | None = None
     """Why the arguments are of no use: cut by the token limit, beyond repair, or not fitting the tool's schema.
     `input` is empty then, and the call must not be carried out; the model is told instead."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """What else its provider said of it and wants to have back, under the provider's name."""
 
 
 ResultState = Literal["success", "error", "denied", "interrupted", "unknown"]
