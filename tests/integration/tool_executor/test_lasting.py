@@ -13,6 +13,17 @@ print(len([state for state in states if state != 'Z']))
 """
 """Counts the processes that are not dead; a dead one waits for its parent, the interpreter, to ask for it."""
 
+KILLS = """
+import os, time
+os.kill({pid}, 9)
+try:
+    while open("/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z":
+        time.sleep(0.01)
+except OSError:
+    pass
+"""
+"""Kills a process and waits until it is dead, which it is not as soon as it is sent the signal."""
+
 
 async def tell(cell: Cell, source: str, *, seconds: float = 10, stateful: bool = True) -> Outcome:
     limits = RunLimits(wall_clock=timedelta(seconds=seconds))
@@ -47,7 +58,7 @@ class TestVariables:
 
     async def test_are_gone_when_a_fresh_program_has_killed_their_interpreter(self, cell: Cell) -> None:
         pid = (await tell(cell, "import os; print(os.getpid())")).stdout.text.strip()
-        await tell(cell, f"import os; os.kill({pid}, 9)", stateful=False)
+        await tell(cell, KILLS.format(pid=pid), stateful=False)
         assert (await tell(cell, "1")).variables == "lost"
 
 

@@ -53,6 +53,15 @@ async def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
             await asyncio.sleep(0.1)
 
 
+def remove(container: Container) -> None:
+    """Remove a container, unless it is gone or somebody else is removing it."""
+    try:
+        container.remove(force=True)
+    except docker.errors.APIError as error:
+        if error.status_code not in (404, 409):
+            raise
+
+
 @pytest.fixture
 def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Callable[..., Container]]:
     """Makes a container that runs on whatever becomes of its owner, as an engine that lost its clients may leave it."""
@@ -67,10 +76,7 @@ def stray(engine: docker.DockerClient, image: str, platform: str) -> Iterator[Ca
 
     yield _stray
     for container in made:
-        try:
-            container.remove(force=True)
-        except docker.errors.NotFound:
-            continue
+        remove(container)
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def start_service(nats_url: str, settings: Settings, request: pytest.FixtureRequ
         # no executor of this platform will ever be there to reap what the killed ones had created and not yet started
         containers = request.getfixturevalue("engine").containers
         for container in containers.list(all=True, filters={"label": f"{PLATFORM}={settings.platform}"}):
-            container.remove(force=True)
+            remove(container)
 
 
 async def open_for_calls(bus: Bus) -> None:
