@@ -13,6 +13,8 @@ from .lasting import Wires
 from .program import leave_the_worker
 
 _REAP_WITHIN_S = 5.0
+_SETTLES_WITHIN_S = 2.0
+"""How long a process may take to stop, or to end once it was killed: a large one takes its time."""
 
 
 class CellIsLost(Exception):
@@ -54,7 +56,19 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether its process has ended; it is not collected by this."""
+        """Whether its process has ended; it is not collected by this.
+
+        One that was stopped is waited for until it is seen to be so: until then it may be dying of what a program has
+        done to it with its last breath.
+        """
+        give_up_at = time.monotonic() + _SETTLES_WITHIN_S
+        while not self._has_ended():
+            if not self.stopped or is_stopped(self.pid) or time.monotonic() > give_up_at:
+                return False
+            time.sleep(0.0002)
+        return True
+
+    def _has_ended(self) -> bool:
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -157,7 +171,21 @@ def is_alive(pid: int) -> bool:
     return bool(fields) and fields[0] not in ("Z", "X")
 
 
-def stat_of(pid: int) -> list[str]:
+def is_stopped(pid: int) -> bool:
+    """Return whether all threads of a process are stopped; one that was sent SIGKILL is not, from that moment on."""
+    fields = stat_of(pid)
+    if not fields or fields[0] != "T":
+        return False
+    if fields[17] == "1":
+        return True
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return False
+    return all(stat_of(f"{pid}/task/{thread}")[:1] == ["T"] for thread in threads)
+
+
+def stat_of(pid: int | str) -> list[str]:
     """Return what /proc/pid/stat says of a process, from its state on; nothing if it is gone. Source: proc(5)."""
     try:
         with open(f"/proc/{pid}/stat") as line:

@@ -61,6 +61,19 @@ class TestVariables:
         await tell(cell, KILLS.format(pid=pid), stateful=False)
         assert (await tell(cell, "1")).variables == "lost"
 
+    @pytest.mark.parametrize("victim", ["{lasting}", "-1"])
+    async def test_are_told_as_gone_by_a_program_that_works_when_the_one_before_killed_as_it_ended(
+        self, cell: Cell, victim: str
+    ) -> None:
+        """The interpreter is large, so that its death takes long; `-1` kills the process of the next program too."""
+        for _ in range(2):
+            await tell(cell, "large = bytearray(b'x' * (100 << 20))")
+            lasting = (await tell(cell, "import os; print(os.getpid())")).stdout.text.strip()
+            await tell(cell, f"import os; os.kill({victim.format(lasting=lasting)}, 9)", stateful=False)
+            assert (await tell(cell, "print('fresh')", stateful=False)).stdout.text == "fresh\n"
+            after = await tell(cell, "print('large' in globals())")
+            assert (after.stdout.text, after.variables) == ("False\n", "lost")
+
 
 class TestWhatIsShown:
     async def test_is_the_value_of_the_last_expression(self, cell: Cell) -> None:
