@@ -22,6 +22,7 @@ _LITERALS: dict[str, JsonValue] = {
 }
 _BARE_KEY = re.compile(r"([\w$][\w$.-]*)[\"']?(?=\s*:)")
 _BARE_VALUE = re.compile(r"[\w/@-][\w .:/@%+-]*(?=\s*[,}\]\n])")
+_CUT_VALUE = re.compile(r"[\w.+-]+\s*\Z")
 _NOT_A_WORD = frozenset({"nan", "inf", "infinity", "-infinity", "undefined"})
 _GOES_ON = re.compile(r"\s*,\s*\"[^\"\n]{1,200}\"\s*:")
 
@@ -185,7 +186,7 @@ class Reader:
             raise self._unreadable("no value of JSON", final=True)
         if found is None:
             if self._at < len(self._text):
-                raise self._unreadable("no value")
+                raise self._unreadable("no value", final=_CUT_VALUE.match(self._text, self._at) is not None)
             raise self._unreadable("cut before a value", final=True)
         self._rule("value without quotes")
         self._at = found.end()

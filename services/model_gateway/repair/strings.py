@@ -28,7 +28,7 @@ _CLOSERS = {
 _CLOSERS["”"] = _CLOSERS["„"] = _CLOSERS["“"]
 
 _VALUE = rf"(?:{_QUOTE}|[{{\[\d]|-\d|[tT]rue\b|[fF]alse\b|null\b|None\b)"
-_KEY = rf"(?:{_QUOTE}[^\"“”„\n]{{0,200}}?{_QUOTE}\s*+:|{_QUOTE}[\w.$-]{{1,64}}{_QUOTE}\s*+{_VALUE})"
+_KEY = rf"(?:{_QUOTE}[^\"“”„\n]{{0,200}}?{_QUOTE}\s*+:|{_QUOTE}[\w.$-]{{1,64}}{_QUOTE}\s*+(?![”’]){_VALUE})"
 _BARE_KEY = r"[A-Za-z_$][\w$.-]*\s*+:"
 _KEY_FOLLOWS = re.compile(_KEY)
 _BARE_KEY_FOLLOWS = re.compile(_BARE_KEY)
@@ -182,4 +182,5 @@ def past(text: str, at: int) -> int:
 
 
 def _unbalanced(text: str) -> bool:
-    return any(text.count(opening) > text.count(closing) for opening, closing in ("{}", "[]"))
+    opens = any(text.count(opening) > text.count(closing) for opening, closing in ("{}", "[]"))
+    return opens or (text.endswith("}") and text.count("}") > text.count("{"))

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from services.model_gateway.repair.reading import Reader
 from services.model_gateway.repair.strings import Unreadable
 
-_HEAD = re.compile(r"(?:\s|```[\w+-]*|<\|[^|\"<>]{1,40}\|>|</?[A-Za-z_][\w:=./ -]{0,60}>|\[[A-Z_]{2,30}\])+")
+_HEAD = re.compile(
+    r"(?:\s|```[\w+-]*|<\|[^|\"<>]{1,40}\|>|</?[A-Za-z_][\w:=./ -]{0,60}>|\[[A-Z_]{2,30}\]|\{\s*\}(?=\s*[\"'{]))+"
+)
 _THOUGHT = re.compile(r"\s*<think(ing)?>.*?</think(ing)?>", re.DOTALL)
 _TAIL = re.compile(r"(?:\s|```|<\|[^|\"<>]{1,40}\|>|</[A-Za-z_][\w:.-]{0,60}>|;)+\Z")
 _BODY = re.compile('(?:<\\|"\\|>|["\'“”„])[^"\'“”„\n{}]{1,200}?(?:<\\|"\\|>|["\'“”])\\s*:|[\\w$.-]{1,64}["\']\\s*:')
@@ -36,6 +39,9 @@ def found(text: str, *, brackets: str = "{") -> Found:
     body, rules = _stripped(text)
     if not body:
         raise Unreadable("no JSON object", final=True)
+    if (inner := _encoded(body)) is not None:
+        what = found(inner, brackets=brackets)
+        return Found(what.values, (*rules, "double encoding", *what.rules))
     if not body.strip("}] \n"):
         return Found([{}], (*rules, "bracket"))
     reader = Reader(body)
@@ -63,7 +69,20 @@ def _stripped(text: str) -> tuple[str, tuple[str, ...]]:
         body = body[: tail.start()]
     around = (head.group() if head is not None else "") + (tail.group() if tail is not None else "")
     rules: tuple[str, ...] = ("fence",) if "```" in around else ()
+    if "{" in around:
+        rules = (*rules, "bracket")
     return body, (*rules, "tag") if "<" in around or thought is not None else rules
+
+
+def _encoded(body: str) -> str | None:
+    """Return the text that `body` is as a JSON string; None if it is none."""
+    if body[:1] != '"' or body[-1] != '"':
+        return None
+    try:
+        value = from_json(body)
+    except (ValueError, TypeError):
+        return None
+    return value if isinstance(value, str) else None
 
 
 def _first(body: str, brackets: str) -> tuple[Reader, JsonValue, int, int]:

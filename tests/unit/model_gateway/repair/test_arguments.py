@@ -70,6 +70,11 @@ class TestDamage:
             ('{"near": {"km": 1}}, "city": "Rome"}', {"near": {"km": 1}, "city": "Rome"}),
             ('{"tags": ["a", "b"}', {"tags": ["a", "b"]}),
             ('{"city": "a\\ud83d\\ude00"', {"city": "a😀"}),
+            ('{}{"city": "a\\n" "days": 1}', {"city": "a\n", "days": 1}),
+            ('{}"city": "Rome"}', {"city": "Rome"}),
+            ('```json\n"{\\"city\\": \\"Rome\\"}"\n```', {"city": "Rome"}),
+            ("{“city”: “the “old”, ‘town’”, “days”: 1}", {"city": "the “old”, ‘town’", "days": 1}),
+            ('{"city": "Rome :]}', {"city": "Rome :]"}),
             ("", {}),
             (" \n", {}),
         ],
@@ -88,6 +93,10 @@ class TestRefusing:
             ('{"city": "Rome", "da', "a key without an end"),
             ('{"city": ', "cut before a value"),
             ('{"share": 1.', "cut in a number"),
+            ('{"share": 6.02e+', "no value"),
+            ('{"city": nul', "no value"),
+            ('{"city": Rom', "no value"),
+            ('{"city": "Rome}}', "a string without an end"),
             ('{"city": "Rome, "days": 1}', "a string without an end"),
             ('{"city": "Rome"} {"city": "Oslo"}', "2 different things"),
             ('{"days": NaN}', "no value of JSON"),
@@ -131,6 +140,10 @@ class TestRefusing:
     def test_takes_the_library_s_word_only_if_it_keeps_every_word(self) -> None:
         assert read('{"city": at(Rome), "days": 1}', SCHEMA) == {"city": "at(Rome)", "days": 1}
         assert "lose or add words" in str(read('{"city": "Rome", "days": 3 + 4}', SCHEMA))
+
+    def test_takes_the_library_s_word_only_if_it_keeps_every_string_whole(self) -> None:
+        assert read('{"city": "a, b: c", "tags": [at(x)]}', SCHEMA) == {"city": "a, b: c", "tags": ["at(x)"]}
+        assert "cut a string short" in str(read('{"city": "line\\n", "tags": [at(x)]}', SCHEMA))
 
     def test_takes_the_library_s_word_only_with_a_schema_to_hold_it_to(self) -> None:
         assert str(read('{"city": at(Rome), "days": 1}')).startswith("refused")
