@@ -13,6 +13,7 @@ from services.agent.registry import Agents, Models, Tools
 from services.agent.skills import Skills
 from services.agent.state import within
 from services.agent.strategies import cast, offered
+from services.agent.telling import Teller
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,12 @@ class Casting:
         """
         return cast(within(await self._agents.get(name), task), task)
 
-    async def part(self, spec: AgentSpec) -> Part:
-        """Return all that a run of the agent may ever be offered."""
+    async def part(self, spec: AgentSpec, teller: Teller | None = None) -> Part:
+        """Return all that a run of the agent may ever be offered; `teller` tells which tools nobody serves."""
         skills = self._skills.listed(list(spec.skills))
         named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
-        tools = await self._tools.get([name for name in named if name not in NAMES])
+        wanted = [name for name in named if name not in NAMES]
+        tools = await (self._tools.get(wanted, teller.missing) if teller is not None else self._tools.get(wanted))
         others, heirs = await self._others(spec, spec.agents), await self._others(spec, spec.hands_over_to)
         own = own_specs(spec, skills, others, heirs)
         windows = await self._models.windows()

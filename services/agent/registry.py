@@ -1,10 +1,13 @@
 """Which agents and tools there are: the bucket and the hosts say so, nobody keeps a list by hand."""
 
 import asyncio
+import difflib
 import fnmatch
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextvars import Context
+from dataclasses import dataclass
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
@@ -17,6 +20,7 @@ from natscope.contracts import model, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import AgentNotFound, NatscopeError
 from natscope.contracts.tool import ToolSpec
+from services.agent.own import ASK_USER
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,11 @@ WINDOWS_S = 60.0
 LISTED_S = 0.5
 GATHER_S = 0.25
 RESTART_S = 30.0
-"""How long a run that begins waits for the host of a tool that it wants by name."""
+"""How long a run that begins waits for the host of a tool that was served before, or is the house's."""
+YOUNG_S = 10.0
+"""So long after its own start a service waits for hosts of any tool: they may start with it, and be new to it."""
+RECENT_S = 1.0
+"""Hosts that were asked less long ago are not asked again for a tool that nobody is waited for with."""
 SILENT_S = 60.0
 """So long are the tools of a host that has fallen silent still offered, and tools that did not come not waited for."""
 PREFIX = f"$KV.{AGENTS}."
@@ -94,14 +102,29 @@ class Models:
             self._asking = None
 
 
+@dataclass(frozen=True)
+class Missing:
+    """A tool that a run wants and nobody serves."""
+
+    name: str
+    awaited: bool
+    """Whether the run waits for its host; otherwise it begins without the tool."""
+    nearest: str | None
+    """What is served under a name like it."""
+
+
+async def _nobody_else(missing: Missing) -> None:
+    """Tell nobody but the log."""
+
+
 class Tools:
     """Tool specs by name, as the hosts that answer now tell them.
 
     A host that falls silent without saying that it goes was killed, and is soon back: a run that begins in between is
-    offered its tools, and calls of them wait for it.
+    offered its tools, and calls of them wait for it. A tool that was never heard of is more likely a wrong name.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, young_s: float = YOUNG_S) -> None:
         self._bus = bus
         self._specs: dict[str, ToolSpec] = {}
         self._heard: dict[str, tuple[float, tool.Listed]] = {}
@@ -110,6 +133,9 @@ class Tools:
         """Instances that said that they have changed since they were asked last."""
         self._given_up: dict[str, float] = {}
         """Until when a tool that did not come is not waited for."""
+        self._served: set[str] = set()
+        """Names that were served, and whose host has not been waited for in vain since."""
+        self._young_until = time.monotonic() + young_s
         self._executor_answers = False
         self._asked = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -118,23 +144,26 @@ class Tools:
         """Listen for hosts that begin or cease to serve tools."""
         await self._bus.nc.subscribe(tool.CHANGED.wildcard, cb=self._changed)
 
-    async def get(self, wanted: list[str]) -> list[ToolSpec]:
+    async def get(
+        self, wanted: list[str], notice: Callable[[Missing], Awaitable[None]] = _nobody_else
+    ) -> list[ToolSpec]:
         """Return the specs of the wanted tools, in that order; a tool that nobody serves is left out.
 
         A name with `*` is every tool that it fits, by name. Hosts are asked again when one of them says that it has
         changed, every ten seconds in the background, outside of the trace of whoever came by, and at once if a wanted
-        tool is not known. Where two hosts serve the same name, the tool-executor's own spec stands, then one that
+        tool is not known. A tool that was served before is waited for; `notice` is told of each that is missing, before
+        the wait and after it. Where two hosts serve the same name, the tool-executor's own spec stands, then one that
         overrides.
         """
         missing = [name for name in wanted if name not in self._specs and ("*" not in name or not self._asked)]
-        if missing or time.monotonic() - self._asked > FRESH_S:
+        age = time.monotonic() - self._asked
+        asked_for = missing and (age > RECENT_S or self._awaited(wanted))
+        if asked_for or age > FRESH_S:
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
-        if missing and self._asking is not None:
+        if asked_for and self._asking is not None:
             await asyncio.shield(self._asking)
-            await self._wait_for_hosts(wanted)
-            for name in missing:
-                if name not in self._specs and "*" not in name:
-                    log.warning("nobody serves a tool that an agent wants", extra={"tool": name})
+        if missing:
+            await self._wait_for_hosts(wanted, notice)
         found = dict.fromkeys(name for each in wanted for name in self._named(each))
         return [self._specs[name] for name in found]
 
@@ -149,23 +178,48 @@ class Tools:
         self._asked = -FRESH_S
         self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
 
-    async def _wait_for_hosts(self, wanted: list[str]) -> None:
+    async def _wait_for_hosts(self, wanted: list[str], notice: Callable[[Missing], Awaitable[None]]) -> None:
         """Give hosts that are being restarted the time to come back; what does not come is given up for a while."""
         end = time.monotonic() + RESTART_S
-        while awaited := self._awaited(wanted):
+        awaited = self._awaited(wanted)
+        await self._say_missing(self._missing(wanted), awaited, notice)
+        first = awaited
+        while awaited:
             if time.monotonic() > end:
                 self._given_up |= dict.fromkeys(awaited, time.monotonic() + SILENT_S)
-                return
+                self._served.difference_update(awaited)
+                break
             await asyncio.sleep(GATHER_S)
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
             await asyncio.shield(self._asking)
+            awaited = self._awaited(wanted)
+        await self._say_missing([name for name in first if name not in self._specs], [], notice)
+
+    async def _say_missing(
+        self, names: list[str], awaited: list[str], notice: Callable[[Missing], Awaitable[None]]
+    ) -> None:
+        for name in names:
+            near = difflib.get_close_matches(name, [*self._specs, ASK_USER], n=1, cutoff=0.7)
+            told = Missing(name, name in awaited, near[0] if near else None)
+            log.warning(
+                "nobody serves a tool that an agent wants",
+                extra={"tool": name, "awaited": told.awaited, "nearest": told.nearest},
+            )
+            await notice(told)
+
+    def _missing(self, wanted: list[str]) -> list[str]:
+        return [name for name in dict.fromkeys(wanted) if "*" not in name and name not in self._specs]
 
     def _awaited(self, wanted: list[str]) -> list[str]:
         """Return the wanted tools whose host may still come; one of the house that answers has no more than it says."""
         now = time.monotonic()
-        missing = (name for name in wanted if "*" not in name and name not in self._specs)
-        alive = (name for name in missing if self._given_up.get(name, 0.0) < now)
-        return [name for name in alive if not (self._executor_answers and tool.is_of_the_house(name))]
+        alive = (name for name in self._missing(wanted) if self._given_up.get(name, 0.0) < now)
+        return [name for name in alive if self._may_come(name)]
+
+    def _may_come(self, name: str) -> bool:
+        if tool.is_of_the_house(name):
+            return not self._executor_answers
+        return name in self._served or time.monotonic() < self._young_until
 
     async def _gather(self) -> None:
         for instance in self._changing:
@@ -175,6 +229,7 @@ class Tools:
             hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=GATHER_S)
             self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
             self._specs = _believed([*self._silent(hosts), *hosts])
+            self._served.update(self._specs)
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
         except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):

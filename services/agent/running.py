@@ -149,7 +149,7 @@ class Runner:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
         spec = await self._casting.spec(task.agent, task.submit)
-        past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec))
+        past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec, teller))
         started = Started(
             task=task.submit,
             digest=task.digest,

@@ -9,7 +9,8 @@ from nats.js import errors as js_errors
 
 from natscope.bus import Bus
 from natscope.bus.inbox import acknowledged
-from natscope.contracts.event import HAPPENED, TaskEvent
+from natscope.contracts.event import HAPPENED, TaskEvent, ToolMissing
+from services.agent.registry import Missing
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,12 @@ class Teller:
         headers = {"Nats-Msg-Id": f"{self._task}:{what.id}"}
         data = await self._bus.envelope.pack(what, headers)
         self._pending.append((headers, data, await self._bus.inbox.post(self._subject, data, headers)))
+
+    async def missing(self, tool: Missing) -> None:
+        """Tell that nobody serves a tool."""
+        id = f"missing.{tool.name}{'.awaited' if tool.awaited else ''}"
+        told = ToolMissing(id=id, task_id=self._task, tool=tool.name, awaited=tool.awaited, nearest=tool.nearest)
+        await self.tell(told)
 
     async def tell_delta(self, what: TaskEvent) -> None:
         """Publish a piece of something that is told whole at its end."""

@@ -145,6 +145,8 @@ def _line_of(happened: event.TaskEvent) -> str:
     match happened:
         case event.ReplyStart():
             detail = f"{happened.agent}, session {happened.session}"
+        case event.ToolMissing():
+            detail = happened.tool
         case event.ToolCallEnd():
             detail = happened.call.name
         case event.ToolResult():

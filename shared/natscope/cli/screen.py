@@ -52,6 +52,7 @@ class Screen:
             event.ToolCallEnd: self._call,
             event.ToolProgress: self._tool_progress,
             event.ToolResult: self._result,
+            event.ToolMissing: self._tool_missing,
             event.HandedOver: lambda said: self._mark("→", "cyan", f"{said.agent} goes on"),
             event.Delegated: lambda said: self._mark("→", "cyan", f"asks {said.agent}: task {said.child}"),
             event.PlanMade: lambda said: self._mark("≡", "cyan", f"plan: {_steps(said.steps)}"),
@@ -91,6 +92,11 @@ class Screen:
     def _reply_start(self, said: event.ReplyStart) -> None:
         if said.resumed:
             self._mark("↻", "yellow", "another replica goes on with the run")
+
+    def _tool_missing(self, said: event.ToolMissing) -> None:
+        what = "waits for its host" if said.awaited else "begins without it"
+        meant = f"; is it {said.nearest!r}?" if said.nearest else ""
+        self._mark("!", "yellow", f"nobody serves the tool {said.tool!r}{meant} (the run {what})")
 
     def _model_reset(self, said: event.ModelReset) -> None:
         self._told = {place for place in self._told if place[0] != said.step}

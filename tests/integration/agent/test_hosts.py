@@ -2,12 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from natscope.bus import BusSettings, Doors, connect, open_room
-from natscope.contracts import tool
-from services.agent.registry import Tools
+from natscope.client import Ticket
+from natscope.contracts import model, tool
+from natscope.contracts.agent import AgentSpec
+from natscope.contracts.event import ToolMissing
+from services.agent.registry import Missing, Tools
+from tests.integration.agent.house import house, reply
 
 
 @asynccontextmanager
@@ -74,3 +78,53 @@ class TestARunThatBegins:
             began = time.monotonic()
             assert await Tools(bus).get(["fetch_url"]) == []
             assert time.monotonic() - began < 10
+
+
+class TestAToolThatNobodyServes:
+    async def test_is_waited_for_by_no_run_if_it_was_never_heard_of(self, nats_url: str) -> None:
+        settings, said = BusSettings(url=nats_url), list[Missing]()
+        async with connect("agent", settings) as bus, host(settings, "search", goodbye=True):
+            tools = Tools(bus, young_s=0)
+            found = await asyncio.wait_for(tools.get(["serach", "search"], _into(said)), 10)
+        assert [spec.name for spec in found] == ["search"]
+        assert said == [Missing("serach", awaited=False, nearest="search")]
+
+    async def test_is_waited_for_if_it_was_served_before(self, nats_url: str) -> None:
+        settings, said = BusSettings(url=nats_url), list[Missing]()
+        async with connect("agent", settings) as bus:
+            tools = Tools(bus, young_s=0)
+            await tools.start()
+            async with host(settings, "mine", goodbye=True):
+                assert await tools.get(["mine"])
+            async with asyncio.timeout(5):
+                while await tools.get(["m*"]):  # noqa: ASYNC110 - they can only be asked
+                    await asyncio.sleep(0.02)
+            getting = asyncio.create_task(tools.get(["mine"], _into(said)))
+            await asyncio.wait([getting], timeout=0.4)
+            assert not getting.done()
+            async with host(settings, "mine", goodbye=True):
+                assert [spec.name for spec in await getting] == ["mine"]
+        assert said == [Missing("mine", awaited=True, nearest=None)]
+
+    async def test_is_told_in_an_event_before_the_run_waits_for_it(self, nats_url: str) -> None:
+        spec = AgentSpec(name="assistant", system_prompt="You help.", tools=["ad"])
+        async with house(nats_url, spec) as here:
+
+            async def mind(asked: model.Chat) -> model.Chatted:
+                return reply(f"I have {[each.name for each in asked.tools]}.")
+
+            here.mind = mind
+            task = await here.submit("Go.")
+            first = await anext(Ticket(here.bus, task.task_id).events())
+            async with host(here.settings, "ad", goodbye=True):
+                outcome = await here.outcome(task.task_id)
+        assert isinstance(first.event, ToolMissing)
+        assert (first.event.tool, first.event.awaited, first.event.nearest) == ("ad", True, "add")
+        assert outcome.text == "I have ['ad']."
+
+
+def _into(said: list[Missing]) -> Callable[[Missing], Awaitable[None]]:
+    async def notice(missing: Missing) -> None:
+        said.append(missing)
+
+    return notice
