@@ -18,13 +18,17 @@ port_of() {
     "$@" port "$name" "$inner" 2>/dev/null || true
 }
 
+readable() { # the services log in JSON; where there is no Python it stays so
+    if command -v python3 >/dev/null 2>&1; then python3 deploy/readable.py; else cat; fi
+}
+
 give_up=$(($(date +%s) + ${WAIT_S:-120}))
 say "waiting until every container is healthy"
 while late=$(waiting) && [ -n "$late" ]; do
     if [ "$(date +%s)" -ge "$give_up" ]; then
         for name in $late; do
             say "$name is not healthy; its log ends with:"
-            "$@" logs --tail 20 "$name" 2>&1
+            "$@" logs --no-color --tail 20 "$name" 2>&1 | readable
         done
         fail "not healthy: $(echo "$late" | tr '\n' ' ')"
     fi
