@@ -11,6 +11,7 @@ from typing import Any
 
 from faststream import AckPolicy
 from faststream.nats import NatsMessage, NatsResponse, NatsRouter
+from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 
 from natscope.bus.connection import Bus
@@ -37,24 +38,16 @@ async def _as_it_came(message: NatsMessage) -> NatsMessage:
 class Doors:
     """The commands of one service, on a FastStream router.
 
-    FastStream takes a message in and hands it on; the call runs in a task of ours, which replies by itself. Its own
-    way (`max_workers`) costs five more turns of the event loop a message, and closing it drops what was just delivered.
+    FastStream subscribes, describes and closes. What comes over the wire is carried out in a task of ours, which
+    replies by itself: FastStream's scopes, middlewares and parsers cost a twelfth of a model call, its `max_workers`
+    five more turns of the event loop, and closing it drops what was just delivered. Its broker in memory goes its way.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.router = NatsRouter()
         self.endpoints: list[Endpoint] = []
-        self._open = False
-        self._running: set[asyncio.Task[Any]] = set()
-
-    def open(self) -> None:
-        """Carry calls out side by side from now on.
-
-        Until then each is carried out, and its answer given back, where FastStream hands it on: so its broker in memory
-        can be asked.
-        """
-        self._open = True
+        self._running: set[asyncio.Task[None]] = set()
 
     async def finish(self, *, within_s: float) -> None:
         """Return when the calls in flight have ended, or after `within_s`."""
@@ -83,11 +76,8 @@ class Doors:
         parse: Callable[[bytes], AskT] = reader or (lambda data: read(door.ask, data, where=door.template))
 
         def register(handler: Handler[AskT, AnswerT]) -> Handler[AskT, AnswerT]:
-            async def answer(message: NatsMessage) -> NatsResponse | None:
-                body, headers = await self._answer(door, endpoint, message, parse, handler)
-                if not self._open:
-                    return NatsResponse(body, headers=headers)
-                await self._reply(message, body, headers)
+            async def answer(message: Msg) -> tuple[bytes, Headers]:
+                return await self._answer(door, endpoint, message, parse, handler)
 
             self._hear(endpoint, answer, workers=workers, title=door.template)
             return handler
@@ -107,7 +97,7 @@ class Doors:
         parse: Callable[[bytes], AskT] = reader or (lambda data: read(door.ask, data, where=door.template))
 
         def register(handler: Conversation[AskT]) -> Conversation[AskT]:
-            async def converse(message: NatsMessage) -> None:
+            async def converse(message: Msg) -> None:
                 say = self._replier(message)
                 endpoint.requests += 1
                 sender = extract(message.headers)
@@ -119,8 +109,8 @@ class Doors:
                     links=(sender,) if sender else (),
                 ) as span:
                     try:
-                        data = await self.bus.envelope.unpack(bytes(message.body), message.headers)
-                        await handler(parse(data), door.keys_in(message.raw_message.subject), say)
+                        data = await self.bus.envelope.unpack(message.data, message.headers)
+                        await handler(parse(data), door.keys_in(message.subject), say)
                     except Exception as error:  # noqa: BLE001 - whatever it was, the asker is told
                         fail(span, error)
                         headers: Headers = {"content-type": "application/json"}
@@ -134,27 +124,33 @@ class Doors:
     def _hear(
         self,
         endpoint: Endpoint,
-        act: Callable[[NatsMessage], Coroutine[Any, Any, NatsResponse | None]],
+        act: Callable[[Msg], Coroutine[Any, Any, tuple[bytes, Headers] | None]],
         *,
         workers: int,
         title: str,
     ) -> None:
         slots = asyncio.Semaphore(workers)
 
-        def ended(task: asyncio.Task[NatsResponse | None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
             self._running.discard(task)
             slots.release()
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.warning("an answer could not be sent", extra={"door": endpoint.subject, "reason": repr(error)})
 
-        async def hear(message: NatsMessage) -> NatsResponse | None:
-            if not self._open:
-                return await act(message)
+        async def carry_out(message: Msg) -> None:
+            answer = await act(message)
+            if answer is not None:
+                await self._reply(message, *answer)
+
+        async def take(message: Msg) -> None:
             await slots.acquire()
-            task = asyncio.create_task(act(message))
+            task = asyncio.create_task(carry_out(message))
             self._running.add(task)
             task.add_done_callback(ended)
-            return None
+
+        async def take_in_memory(message: NatsMessage) -> NatsResponse | None:
+            answer = await act(message.raw_message)
+            return None if answer is None else NatsResponse(answer[0], headers=answer[1])
 
         subscriber: Any = self.router.subscriber(
             endpoint.subject,
@@ -164,9 +160,10 @@ class Doors:
             no_reply=True,
             title=title,
         )
-        subscriber(hear)
+        subscriber(take_in_memory)
+        subscriber.consume = take
 
-    def _replier(self, message: NatsMessage) -> Say:
+    def _replier(self, message: Msg) -> Say:
         async def say(body: Contract | None) -> None:
             headers: Headers = {}
             data = b"" if body is None else await self.bus.envelope.pack(body, headers)
@@ -174,15 +171,15 @@ class Doors:
 
         return say
 
-    async def _reply(self, message: NatsMessage, data: bytes, headers: Headers) -> None:
-        if message.reply_to:
-            await self.bus.nc.publish(message.reply_to, data, headers=headers or None)
+    async def _reply(self, message: Msg, data: bytes, headers: Headers) -> None:
+        if message.reply:
+            await self.bus.nc.publish(message.reply, data, headers=headers or None)
 
     async def _answer(
         self,
         door: Command[AskT, AnswerT],
         endpoint: Endpoint,
-        message: NatsMessage,
+        message: Msg,
         parse: Callable[[bytes], AskT],
         handler: Handler[AskT, AnswerT],
     ) -> tuple[bytes, Headers]:
@@ -198,7 +195,7 @@ class Doors:
             links=(sender,) if sender else (),
         ) as span:
             try:
-                data = await self.bus.envelope.unpack(bytes(message.body), message.headers)
+                data = await self.bus.envelope.unpack(message.data, message.headers)
                 answer = await handler(parse(data))
                 body = await self.bus.envelope.pack(answer, headers)
             except Exception as error:  # noqa: BLE001 - whatever it was, the asker is told
@@ -214,12 +211,12 @@ class Doors:
         return body, headers
 
 
-def _attributes(template: str, message: NatsMessage, queue: str) -> dict[str, str]:
+def _attributes(template: str, message: Msg, queue: str) -> dict[str, str]:
     attributes = {
         names.MESSAGING_SYSTEM: "nats",
         names.MESSAGING_OPERATION: "process",
         names.MESSAGING_OPERATION_TYPE: "process",
-        names.MESSAGING_DESTINATION: message.raw_message.subject,
+        names.MESSAGING_DESTINATION: message.subject,
         names.MESSAGING_TEMPLATE: template,
     }
     if queue:

@@ -51,7 +51,6 @@ class Room:
         for each in doors:
             self.broker.include_router(each.router)
             self._served.append(each)
-            each.open()
         if self._micro is None:
             await self.broker.start()
             self._micro = Micro(self.name, self.instance.id, self.description, self._endpoints)
