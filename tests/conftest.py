@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
+
+# No deadline for an example, which a busy machine misses, and the same examples each time.
+settings.load_profile("ci")
 
 
 @pytest.fixture
