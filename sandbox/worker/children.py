@@ -12,7 +12,8 @@ from . import hardening
 from .lasting import Wires
 from .program import leave_the_worker
 
-_REAP_WITHIN_S = 5.0
+_REAP_WITHIN_S = 30.0
+"""Longer than the executor waits for it: what it says of a run is better than that the cell is lost."""
 _SETTLES_WITHIN_S = 2.0
 """How long a process may take to stop, or to end once it was killed: a large one takes its time."""
 

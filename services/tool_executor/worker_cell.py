@@ -13,16 +13,25 @@ from services.tool_executor.worker_files import WorkerFiles
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 3.0
-"""How long after a deadline the worker may take to say so before its whole cell is ended."""
+GRACE_S = 10.0
+"""How long after a deadline the worker may take to say so before its whole cell is ended, and its files with it. It
+needs a tenth of a second for a fork bomb on a quiet machine, and seconds on one that is busy."""
 FILE_S = 20.0
 
 
 class WorkerCell(WorkerFiles):
     """Implements `Cell` over a `Line`; `remove` takes the walls down."""
 
-    def __init__(self, line: Line, *, remove: Callable[[], Awaitable[None]], process_limits: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        *,
+        remove: Callable[[], Awaitable[None]],
+        process_limits: Mapping[str, Any],
+        grace_s: float = GRACE_S,
+    ) -> None:
         self._line = line
+        self._grace_s = grace_s
         self._remove = remove
         self._process_limits = dict(process_limits)
         self._closed = False
@@ -50,7 +59,7 @@ class WorkerCell(WorkerFiles):
         listening = Listening(limits.output_bytes, hear)
         async with self._line.request(request, body) as conversation:
             try:
-                async with asyncio.timeout(limits.wall_clock.total_seconds() + GRACE_S):
+                async with asyncio.timeout(limits.wall_clock.total_seconds() + self._grace_s):
                     return await listening.to_the_end(conversation)
             except TimeoutError:
                 log.error("worker missed a deadline", extra={"limit_s": limits.wall_clock.total_seconds()})
@@ -92,7 +101,7 @@ class WorkerCell(WorkerFiles):
 
     async def _stop(self, conversation: Conversation, listening: Listening) -> None:
         try:
-            async with asyncio.timeout(GRACE_S):
+            async with asyncio.timeout(self._grace_s):
                 await conversation.cancel()
                 await listening.to_the_end(conversation)
         except (TimeoutError, CellLost):
