@@ -19,6 +19,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.run import Compressed
 from services.agent.asking import insist
 from services.agent.mending import mended
+from services.agent.open_tasks import kept
 from services.agent.state import State
 from services.agent.window import BYTES_PER_TOKEN, cut
 
@@ -103,7 +104,7 @@ def _message(state: State, text: str, upto: str | None) -> Message:
         name="summary",
         role="user",
         content=plain(f"This is what was said before, summarised:\n\n{text}" if upto is not None else text),
-        metadata={UPTO: upto} if upto is not None else {},
+        metadata={UPTO: upto, **kept(state)} if upto is not None else {},
         created_at=state.started.at,
     )
 

@@ -10,7 +10,7 @@ _SHOWN = 200
 
 def hint_for(state: State) -> str | None:
     """Return the hints that the agent has asked for; the same from the same journal, so that the ask is the same."""
-    found = [_time(state), _nearly_full(state), *_failing(state)]
+    found = [_time(state), _nearly_full(state), *_failing(state), _open_tasks(state)]
     lines = [f"- {each}" for each in found if each is not None]
     return "\n".join(["For your information, not from the user:", *lines]) if lines else None
 
@@ -36,3 +36,11 @@ def _failing(state: State) -> list[str]:
         for call, times in state.failures.items()
         if times > 1
     ]
+
+
+def _open_tasks(state: State) -> str | None:
+    left = state.open_tasks
+    if not state.agent.hints.open_tasks or left is None or not left.tasks:
+        return None
+    more = [f"and {left.more} more, which task_list shows"] if left.more else []
+    return "\n  ".join(["On your list of tasks is left:", *left.tasks, *more])

@@ -34,6 +34,7 @@ from services.agent.actions import AskModel, CallTools, Compress, Decision, Done
 from services.agent.custom.folding import performed
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.handing import taken
+from services.agent.open_tasks import listed
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.reasking import failed_again, fault_in, given_up, without_tries
@@ -244,7 +245,7 @@ def _returned(state: State, result: ToolResultBlock, at: datetime) -> State:
 
 def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -> State:
     """Return the state as a result has changed it besides being there."""
-    state = failed_again(replace(state, kept=(*state.kept, *files_left_by(result))), result)
+    state = failed_again(listed(replace(state, kept=(*state.kept, *files_left_by(result))), result), result)
     if result.state != "success":
         return state
     active = result.metadata.get(ACTIVE)

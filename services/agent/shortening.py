@@ -6,6 +6,7 @@ from dataclasses import replace
 from natscope.bus.blobs import Blobs
 from natscope.contracts.blocks import ContentBlock, FileBlock, TextBlock, ToolResultBlock
 from natscope.contracts.message import Message
+from services.agent.open_tasks import recalled
 from services.agent.own import KEPT
 from services.agent.state import State
 
@@ -32,9 +33,11 @@ async def shortened(result: ToolResultBlock, *, limit: int, blobs: Blobs, name: 
 
 
 def remembering(state: State, past: Iterable[Message]) -> State:
-    """Return the state with the files that results of earlier tasks have left: what the model recalls names them."""
+    """Return the state with what earlier tasks have left: files that the model recalls, and an open list of tasks."""
+    past = list(past)
     results = (block for each in past for block in each.content if isinstance(block, ToolResultBlock))
-    return replace(state, kept=(*(file for each in results for file in files_left_by(each)), *state.kept))
+    kept = (*(file for each in results for file in files_left_by(each)), *state.kept)
+    return recalled(replace(state, kept=kept), past)
 
 
 def files_left_by(result: ToolResultBlock) -> tuple[FileBlock, ...]:

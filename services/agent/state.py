@@ -14,7 +14,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
 from natscope.contracts.run import ModelReplied, Parked, Part, Performed, Started
 from natscope.contracts.task import Finished, Submit
-from natscope.contracts.tool import ToolSpec
+from natscope.contracts.tool import OpenTasks, ToolSpec
 from services.agent.fault import Fault
 from services.agent.own import FINISH, is_on
 from services.agent.plan import Plan
@@ -41,6 +41,8 @@ class State:
     """What is wrong with the latest reply."""
     failures: Mapping[str, int] = field(default_factory=dict[str, int])
     """How often calls have failed since one has succeeded, by what they ask for."""
+    open_tasks: OpenTasks | None = None
+    """What is left on the session's list of tasks, as far as the conversation tells."""
     limit: str | None = None
     """The limit that was reached before the latest reply, which is the last then."""
     active: frozenset[str] = frozenset()

@@ -1,5 +1,6 @@
 """The sessions' lists of tasks, in a bucket that all executors share; changed by compare-and-set."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ class Lists:
     async def _look(self, session: str) -> tuple[Board, int]:
         found = await latest(self._bus, f"KV_{TODO}", _subject(session))
         if found is None:
-            return Board(), 0
+            return Board(changes=int(time.time())), 0
         try:
             return Board.model_validate_json(found.data or b"{}"), found.seq or 0
         except ValidationError as error:

@@ -36,6 +36,8 @@ class Board(BaseModel):
 
     last: int = 0
     """Number of the task created last; none is given twice."""
+    changes: int = 0
+    """Its changes, counted from the second in which it began: a list that follows an expired one is the later."""
     tasks: dict[str, Task] = {}
 
     def task(self, id: str) -> Task:
@@ -69,7 +71,7 @@ class Board(BaseModel):
         new = Task.model_validate({**task, "id": str(self.last + 1)})
         for other in new.blocked_by:
             self.task(other)
-        return Board(last=self.last + 1, tasks={**self.tasks, new.id: new}), new
+        return self._with({**self.tasks, new.id: new}, last=self.last + 1), new
 
     def updated(
         self, id: str, change: Mapping[str, object], *, add_blocks: Iterable[str], add_blocked_by: Iterable[str]
@@ -85,7 +87,7 @@ class Board(BaseModel):
             self.task(waiting)
             self.task(first)
             tasks[waiting] = _waiting(tasks[waiting], first)
-        board = Board(last=self.last, tasks=tasks)
+        board = self._with(tasks)
         board._check_order()
         return board
 
@@ -101,7 +103,10 @@ class Board(BaseModel):
             for task in self.tasks.values()
             if task.id != id
         }
-        return Board(last=self.last, tasks=kept)
+        return self._with(kept)
+
+    def _with(self, tasks: dict[str, Task], *, last: int | None = None) -> "Board":
+        return Board(last=self.last if last is None else last, changes=self.changes + 1, tasks=tasks)
 
     def _check_order(self) -> None:
         done = set[str]()

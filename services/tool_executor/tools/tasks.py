@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 from pydantic import Field, JsonValue
 
 from natscope.contracts.blocks import TextBlock
+from natscope.contracts.tool import OPEN_TASKS, OpenTasks
 from services.tool_executor.tools.arguments import Arguments, ArgumentsT
 from services.tool_executor.tools.built_in import Act, BuiltIn, built_in
 from services.tool_executor.tools.port import Place, Result
@@ -88,16 +89,16 @@ def task_tools(boards: Boards) -> list[BuiltIn[Any]]:
             return changed, (changed, task)
 
         board, task = await boards.change(place.ask.session, change)
-        return Result([TextBlock(text=_told(board, task))], metadata={"task_id": task.id})
+        return _result(board, _told(board, task), task_id=task.id)
 
     async def get(arguments: GetArguments, place: Place) -> Result:
         board = await boards.read(place.ask.session)
-        return Result([TextBlock(text=_told(board, board.task(arguments.task_id)))])
+        return _result(board, _told(board, board.task(arguments.task_id)))
 
     async def list_all(_: ListArguments, place: Place) -> Result:
         board = await boards.read(place.ask.session)
         lines = [_line(board, task) for task in board.tasks.values()]
-        return Result([TextBlock(text="\n".join(lines) or "[no tasks yet]")], metadata={"tasks": len(lines)})
+        return _result(board, "\n".join(lines) or "[no tasks yet]", tasks=len(lines))
 
     async def update(arguments: UpdateArguments, place: Place) -> Result:
         def change(board: Board) -> tuple[Board, Board]:
@@ -106,8 +107,8 @@ def task_tools(boards: Boards) -> list[BuiltIn[Any]]:
 
         board = await boards.change(place.ask.session, change)
         if arguments.status == "deleted":
-            return Result([TextBlock(text=f"[task {arguments.task_id} is off the list]")])
-        return Result([TextBlock(text=_told(board, board.task(arguments.task_id)))])
+            return _result(board, f"[task {arguments.task_id} is off the list]")
+        return _result(board, _told(board, board.task(arguments.task_id)))
 
     return [
         _tool("task_create", "Put a task on this session's list.", CreateArguments, create),
@@ -135,6 +136,20 @@ def _tool(name: str, description: str, arguments: type[ArgumentsT], act: Act[Arg
     return replace(found, spec=found.spec.model_copy(update={"read_only": True}))
 
 
+def _result(board: Board, text: str, **metadata: JsonValue) -> Result:
+    """Return a result that also tells, not to the model but to its agent, what is left to do."""
+    return Result([TextBlock(text=text)], metadata={**metadata, OPEN_TASKS: _open(board)})
+
+
+def _open(board: Board) -> JsonValue:
+    left = [task for task in board.tasks.values() if task.status != "completed"]
+    left.sort(key=lambda task: task.status != "in_progress")
+    lines = [_line(board, task)[:_LETTERS] for task in left[:_SHOWN]]
+    return OpenTasks(change=board.changes, tasks=lines, more=len(left) - len(lines)).model_dump()
+
+
+_SHOWN, _LETTERS = 10, 200
+"""Of open tasks: how many are told of, and how much of each."""
 _READING = ("task_get", "task_list")
 
 

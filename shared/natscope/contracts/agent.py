@@ -90,6 +90,8 @@ class Hints(Contract):
     """That its window fills, from 0.2 below `compression.at` on."""
     failing: bool = False
     """Which calls have failed more than once with the same arguments, since one has succeeded."""
+    open_tasks: bool = False
+    """What on the session's list of tasks (`task_create`) is not completed."""
 
 
 class NeedsHuman(Contract):

@@ -21,6 +21,10 @@ BUILT_IN = frozenset({
 """Names that the tool executor alone serves."""
 
 
+OPEN_TASKS = "open_tasks"
+"""In the metadata of results of `task_*`: an `OpenTasks`."""
+
+
 MCP_PREFIX = "mcp__"
 """What the names of MCP servers' tools begin with."""
 
@@ -51,6 +55,17 @@ class ToolSpec(Contract):
     """How long a call may take that names no deadline. None: the host's default."""
     served_as: ToolName | None = None
     """Another name to call it by: it stands before another host's tool of the same name."""
+
+
+class OpenTasks(Contract):
+    """What of a session's list of tasks is not completed."""
+
+    change: int
+    """Grows with each change of the list; of two, the one with more is the later."""
+    tasks: Annotated[list[str], Field(max_length=50)]
+    """A line each, those in progress first."""
+    more: int = 0
+    """So many others are left out."""
 
 
 class Limits(Contract):

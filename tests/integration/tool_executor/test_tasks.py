@@ -58,7 +58,20 @@ class TestTasks:
         await use(bus, "task_update", task_id="1", status="deleted")
         assert text_of((await use(bus, "task_list")).output) == "[no tasks yet]"
 
+    async def test_each_result_tells_the_agent_what_is_left(self, bus: Bus) -> None:
+        before = _left(await use(bus, "task_list"))
+        for n in range(12):
+            await use(bus, "task_create", subject=f"task {n}")
+        await use(bus, "task_update", task_id="12", status="in_progress")
+        left = _left(await use(bus, "task_update", task_id="1", status="completed"))
+        assert (before.tasks, before.change < left.change) == ([], True)
+        assert (left.tasks[0], left.tasks[1], left.more) == ("12. [in_progress] task 11", "2. [pending] task 1", 1)
+
     async def test_no_change_is_lost_when_several_are_made_at_once(self, bus: Bus) -> None:
         results = await asyncio.gather(*(use(bus, "task_create", subject=f"task {n}") for n in range(10)))
         assert {str(result.metadata["task_id"]) for result in results} == {str(n) for n in range(1, 11)}
         assert (await use(bus, "task_list")).metadata["tasks"] == 10
+
+
+def _left(result: ToolResultBlock) -> tool.OpenTasks:
+    return tool.OpenTasks.model_validate(result.metadata[tool.OPEN_TASKS])
