@@ -9,7 +9,7 @@ from services.model_gateway.accounting.sheet import Amount, Sheet, Used
 
 SHARE = 4
 """An answer whose length nobody asked for may take up to this part of what is left, so that others find room too."""
-PLENTY = 32
+PLENTY = 64
 """Where not so many more calls like one would fit, nothing is taken ahead."""
 
 

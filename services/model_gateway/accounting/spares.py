@@ -11,11 +11,11 @@ from services.model_gateway.accounting.sheet import Held, Sheet
 
 AHEAD_S = 0.05
 """Grants are taken ahead only for calls that follow each other this soon, and given back when none comes as long."""
-LATE_S = 0.02
+LATE_S = 0.05
 """While grants are there for the next calls, nobody waits for what a settled call gives back."""
 FEW = 2
 """Where more wait for one write they share it, and nothing is taken ahead."""
-MOST = 8
+MOST = 32
 """Grants ahead, of one process on one account."""
 
 
