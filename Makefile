@@ -13,6 +13,8 @@ OFFLINE := -f docker-compose.yml -f deploy/compose.offline.yml
 # The host's socket group: the tool-executor runs as nobody in particular and joins this group to reach the engine.
 export DOCKER_GID ?= $(shell stat -L -c %g /var/run/docker.sock 2>/dev/null || echo 0)
 export COMPOSE_PROJECT_NAME ?= natscope
+# Empty: hundreds of processes of a test run find what an earlier one compiled, also where the machine forbids to keep it.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help
 help: ## List every target.
