@@ -27,6 +27,9 @@ class FromEnvironment(Entry):
     default: str | None = None
     prefix: str = ""
     """Stands before the variable's value, e.g. `Bearer `."""
+    secret: bool | None = None
+    """Whether it is kept out of what the server says. None: so it is for headers, and where the variable's name speaks
+    of a key, token, secret, password, credential, authorization or cookie."""
 
     def value(self, environment: Environment) -> str:
         """Return the text.

@@ -9,6 +9,7 @@ from pathlib import Path
 from natscope.contracts.errors import NatscopeError
 from services.tool_executor.mcp import servers_file
 from services.tool_executor.mcp.connections import Connection
+from services.tool_executor.mcp.discretion import discreet
 from services.tool_executor.mcp.entries import AnyEntry, Environment
 from services.tool_executor.mcp.offering import McpTool, offered
 from services.tool_executor.mcp.speaking import Open
@@ -86,7 +87,7 @@ class Servers:
             self._ending -= (await asyncio.wait(self._ending))[0]
         new = [name for name in wanted if name not in self._running]
         if new and self._open is None:
-            self._open = await asyncio.to_thread(self._opener)
+            self._open = discreet(await asyncio.to_thread(self._opener), self._environment)
         if self._open is not None:
             self._running |= {name: Connection(name, wanted[name], self._open, self._changed.set) for name in new}
         self._changed.set()

@@ -60,6 +60,12 @@ class TestACall:
         assert isinstance(shown, dict)
         assert list(shown) == ["text"]
 
+    async def test_shows_no_secret_that_its_server_was_given(self, house: McpHouse) -> None:
+        house.real(tools={"note": {"preset": {"author": {"env": "OUR_TOKEN"}}}})
+        async with house.up({"OUR_TOKEN": "t0ken-of-ours"}) as up:
+            assert await up.text("note", text="a") == "noted a by [OUR_TOKEN is not shown]"
+        assert house.lines == ["a|t0ken-of-ours|"]
+
     async def test_with_a_hidden_argument_leaves_it_to_the_server(self, house: McpHouse) -> None:
         async with house.real(tools={"note": {"hidden": ["author"]}}).up() as up:
             await up.call("note", text="a", author="them")
