@@ -110,6 +110,7 @@ class Shelf:
             return _as_found(await self.web.fetch(source.url, max_bytes=self.max_bytes), block)
         else:
             raise MediaUnavailable(f"{where}: nothing is fetched from the web here", remedy="send the media itself")
+        _check_kind(block, where)
         if (really := contradicts(data, source.media_type)) is not None:
             raise BodyInvalid(
                 f"{where} is called {source.media_type}, but is {really}", remedy=f"say {really!r}, or send another one"
@@ -229,6 +230,16 @@ def _as_found(found: Fetched, block: MediaBlock) -> Media:
             f"at the address of the {block.type} lies {kind}, not {said}", remedy="name the address of the media itself"
         )
     return Media(found.data, kind)
+
+
+def _check_kind(block: MediaBlock, where: str) -> None:
+    """Return if what a block says of its media may be of its kind: a page is no picture."""
+    kind = plain_kind(block.source.media_type).split("/")[0]
+    if not isinstance(block, FileBlock) and kind not in (block.type, "application"):
+        raise BodyInvalid(
+            f"{where} is called {block.source.media_type}, which is no {block.type}",
+            remedy="say what it is, or send it as a file",
+        )
 
 
 def _decoded(data: str, where: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
+SUBJECT = re.compile(r"(?=.{1,512}\Z)[^\s.*>$\x00-\x1f][^\s.*>\x00-\x1f]*(?:\.[^\s.*>\x00-\x1f]+)*\Z")
 
 
 class Contract(BaseModel):
@@ -36,6 +37,21 @@ def check_token(value: str) -> str:
 
 Token = Annotated[str, AfterValidator(check_token)]
 """An identifier that is used as one token of a NATS subject."""
+
+
+def check_subject(value: str) -> str:
+    """Return `value` if something may be published to it that an asker hears.
+
+    Raises:
+        ValueError: it is no subject, has wildcards, is over 512 characters, or is one of the server's own (`$…`).
+    """
+    if not SUBJECT.match(value):
+        raise ValueError(f"{value[:80]!r} is no subject to publish to: no spaces, no wildcards, no `$` in front")
+    return value
+
+
+Subject = Annotated[str, AfterValidator(check_subject)]
+"""A subject that an asker names for what it wants to hear."""
 
 
 def _seconds(value: object) -> object:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from natscope.contracts.blocks import AudioBlock, ImageBlock, TextBlock
-from natscope.contracts.contract import Contract, Instant, Token, new_id
+from natscope.contracts.contract import Contract, Instant, Subject, Token, new_id
 from natscope.contracts.door import Command, Event
 from natscope.contracts.message import Message
 from natscope.contracts.tool import ToolName, ToolSpec
@@ -78,7 +78,7 @@ class Chat(_Paid):
     output: Output | None = None
     """With it the answer's text is a JSON value that fits the schema, and `Chatted.output` holds it."""
     generation: Generation = Generation()
-    deltas_to: str | None = None
+    deltas_to: Subject | None = None
     """A subject that hears each `Delta` as it comes; with None the answer comes in one piece."""
     reuse_s: Annotated[float, Field(ge=0, le=86_400)] = 0
     """An answer to the very same question that is not older than this may be given again; 0: never."""

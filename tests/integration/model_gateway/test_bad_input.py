@@ -145,6 +145,7 @@ SHOWN: list[tuple[str, str, ContentBlock, type[errors.NatscopeError], str]] = [
     ("base64 cut", "default", _image(PIXEL[:-2]), errors.BodyInvalid, "no base64"),
     ("nothing", "default", _image(""), errors.BodyInvalid, "is empty"),
     ("other kind", "default", _image(media_type="image/jpeg"), errors.BodyInvalid, "image/jpeg, but is image/png"),
+    ("no picture", "default", _image(media_type="text/html"), errors.BodyInvalid, "text/html, which is no image"),
     ("too large", "default", _image("A" * 200_000), errors.BodyTooLarge, f"the limit is {LIMIT}"),
     ("blob gone", "default", _lies("nats://blob/blobs/gone"), errors.BlobNotFound, "gone"),
     ("nobody there", "default", _lies("http://127.0.0.1:9/a.png"), errors.MediaUnavailable, "cannot be reached"),
@@ -188,6 +189,14 @@ class TestChat:
         with pytest.raises(error, match=named) as caught:
             await strict.guest.ask(model.CHAT, ask)
         assert type(caught.value) is error
+        assert provider.total == 0
+
+    @pytest.mark.parametrize("subject", ["", "a b", "a 0\r\n\r\nPUB b 0", "a.*", ">", "a..b", "$KV.usage.a", "a" * 600])
+    async def test_pieces_go_to_no_subject_that_is_none_or_the_server_s_own(
+        self, strict: House, provider: Provider, subject: str
+    ) -> None:
+        with pytest.raises(errors.BodyInvalid, match=r"deltas_to: .* is no subject"):
+            await strict.guest.ask(model.CHAT, question().model_copy(update={"deltas_to": subject}))
         assert provider.total == 0
 
     async def test_what_is_not_public_is_not_looked_at_unless_a_setting_says_so(
