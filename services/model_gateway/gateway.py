@@ -1,6 +1,7 @@
 """Answers a chat: finds the model, asks it, and does so once for each request id."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +32,8 @@ from services.model_gateway.wires.collapsed import collapsed
 
 IGNORED: dict[str, Any] = {"deltas_to": True, "messages": {"__all__": {"id": True, "created_at": True}}}
 """What may differ when a request is asked again; who writes messages by hand leaves ids and times to us."""
+TURNS = 3
+"""Of the event loop, until the ledger's question is written to the socket: its task, the flusher, the write."""
 
 
 class Reused(Protocol):
@@ -72,6 +75,44 @@ class _Begun:
             self.reserved.drop()
 
 
+class _Meanwhile:
+    """Begins an ask once the ledger's question is on its way, so that nobody waits for the one or the other."""
+
+    def __init__(self, begin: Callable[[], _Begun | None]) -> None:
+        self._begin = begin
+        self._begun: _Begun | None = None
+        self._turns = TURNS
+        self._next: asyncio.Handle | None = asyncio.get_running_loop().call_soon(self._turn)
+
+    def take(self) -> _Begun | None:
+        """Return what is begun, beginning it now if it is not; None if nothing could be or it may be out of date."""
+        if self._next is not None:
+            self._next.cancel()
+            self._go()
+        if self._begun is not None and self._begun.is_stale:
+            self._begun.drop()
+            return None
+        return self._begun
+
+    def end(self) -> None:
+        """Give back what was not used."""
+        if self._next is not None:
+            self._next.cancel()
+        if self._begun is not None:
+            self._begun.drop()
+
+    def _turn(self) -> None:
+        self._turns -= 1
+        if self._turns:
+            self._next = asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            self._go()
+
+    def _go(self) -> None:
+        self._next = None
+        self._begun = self._begin()
+
+
 class Gateway:
     """The service's one function, apart from how it is reached."""
 
@@ -108,13 +149,17 @@ class Gateway:
             NatscopeError: the provider gave no answer; nothing is recorded, asking again asks it again.
             Refused: the request was cancelled meanwhile.
         """
-        begun = self._begin(ask)
+        if ask.request_id in self._under_way:
+            return await answered(self._ledger, ask.request_id, ask, lambda: self._ask(ask, None), ignoring=IGNORED)
+        self._under_way.add(ask.request_id)
+        meanwhile = _Meanwhile(lambda: self._begin(ask))
         try:
-            return await answered(self._ledger, ask.request_id, ask, lambda: self._ask(ask, begun), ignoring=IGNORED)
+            return await answered(
+                self._ledger, ask.request_id, ask, lambda: self._ask(ask, meanwhile.take()), ignoring=IGNORED
+            )
         finally:
-            if begun is not None:
-                self._under_way.discard(ask.request_id)
-                begun.drop()
+            self._under_way.discard(ask.request_id)
+            meanwhile.end()
 
     def cancel(self, request_id: str) -> None:
         """Break off a request if it is being answered here; the provider's connection is closed."""
@@ -122,13 +167,10 @@ class Gateway:
 
     def _begin(self, ask: Chat) -> _Begun | None:
         """Reserve room, unless it is known that none is needed; None: also if it cannot be asked as it is."""
-        if ask.request_id in self._under_way:
-            return None
         try:
             begun = _Begun(self._fitting(ask))
         except NatscopeError:
             return None
-        self._under_way.add(ask.request_id)
         if not self._reuse_s(ask):
             begun.reserved = self._talker.reserve(ask, begun.ways[0])
         return begun
@@ -141,9 +183,7 @@ class Gateway:
         return ask.reuse_s or self._models.catalog.alias(ask.model).reuse_s
 
     async def _ask(self, ask: Chat, begun: _Begun | None) -> Chatted:
-        if begun is None or begun.is_stale:
-            if begun is not None:
-                begun.drop()
+        if begun is None:
             begun = _Begun(self._fitting(ask))
         within_s, first = self._reuse_s(ask), begun.ways[0].target.name
         if within_s and (found := await self._reused.find(ask, first, within_s=within_s)):
