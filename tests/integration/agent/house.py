@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -64,6 +64,8 @@ class House:
     asked: list[model.Chat] = field(default_factory=list[model.Chat])
     called: list[tool.Call] = field(default_factory=list[tool.Call])
     tool_delay_s: float = 0.0
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """The house is about to close: nobody needs what its rooms still work on."""
     says: str | None = None
     """What the tool gives instead of the sum."""
     ends: ResultState = "success"
@@ -75,6 +77,11 @@ class House:
     """How many tools ran at the same time, at the most."""
     sessions: dict[str, list[Message]] = field(default_factory=dict[str, list[Message]])
     cancelled: list[str] = field(default_factory=list[str])
+
+    async def work(self, seconds: float) -> None:
+        """Take so long, or as long as the house is open."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.closing.wait(), seconds)
 
     async def submit(self, content: str, *, agent: str = "assistant", **more: object) -> Submit:
         """Submit a task as a client does."""
@@ -136,7 +143,10 @@ async def _fakes(here: House, *, real_memory: bool) -> AsyncGenerator[None]:
         for name, doors in rooms.items():
             room = await stack.enter_async_context(open_room(name, settings=here.settings))
             await room.serve(doors(here, room))
-        yield
+        try:
+            yield
+        finally:
+            here.closing.set()
 
 
 def _models(here: House, room: Room) -> Doors:
@@ -170,7 +180,7 @@ def _tools(here: House, room: Room) -> Doors:
             here.began.set()
             here.under_way += 1
             here.most_under_way = max(here.most_under_way, here.under_way)
-            await asyncio.sleep(here.tool_delay_s)
+            await here.work(here.tool_delay_s)
             here.under_way -= 1
             total = float(str(body.call.input["a"])) + float(str(body.call.input["b"]))
             text = plain(here.says or f"{total:g}")

@@ -326,6 +326,7 @@ class TestASession:
             for body in slow:
                 await here.bus.submit(INTERRUPT, Interrupt(), body.task_id, message_id=f"i{body.task_id}")
             gate.set()
+            await asyncio.gather(*(here.outcome(body.task_id) for body in slow))
 
 
 class TestABadSubject:

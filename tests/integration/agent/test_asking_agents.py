@@ -137,7 +137,7 @@ class TestAnAgentThatAsksAnother:
             async def mind(asked: model.Chat) -> model.Chatted:
                 if asked.agent == "one":
                     began.set()
-                    await asyncio.sleep(30)
+                    await here.work(30)
                 return await said(asked)
 
             here.mind = mind

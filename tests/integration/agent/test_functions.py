@@ -90,7 +90,8 @@ class TestAFunction:
 
             async def mind(asked: model.Chat) -> model.Chatted:
                 began.set()
-                return await asyncio.Future[model.Chatted]()
+                await here.work(30)
+                return reply("too late")
 
             here.mind = mind
             task = await here.submit("Go.")

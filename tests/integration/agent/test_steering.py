@@ -156,7 +156,7 @@ class TestARedirection:
             async def mind(asked: model.Chat) -> model.Chatted:
                 if len(heard(asked)) == 1:
                     thinking.set()
-                    await asyncio.sleep(30)
+                    await here.work(30)
                 return reply(" / ".join(heard(asked)))
 
             here.mind = mind
