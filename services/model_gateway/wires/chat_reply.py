@@ -3,6 +3,7 @@
 Total over whatever a provider may send: an answer of the wrong shape is a fault, never an exception of another kind.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 
 from pydantic import JsonValue
@@ -109,7 +110,7 @@ class Draft:
         """Read an answer in one piece."""
         if not body.strip():
             raise self._failed("empty")
-        self._chunk(self._parsed(body), is_whole=True)
+        self._chunk(self._parsed(body.removeprefix(BOM_UTF8)), is_whole=True)
         return self._said()
 
     def unread(self, failed: Failed) -> list[Piece]:

@@ -3,6 +3,7 @@
 Total over whatever a provider may send: an answer of the wrong shape is a fault, never an exception of another kind.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
@@ -91,7 +92,7 @@ class Draft:
         if not body.strip():
             raise self._failed("empty")
         pieces: list[Piece] = []
-        self._read(body, pieces)
+        self._read(body.removeprefix(BOM_UTF8), pieces)
         return pieces
 
     def end(self) -> Reply:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from pydantic import JsonValue
 from pydantic_core import from_json
@@ -214,7 +216,7 @@ def _line(value: JsonValue) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `retry-after-ms` or `retry-after` name; a date is not read.
+    """Return the seconds that `retry-after-ms` or `retry-after` name; a date counts from the answer's own.
 
     Source: RFC 9110, section 10.2.3.
     """
@@ -224,8 +226,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             try:
                 return max(0.0, float(value) / unit)
             except ValueError:
-                return None
+                until = _date(value)
+                sent = _date(headers.get("date", "")) or datetime.now(UTC)
+                return None if until is None else max(0.0, (until - sent).total_seconds())
     return None
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _without(secret: str, text: str) -> str:

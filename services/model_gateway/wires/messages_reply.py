@@ -7,6 +7,7 @@ blocks, so that they can be replayed.
 Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 
 from pydantic import JsonValue
@@ -75,7 +76,7 @@ class Draft:
         if not body.strip():
             raise self._failed("empty")
         pieces: list[Piece] = []
-        value = self._parsed(body)
+        value = self._parsed(body.removeprefix(BOM_UTF8))
         self._head(value)
         content = value.get("content")
         if not isinstance(content, list):

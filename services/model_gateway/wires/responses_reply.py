@@ -3,6 +3,7 @@
 Total over whatever a provider may send: an answer of the wrong shape is a fault, never an exception of another kind.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -105,7 +106,7 @@ class Draft:
         """Read an answer in one piece. If it is only promised, `pending` says so; read what comes of it next."""
         if not body.strip():
             raise self._failed("empty")
-        value = self._parsed(body)
+        value = self._parsed(body.removeprefix(BOM_UTF8))
         status = text_in(value.get("status"))
         self._head(value)
         self.pending = self._id if status in PENDING else None

@@ -1,20 +1,34 @@
 """Splits a byte stream into server-sent events."""
 
+import re
+from codecs import BOM_UTF8
+
+_UNKNOWN = re.compile(rb"^(?!data:|event:|id:|retry:|:)[^\n<]*\{", re.M)
+"""A line of no known name that may have been one of data."""
+
 
 class Splitter:
     """Feed it bytes as they come, cut anywhere; it returns the data of each event that is whole.
 
     Lines may end in LF, CR LF or CR. Comments, names and ids of events are passed over, several data lines are joined.
-    Bare JSON in the place of an event is taken for one: that is how some servers tell in mid-stream what went wrong.
+    Bare JSON in the place of an event is taken for one: that is how some servers tell in mid-stream what went wrong. So
+    is a line whose name is garbled: as JSON it is nothing, but it is not lost in silence. A byte order mark is no part.
     Source: WHATWG HTML, section 9.2.6, https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
     def __init__(self) -> None:
         self._rest = b""
+        self._began = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the data of the events that `data` completes."""
         data = self._rest + data
+        if not self._began:
+            if BOM_UTF8.startswith(data):
+                self._rest = data
+                return []
+            self._began = True
+            data = data.removeprefix(BOM_UTF8)
         tail = b""
         if b"\r" in data:
             if data.endswith(b"\r"):
@@ -37,4 +51,6 @@ def _data(event: bytes) -> bytes | None:
     if event.startswith((b"{", b"[")):
         return event
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines) if lines else None
+    if lines:
+        return b"\n".join(lines)
+    return event if _UNKNOWN.search(event) else None

@@ -82,7 +82,10 @@ class TestFailed:
             ({"retry-after": "3"}, 3.0),
             ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
             ({"retry-after": "-1"}, 0.0),
-            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:27:58 GMT"}, 2.0),
+            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:29:00 GMT"}, 0.0),
+            ({"retry-after": "Wed, 21 Oct 2020 07:28:00 GMT"}, 0.0),
+            ({"retry-after": "soon"}, None),
             ({}, None),
         ],
     )

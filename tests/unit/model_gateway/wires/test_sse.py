@@ -43,6 +43,18 @@ class TestSplitter:
         assert splitter.feed(b"data: [DONE]") == []
         assert splitter.end() == [b"[DONE]"]
 
+    @pytest.mark.parametrize("cuts", [[], [1], [1, 2], [3], [4]])
+    def test_passes_over_a_byte_order_mark_wherever_it_is_cut(self, cuts: list[int]) -> None:
+        assert _fed(b"\xef\xbb\xbf" + EVENTS, cuts) == DATA
+
+    @pytest.mark.parametrize("name", [b"dta: ", b"dat", b"\xef\xbb\xbfdata: ", b"Data: ", b"\0data: "])
+    def test_does_not_lose_an_event_whose_name_is_garbled(self, name: bytes) -> None:
+        garbled = EVENTS.replace(b"data: {", name + b"{")
+        assert len(Splitter().feed(b"data: first\n\n" + garbled)) == len(DATA) + 1
+
+    def test_passes_over_names_that_it_does_not_know_if_they_hold_no_data(self) -> None:
+        assert Splitter().feed(b"x-note: pause\n\nretry: 3\n\nping\n\n: {\n\nid: {1}\n\n" + EVENTS) == DATA
+
     def test_gives_nothing_for_a_page_of_html(self) -> None:
         splitter = Splitter()
         assert splitter.feed(b"<html>\n\n<body>down</body>\n\n</html>") + splitter.end() == []
