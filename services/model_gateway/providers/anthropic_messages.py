@@ -19,7 +19,7 @@ from yarl import URL
 
 from natscope.contracts.errors import SpecInvalid
 from services.model_gateway.ports import Hear, Piece, Prompt, Reply
-from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
+from services.model_gateway.providers.transport import BROKEN, TRUSTS_NOBODY, Transport, fault_of
 from services.model_gateway.trying.faults import Failed
 from services.model_gateway.wires.json_text import is_json
 from services.model_gateway.wires.messages import Dialect, Request, continued, request
@@ -186,6 +186,7 @@ async def _nobody(piece: Piece) -> None:
 
 
 def _client(base_url: str, key: str) -> "AsyncAnthropic":
-    from anthropic import AsyncAnthropic
+    from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 
-    return AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0)
+    idle = DefaultAsyncHttpxClient(verify=TRUSTS_NOBODY)
+    return AsyncAnthropic(api_key=key, base_url=base_url, max_retries=0, http_client=idle)

@@ -20,7 +20,7 @@ from yarl import URL
 from natscope.contracts.blocks import AudioBlock, Base64Source, ContentBlock, ImageBlock
 from natscope.contracts.model import Draw, Embed, Speak, Usage
 from services.model_gateway.ports import Hear, Made, Media, Prompt, Reply, Vectors
-from services.model_gateway.providers.transport import BROKEN, Transport, fault_of
+from services.model_gateway.providers.transport import BROKEN, TRUSTS_NOBODY, Transport, fault_of
 from services.model_gateway.trying.faults import Failed, FaultName
 from services.model_gateway.wires import gemini_making as making
 from services.model_gateway.wires.gemini import FETCHES, base, body, forced, path, resource
@@ -48,7 +48,11 @@ class GoogleGemini:
         self._key_name = key_name
         self._secret = api_key.get_secret_value()
         self._stall_s = stall_s
-        options = HttpOptions(base_url=base_url)
+        options = HttpOptions(
+            base_url=base_url,
+            client_args={"verify": TRUSTS_NOBODY},
+            async_client_args={"verify": TRUSTS_NOBODY, "ssl": TRUSTS_NOBODY},
+        )
         self._client = genai.Client(vertexai=False, api_key=self._secret, http_options=options)
         # The package has no public door to what it would send; this one is at least meant to be read.
         said = self._client._api_client.get_read_only_http_options()

@@ -4,6 +4,7 @@ The providers' packages put a second HTTP client on top (httpx2), which costs mo
 together. Here one call is one HTTP request: nothing retries, nothing follows a redirect, bodies are bytes.
 """
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -20,6 +21,8 @@ CONNECTIONS = 512
 CONNECT_S = 5.0
 IDLE_S = 60.0
 """How long a connection is kept that nobody uses."""
+TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For the clients of the providers' packages, which send nothing: reading the machine's certificates takes 50 ms."""
 
 
 class Transport:
