@@ -1,20 +1,15 @@
 """Fetches media from the web for providers that do not, and reaches nothing that is not public."""
 
 import asyncio
-import ipaddress
 import re
-import socket
-from collections.abc import Callable
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from natscope.addresses import Address, is_public
+from natscope.addresses import is_public
 from natscope.contracts.errors import BodyTooLarge, MediaUnavailable
+from natscope.guarded import GuardedResolver, MayReach, NotReached, check_host
 from services.model_gateway.copies import Copies, Copy, Fetched
-
-MayReach = Callable[[Address], bool]
 
 HOPS = 3
 CHUNK = 64 << 10
@@ -52,7 +47,7 @@ class Web:
                 return await self._follow(url, max_bytes, copy)
         except TimeoutError:
             raise _unavailable(url, f"no answer within {self._timeout_s:g} s") from None
-        except _NotPublic as error:
+        except NotReached as error:
             remedy = "use a public address, or set MODEL_GATEWAY_PRIVATE_MEDIA"
             raise _unavailable(url, f"{error} is not public", remedy) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -82,42 +77,16 @@ class Web:
     def _check(self, url: URL) -> None:
         if url.scheme not in ("http", "https") or not url.host:
             raise ValueError("neither http nor https")
-        _check(url.host, self._may_reach)
+        check_host(url.host, self._may_reach)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_Resolver(self._may_reach)),
+                connector=aiohttp.TCPConnector(resolver=GuardedResolver(self._may_reach)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"accept-encoding": "identity", "user-agent": "natscope"},
             )
         return self._session
-
-
-class _NotPublic(Exception):
-    """A host that must not be reached."""
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names; the address that is checked is the one that is connected to."""
-
-    def __init__(self, may_reach: MayReach) -> None:
-        self._may_reach = may_reach
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        for *_, address in found:
-            _check(str(address[0]), self._may_reach)
-        return [
-            ResolveResult(hostname=host, host=str(to[0]), port=port, family=kind, proto=proto, flags=0)
-            for kind, _, proto, _, to in found
-        ]
-
-    async def close(self) -> None:
-        """There is nothing to give back."""
 
 
 async def _body(url: str, response: aiohttp.ClientResponse, max_bytes: int) -> Fetched:
@@ -135,16 +104,6 @@ async def _body(url: str, response: aiohttp.ClientResponse, max_bytes: int) -> F
         raise _unavailable(url, "it is empty")
     kind = response.content_type if "content-type" in response.headers else None
     return Fetched(bytes(data), None if kind == "application/octet-stream" else kind)
-
-
-def _check(host: str, may_reach: MayReach) -> None:
-    """Return if `host` is an address that may be reached, or a name that is yet to be resolved."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    if not may_reach(address):
-        raise _NotPublic(host)
 
 
 def _reason(error: Exception) -> str:

@@ -1,19 +1,15 @@
 """Fetches from the web for tools: listed hosts alone, and nothing that is not public, whatever a name resolves to."""
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from natscope.addresses import Address, is_public
+from natscope.addresses import is_public
+from natscope.guarded import GuardedResolver, MayReach, NotReached, check_host
 from services.tool_executor.reaching import is_listed
 from services.tool_executor.tools.fetch_url import Fetched, NotFetched
-
-MayReach = Callable[[Address], bool]
 
 HOPS = 5
 CHUNK = 64 << 10
@@ -37,6 +33,8 @@ class Web:
                 return await self._follow(URL(url))
         except TimeoutError:
             raise NotFetched(f"no answer within {within_s:g} s") from None
+        except NotReached as error:
+            raise NotFetched(f"{error} is not public") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NotFetched(_reason(error)) from error
 
@@ -61,7 +59,7 @@ class Web:
             raise NotFetched("an address with a user or password in it is not fetched")
         if not is_listed(url.host, self._hosts):
             raise NotFetched(f"host {url.host!r} is not on the list of those that may be fetched from")
-        _check_address(url.host, self._may_reach)
+        check_host(url.host, self._may_reach)
 
     async def _body(self, response: aiohttp.ClientResponse) -> Fetched:
         if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -82,43 +80,12 @@ class Web:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=_Resolver(self._may_reach), use_dns_cache=False),
+                connector=aiohttp.TCPConnector(resolver=GuardedResolver(self._may_reach), use_dns_cache=False),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"accept-encoding": "identity", "user-agent": "natscope"},
                 auto_decompress=False,
             )
         return self._session
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names; the addresses that are checked are the ones that are connected to."""
-
-    def __init__(self, may_reach: MayReach) -> None:
-        self._may_reach = may_reach
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        for *_, address in found:
-            _check_address(str(address[0]), self._may_reach)
-        return [
-            ResolveResult(hostname=host, host=str(to[0]), port=port, family=kind, proto=proto, flags=0)
-            for kind, _, proto, _, to in found
-        ]
-
-    async def close(self) -> None:
-        """There is nothing to give back."""
-
-
-def _check_address(host: str, may_reach: MayReach) -> None:
-    """Return if `host` is an address that may be reached, or a name that is yet to be resolved."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    if not may_reach(address):
-        raise NotFetched(f"{host} is not public")
 
 
 def _reason(error: Exception) -> str:

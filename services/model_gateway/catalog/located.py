@@ -1,6 +1,5 @@
 """Reads YAML so that a fault can be told by line and field."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,10 +7,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from natscope.contracts.errors import SpecInvalid
+from natscope.yaml_lines import Place, below, line_of, repeated
 from services.model_gateway.catalog import mistakes
 
 M = TypeVar("M", bound=BaseModel)
-Place = Sequence[int | str]
 
 
 def read(path: Path, kind: type[M]) -> M:
@@ -31,8 +30,8 @@ def read(path: Path, kind: type[M]) -> M:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise SpecInvalid(f"{where}: {getattr(error, 'problem', None) or error}") from error
-    if root is not None and (repeated := _repeated(root)):
-        raise SpecInvalid(f"{path}:{repeated.start_mark.line + 1}: {repeated.value!r} is there twice")
+    if twice := repeated(root):
+        raise SpecInvalid(f"{path}:{twice.start_mark.line + 1}: {twice.value!r} is there twice")
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -66,43 +65,9 @@ def _in_file(root: yaml.Node | None, place: Place, *, to_the_end: bool) -> Place
     steps: list[int | str] = []
     node = root
     for number, step in enumerate(place):
-        node, found = _child(node, step)
+        found = below(node, step)
+        if found is not None:
+            _, node = found
         if found is not None or (to_the_end and number == len(place) - 1):
             steps.append(step)
     return steps
-
-
-def line_of(root: yaml.Node | None, place: Place) -> int:
-    """Return the line, from 1, of the deepest node on the way to `place` that is there."""
-    line, node = 1, root
-    for step in place:
-        node, found = _child(node, step)
-        line = found or line
-    return line
-
-
-def _child(node: yaml.Node | None, step: int | str) -> tuple[yaml.Node | None, int | None]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(step):
-                return value, key.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        found = node.value[step]
-        return found, found.start_mark.line + 1
-    return node, None
-
-
-def _repeated(node: yaml.Node) -> yaml.Node | None:
-    """Return the first key that stands twice in the same mapping: YAML's parser would keep the last one silently."""
-    if isinstance(node, yaml.SequenceNode):
-        return next((found for each in node.value if (found := _repeated(each))), None)
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            return key
-        seen.add(key.value)
-        if found := _repeated(value):
-            return found
-    return None

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from natscope.contracts.errors import CredentialMissing, CredentialRefused, ModelNotFound, SpecInvalid
 from natscope.contracts.model import Modality, ModelInfo, Price
+from natscope.yaml_lines import Place
 from services.model_gateway.accounting.rules import Rules
 from services.model_gateway.catalog import located
 from services.model_gateway.catalog.cards import card
@@ -216,7 +217,7 @@ class Catalog:
         ]
         return [self._resolved(alias, target) for target in named]
 
-    def _text(self, value: Value, place: located.Place) -> str:
+    def _text(self, value: Value, place: Place) -> str:
         if not isinstance(value, FromEnvironment):
             return value
         found = value.value(self._environment)
@@ -224,7 +225,7 @@ class Catalog:
             raise self._wrong(place, f"{value.env} is not set and there is no default", remedy=f"set {value.env}")
         return found
 
-    def _wrong(self, place: located.Place, what: str, *, remedy: str) -> SpecInvalid:
+    def _wrong(self, place: Place, what: str, *, remedy: str) -> SpecInvalid:
         return located.wrong(self.path, place, what, remedy=remedy)
 
     def _remedy(self, entry: AliasEntry) -> str:
@@ -233,7 +234,7 @@ class Catalog:
         return f"set {' or '.join(dict.fromkeys(names))}"
 
 
-def _providers_named(file: File) -> Iterator[tuple[located.Place, str]]:
+def _providers_named(file: File) -> Iterator[tuple[Place, str]]:
     """Yield every place at which a provider is named."""
     for alias, entry in file.aliases.items():
         for number, target in enumerate(entry.targets):

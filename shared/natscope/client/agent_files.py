@@ -1,7 +1,7 @@
 """Agent files: YAML, read so that a fault is told with its file, line and field."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import SpecInvalid
+from natscope.yaml_lines import Place, line_of
 
-Place = Sequence[int | str]
 
 REFERENCE = "see docs/how-to/declare-an-agent.md"
 
@@ -58,7 +58,7 @@ def read_file(file: Path) -> AgentSpec:
     except ValidationError as error:
         raise _wrong_value(file, root, error) from error
     if spec.function is not None and spec.strategy != "custom":
-        raise SpecInvalid(f"{file}:{_line(root, ('function',))}: function: needs `strategy: custom`")
+        raise SpecInvalid(f"{file}:{line_of(root, ('function',))}: function: needs `strategy: custom`")
     return spec
 
 
@@ -119,24 +119,4 @@ def _wrong_value(file: Path, root: yaml.Node, error: ValidationError) -> SpecInv
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     field = ".".join(map(str, first["loc"])) or "file"
     message = first["msg"].removeprefix("Value error, ")
-    return SpecInvalid(f"{file}:{_line(root, first['loc'])}: {field}: {message}{more}")
-
-
-def _line(node: yaml.Node, place: Place) -> int:
-    """Return the line, from 1, of the deepest node on the way to `place` that is there."""
-    line = 1
-    for step in place:
-        found = _child(node, step)
-        if found is None:
-            break
-        line, node = found
-    return line
-
-
-def _child(node: yaml.Node, step: int | str) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.MappingNode):
-        pairs = ((key.start_mark.line + 1, value) for key, value in node.value if key.value == str(step))
-        return next(pairs, None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step].start_mark.line + 1, node.value[step]
-    return None
+    return SpecInvalid(f"{file}:{line_of(root, first['loc'])}: {field}: {message}{more}")
