@@ -1,7 +1,5 @@
 """Carrying out tool calls, wherever their tools are served."""
 
-import json
-
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus
@@ -11,8 +9,16 @@ from natscope.bus.streams import CALLS
 from natscope.contracts import event, tool
 from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import FileBlock, ResultState, TextBlock, ToolResultBlock, ToolUseBlock
-from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, NatscopeError, Refused, Unavailable
+from natscope.contracts.errors import (
+    BodyInvalid,
+    DeadlineExceeded,
+    NatscopeError,
+    Refused,
+    RequestConflict,
+    Unavailable,
+)
 from services.agent.asking import insist
+from services.agent.delegating import effective
 from services.agent.own import NAMES
 from services.agent.own_acting import OwnTools
 from services.agent.permissions.verdict import Verdict
@@ -36,19 +42,26 @@ class Actor:
 
     async def act(self, state: State, index: int, call: ToolUseBlock, teller: Teller) -> tool.Called:
         """Return the outcome of a call. Whatever goes wrong with it is a result that the model reads."""
+        call = effective(state, index, call)
+        return self.barred(state, index, call) or await self.carry_out(state, index, call, teller)
+
+    def barred(self, state: State, index: int, call: ToolUseBlock) -> tool.Called | None:
+        """Return the outcome of a call that must not be carried out with these arguments; None if it may."""
         decided = state.decisions.get(call_id(state, index))
         if decided is not None and decided.verdict != "approve":
             return _by_decision(call, index, decided)
-        if decided is not None and decided.arguments is not None:
-            call = call.model_copy(update={"input": decided.arguments, "raw_input": json.dumps(decided.arguments)})
         reason = refuse(state, call)
         if reason is not None:
-            return _instead(call, index, "error", reason)
-        verdict = verdict_on(state, call)
+            return instead(call, index, "error", reason)
+        verdict = verdict_on(state, index, call)
         if not is_free(state):
             tell_verdict(self._bus, call, verdict)
         if verdict.behaviour == "deny" or (verdict.behaviour == "ask" and decided is None):
             return _forbidden(call, index, verdict)
+        return None
+
+    async def carry_out(self, state: State, index: int, call: ToolUseBlock, teller: Teller) -> tool.Called:
+        """Return the outcome of a call that is not barred."""
         if call.name in NAMES:
             return await self._own.act(state, call, index)
         asked = self._asked(state, index, call)
@@ -91,7 +104,7 @@ class Actor:
             name = asked.call_id
             result = await shortened(called.result, limit=most, blobs=self._bus.blobs, name=name)
         except NatscopeError as error:
-            return _instead(asked.call, index, *_told(error))
+            return instead(asked.call, index, *_told(error))
         return called.model_copy(
             update={"result": result.model_copy(update={"metadata": {**result.metadata, "index": index}})}
         )
@@ -111,6 +124,8 @@ class Actor:
 
 def _told(error: NatscopeError) -> tuple[ResultState, str]:
     match error:
+        case RequestConflict():
+            return "unknown", f"It was called in another way just before, and may have acted: {error}"
         case BodyInvalid():
             return "error", f"The arguments were refused, nothing ran: {error}"
         case Refused():
@@ -125,15 +140,16 @@ def _told(error: NatscopeError) -> tuple[ResultState, str]:
 
 def not_begun(call: ToolUseBlock, index: int, error: NatscopeError) -> tool.Called:
     """Return the result of a call whose task could not be submitted."""
-    return _instead(call, index, *_told(error))
+    return instead(call, index, *_told(error))
 
 
 def interrupted(call: ToolUseBlock, index: int) -> tool.Called:
     """Return the result of a call that was stopped from outside."""
-    return _instead(call, index, "interrupted", "The call was interrupted.")
+    return instead(call, index, "interrupted", "The call was interrupted.")
 
 
-def _instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> tool.Called:
+def instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> tool.Called:
+    """Return the result of a call that was not carried out, or of which nothing is known."""
     result = ToolResultBlock(
         id=call.id, name=call.name, output=[TextBlock(text=text)], state=state, metadata={"index": index}
     )
@@ -144,14 +160,14 @@ def _by_decision(call: ToolUseBlock, index: int, decision: Decision) -> tool.Cal
     """Return the result that a person's decision is."""
     if decision.verdict == "deny":
         why = f": {decision.reason}" if decision.reason else "."
-        return _instead(call, index, "denied", f"The call was denied{why}")
+        return instead(call, index, "denied", f"The call was denied{why}")
     result = ToolResultBlock(id=call.id, name=call.name, output=decision.output, metadata={"index": index})
     return tool.Called(result=result)
 
 
 def _forbidden(call: ToolUseBlock, index: int, verdict: Verdict) -> tool.Called:
     """Return the result of a call that may not be carried out, with the rules under which it might have been."""
-    called = _instead(call, index, "denied", f"The agent may not call {call.name!r}: {verdict.reason}.")
+    called = instead(call, index, "denied", f"The agent may not call {call.name!r}: {verdict.reason}.")
     rules = [rule.model_dump() for rule in verdict.suggestions]
     told = {**called.result.metadata, "safety": verdict.safety, "rules": rules}
     return called.model_copy(update={"result": called.result.model_copy(update={"metadata": told})})

@@ -9,10 +9,11 @@ from services.agent.acting import Actor
 from services.agent.casting import Casting
 from services.agent.custom.loading import Functions
 from services.agent.deferring import Deferred
+from services.agent.doing import Hands
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
+from services.agent.hooks.asking import Hooking
 from services.agent.own_acting import OwnTools
-from services.agent.performing import Hands
 from services.agent.registry import Agents, Tools
 from services.agent.running import Runner
 from services.agent.scheduling.clock import Clock
@@ -33,11 +34,13 @@ async def app(
     async with open_room("agent", description="Runs agents.", settings=bus, telemetry=telemetry) as room:
         agents, tools, skills = Agents(room.bus), Tools(room.bus), Skills(settings.skills)
         casting = Casting(room.bus, agents, tools, skills)
+        functions = Functions(settings.functions)
         hands = Hands(
             bus=room.bus,
             thinker=Thinker(room.bus, patience_s=patience),
             actor=Actor(room.bus, OwnTools(room.bus, skills, casting), patience_s=patience),
-            functions=Functions(settings.functions),
+            functions=functions,
+            hooking=Hooking(room.bus, functions),
             attempts=settings.attempts,
         )
         runner = Runner(hands, casting, instance=room.instance.id, patience_s=patience)

@@ -18,6 +18,7 @@ from natscope.contracts.errors import NatscopeError, Unavailable
 from natscope.contracts.message import Message
 from natscope.contracts.run import Compressed
 from services.agent.asking import insist
+from services.agent.hooks.folding import of_question
 from services.agent.mending import mended
 from services.agent.open_tasks import kept
 from services.agent.state import State
@@ -52,20 +53,37 @@ _OUTPUT = model.Output(
 _LOST = "[What was said before is left out here; it was too long, and no summary could be made.]"
 
 
+def summary_key(state: State) -> str:
+    """Return what the next summary is called by hooks."""
+    return f"c{state.compressions + 1}"
+
+
+def summary_id(state: State) -> str:
+    """Return the id under which the next summary is asked for."""
+    return f"{state.started.task.task_id}-{summary_key(state)}" + (f"-k{state.shaped}" if state.shaped else "")
+
+
+def covered_by(state: State, past: list[Message]) -> list[Message]:
+    """Return what the next summary stands for: everything but the latest messages."""
+    recent = mended(past) if state.compressions == 0 else []
+    before = [state.summary] if state.summary is not None else []
+    return [*before, *recent, *state.messages[state.covered : cut(state)]]
+
+
 async def compress(bus: Bus, state: State, past: list[Message], *, patience_s: float) -> Compressed:
     """Return a summary of everything but the latest messages; asked again after a crash, it is paid once.
 
-    Where none can be made, what it would cover is left out, and an earlier summary stays.
+    Where none can be made, what it would cover is left out, and an earlier summary stays. One that a hook has given is
+    taken as it is.
 
     Raises:
         Unavailable: the gateway or the provider cannot be reached.
     """
-    covers = cut(state)
-    old = state.messages[state.covered : covers]
-    recent = mended(past) if state.compressions == 0 else []
-    before = [state.summary] if state.summary is not None else []
-    covered = [*before, *recent, *old]
+    covers, covered = cut(state), covered_by(state, past)
     upto = covered[-1].id if covered else None
+    hooked = of_question(state, "before_compression", summary_key(state))
+    if hooked is not None and hooked.do == "skip":
+        return Compressed(summary=_message(state, text_of(hooked.content or []), upto), covers=covers, upto=upto)
     try:
         asked = _question(state, covered)
         chatted = await insist(bus, model.CHAT, asked, deadline_s=model.CHAT.deadline_s, patience_s=patience_s)
@@ -115,8 +133,11 @@ def _question(state: State, covered: list[Message]) -> model.Chat:
     talk = "\n\n".join(filter(None, map(_told, covered))).encode("utf-8", "replace")
     talk = talk[-int(size * _ROOM * BYTES_PER_TOKEN) :]
     text = f"<conversation>\n{talk.decode('utf-8', 'ignore')}\n</conversation>\n\n{_ASKED}"
+    hooked = of_question(state, "before_compression", summary_key(state))
+    if hooked is not None and hooked.hint:
+        text = f"{text}\n{hooked.hint}"
     at = state.started.at
-    id = f"{task.task_id}-c{state.compressions + 1}"
+    id = summary_id(state)
     return model.Chat(
         request_id=id,
         model=agent.compression.model or agent.model,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock
 
-Kind = Literal["arguments", "unknown_tool", "output", "empty", "repeated"]
+Kind = Literal["arguments", "unknown_tool", "output", "empty", "repeated", "objection"]
 
 REASKS = 2
 """How often in a row the model may write again what was of no use."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from natscope.contracts.approval import Decision, Tried, Trouble, Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
 from natscope.contracts.contract import now
-from natscope.contracts.errors import Failure, NatscopeError, OutputInvalid, RunPoisoned
+from natscope.contracts.errors import Failure, HookRefused, NatscopeError, OutputInvalid, RunPoisoned
 from natscope.contracts.message import Content, Message
 from natscope.contracts.model import Chatted, Usage
 from natscope.contracts.run import Decided, JournalEntry, ModelReplied, Parked
@@ -22,7 +22,7 @@ _WAYS = "Answer for it, change the last message and let it go on, let it try aga
 def may_help(state: State, error: NatscopeError) -> bool:
     """Return whether a run that `error` would end waits for a person instead; its own function may not."""
     wanted = state.agent.on_failure == NEEDS_HUMAN and state.agent.strategy != "custom" and state.aborted is None
-    return wanted and not isinstance(error, RunPoisoned)
+    return wanted and not isinstance(error, RunPoisoned | HookRefused)
 
 
 def trouble_of(state: State) -> Waiting | None:

@@ -15,10 +15,12 @@ from datetime import datetime
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.message import Message
+from natscope.contracts.model import FinishReason
 from natscope.contracts.run import (
     Compressed,
     Decided,
     Ended,
+    Hooked,
     JournalEntry,
     ModelReplied,
     Parked,
@@ -34,10 +36,12 @@ from services.agent.actions import AskModel, CallTools, Compress, Decision, Done
 from services.agent.custom.folding import performed
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.handing import taken
+from services.agent.hooks.folding import hooked
+from services.agent.objecting import is_in_vain
 from services.agent.open_tasks import listed
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
-from services.agent.reasking import failed_again, fault_in, given_up, without_tries
+from services.agent.reasking import OBJECTION, failed_again, fault_in, given_up, without_tries
 from services.agent.refusing import refuse
 from services.agent.shortening import files_left_by
 from services.agent.state import State, begin, call_id, index_of, open_calls_of, results_id, spent
@@ -62,6 +66,9 @@ def after(state: State, entry: JournalEntry) -> State:
                 cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
                 fault=fault_in(state, entry, owes=_owes(state)),
                 limit=_limit(state),
+                hooked={},
+                shaped=0,
+                put_off=frozenset(),
                 takeovers=0,
             )
             return planning.adopted(state) if state.fault is None else state
@@ -73,8 +80,8 @@ def after(state: State, entry: JournalEntry) -> State:
         case StepEnded():
             state, result = planning.stepped(_awake(state, entry.at), entry)
             return state if result is None else _returned(state, result, entry.at)
-        case Performed():
-            return performed(_awake(state, entry.at), entry)
+        case Performed() | Hooked():
+            return _from_without(_awake(state, entry.at), entry)
         case Steered():
             return _steered(state, entry)
         case Compressed():
@@ -120,12 +127,19 @@ def decide(state: State) -> Decision:
         return Park(state.step, waiting_of(state))
     if (failure := planning.failure_of(state)) is not None:
         return Fail(failure)
+    if is_in_vain(state):
+        trouble = helping.trouble_of(state)
+        return Park(state.step, (trouble,)) if trouble else Finish(*_last(state.reply), state.limit or OBJECTION)
     goes_on = bool(calls) or _owes(state) or state.unanswered or state.fault is not None
     if state.limit is not None or not goes_on or (state.agent.output is not None and not state.owes_output):
-        return Finish(state.reply.message, state.reply.finish_reason, state.limit)
+        return Finish(*_last(state.reply), state.limit)
     if (trouble := helping.trouble_of(state)) is not None:
         return Park(state.step, (trouble,))
     return Compress(state.step) if is_full(state) else AskModel(state.step + 1, _limit(state))
+
+
+def _last(reply: ModelReplied) -> tuple[Message, FinishReason]:
+    return reply.message, reply.finish_reason
 
 
 def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
@@ -136,7 +150,7 @@ def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
         return False
     if decision is not None:
         return delegates(call) and decision.verdict == "approve"
-    behaviour = verdict_on(state, call).behaviour
+    behaviour = verdict_on(state, index, call).behaviour
     return behaviour == "ask" or (behaviour == "allow" and (_is_external(state, call) or delegates(call)))
 
 
@@ -149,7 +163,7 @@ def waiting_of(state: State) -> tuple[Waiting, ...]:
 def _waiting(state: State, index: int, call: ToolUseBlock) -> tuple[Waiting, ...]:
     id = call_id(state, index)
     call = effective(state, index, call)
-    verdict = verdict_on(state, call)
+    verdict = verdict_on(state, index, call)
     if delegates(call) and (verdict.behaviour != "ask" or id in state.decisions):
         asked = Waiting(call_id=id, call=call, kind="task", task=child_of(id))
         return planning.waits_of(state) if call.name == PLAN else (asked,)
@@ -164,10 +178,16 @@ def _is_external(state: State, call: ToolUseBlock) -> bool:
     return any(spec.name == call.name and spec.external for spec in state.tools)
 
 
+def _from_without(state: State, entry: Performed | Hooked) -> State:
+    """Return the state once its own function, or hooks, have done something."""
+    return performed(state, entry) if isinstance(entry, Performed) else hooked(state, entry)
+
+
 def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
     match entry:
         case Parked():
-            return replace(planning.begun(state, entry), parked=entry, takeovers=0)
+            put_off = state.put_off.union(each.call_id for each in entry.waiting)
+            return replace(planning.begun(state, entry), parked=entry, put_off=put_off, takeovers=0)
         case Resumed():
             return replace(state, takeovers=state.takeovers + 1)
         case Ended():
@@ -195,6 +215,7 @@ def _steered(state: State, entry: Steered) -> State:
         kept=(*state.kept, *files),
         output=None,
         fault=None,
+        objections=None,
         heard=max(state.heard, entry.sequence),
         unanswered=True,
         redirects=state.redirects + entry.redirect,
@@ -203,7 +224,7 @@ def _steered(state: State, entry: Steered) -> State:
 
 def _decided(state: State, entry: Decided) -> State:
     if (trouble := helping.trouble_about(state, entry.decision)) is not None:
-        state = replace(helping.helped(_awake(state, entry.at), trouble, entry), takeovers=0)
+        state = replace(helping.helped(_awake(state, entry.at), trouble, entry), objections=None, takeovers=0)
         reply = helping.answer_in(state, entry)
         return state if reply is None else after(state, reply)
     decisions = {**state.decisions, entry.decision.call_id: entry.decision}

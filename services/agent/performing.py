@@ -2,56 +2,36 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from natscope.bus import Bus
 from natscope.contracts import event
 from natscope.contracts.approval import Waiting
-from natscope.contracts.blocks import ContentBlock, ToolUseBlock, text_of
+from natscope.contracts.blocks import ToolUseBlock, text_of
 from natscope.contracts.errors import ContentRefused, ContextTooLong, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
-from natscope.contracts.run import Ended, ModelReplied, Parked, Steered
+from natscope.contracts.run import Ended, Parked, Steered
 from natscope.contracts.task import Finished
 from services.agent import children, helping
-from services.agent.acting import Actor, interrupted, not_begun
+from services.agent.acting import interrupted
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.batching import batches, together
-from services.agent.custom.loading import Functions
+from services.agent.doing import Deeds, Hands
 from services.agent.ending import age_s, outcome_of
 from services.agent.hearing import Ear
 from services.agent.journal import Journal
 from services.agent.loop import decide, waiting_of
-from services.agent.own import FINISH
 from services.agent.reasking import reasked
 from services.agent.recording import Record
-from services.agent.state import State, call_id, open_calls_of
-from services.agent.stepping import begin_steps
+from services.agent.reins import Reins, Stopped
+from services.agent.replying import entry_of
+from services.agent.state import State, open_calls_of
+from services.agent.stepping import begin_tasks
 from services.agent.telling import Teller
-from services.agent.thinking import Thinker, tell_reply
+from services.agent.thinking import tell_reply
 from services.agent.window import may_compress
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 DEADLINE = "deadline"
-
-
-class Stopped(Exception):
-    """The run was interrupted or redirected, or its time is up."""
-
-
-@dataclass
-class Hands:
-    """What a run works with."""
-
-    bus: Bus
-    thinker: Thinker
-    actor: Actor
-    functions: Functions
-    attempts: int
 
 
 class Performance:
@@ -62,44 +42,38 @@ class Performance:
         self._record = Record(journal, teller, state)
         self._teller = teller
         self._past = past
-        self._stop = asyncio.Event()
+        self._deeds = Deeds(hands, self._record, past)
+        self._reins = Reins()
         self._reason = ""
         self._interrupted = False
         self._expired = False
         self._redirected = False
+        self._asked_before = False
         self._ear = Ear(hands.bus, state.started.task.task_id, state.heard)
         self._begun: set[str] = set()
-        self._working: set[asyncio.Task[Any]] = set()
-        self.effects_s = 0.0
-        """Seconds spent waiting for models and tools."""
 
     def interrupt(self, reason: str) -> None:
         """Stop the run: open calls are closed as interrupted, what was produced is kept."""
         self._reason = reason
         self._interrupted = True
-        self._halt()
+        self._reins.pull()
 
     def steer(self, *, redirect: bool) -> None:
         """Hear what was said to the run before its next model call; with `redirect`, what is under way is dropped."""
         self._ear.prick()
         if redirect:
             self._redirected = True
-            self._halt()
+            self._reins.pull()
 
     def say(self, steered: tuple[Steered, ...]) -> None:
         """Take what was said to the run before it was taken in hand."""
         if self._ear.take(steered):
             self._redirected = True
-            self._halt()
+            self._reins.pull()
 
     def _expire(self) -> None:
         self._expired = True
-        self._halt()
-
-    def _halt(self) -> None:
-        self._stop.set()
-        for work in self._working:
-            work.cancel()
+        self._reins.pull()
 
     async def perform(self) -> Finished | Parked:
         """Carry the run on and return its outcome, or what it waits with; either is in the journal then.
@@ -136,23 +110,35 @@ class Performance:
 
     async def _steps(self) -> Finished | Parked:
         self._check_takeovers()
-        asked_before = self.state.takeovers > 0
+        self._asked_before = self.state.takeovers > 0
+        if self._asked_before:
+            await self._deeds.look_back()
         while True:
             try:
                 if self._redirected:
                     await self._turn()
-                wanted = decide(self.state)
-                # who held the run before may have asked just this: with more in it, it would be paid twice
-                if not (asked_before and isinstance(wanted, AskModel)) and await self._was_told(wanted):
-                    continue
-                asked_before = False
-                outcome = await self._step(wanted)
+                outcome = await self._go_on()
             except Stopped:
                 if self._interrupted or self._expired:
                     raise
                 continue
             if outcome is not None:
                 return outcome
+
+    async def _go_on(self) -> Finished | Parked | None:
+        if self.state.agent.hooks:
+            await self._reins.hold(self._deeds.prepare())
+        wanted = decide(self.state)
+        # who held the run before may have asked just this: with more in it, it would be paid twice
+        if not (self._asked_before and isinstance(wanted, AskModel)) and await self._was_told(wanted):
+            return None
+        self._asked_before = False
+        if isinstance(wanted, Finish) and self._deeds.may_object and await self._objected(wanted):
+            return None
+        return await self._step(wanted)
+
+    async def _objected(self, wanted: Finish) -> bool:
+        return await self._reins.hold(self._deeds.object_to(wanted))
 
     async def _step(self, wanted: Decision) -> Finished | Parked | None:
         match wanted:
@@ -185,7 +171,7 @@ class Performance:
         """Drop what is under way, and tell the model what it is dropped for."""
         self._redirected = False
         if not self._interrupted and not self._expired:
-            self._stop.clear()
+            self._reins.pulled = False
         await self._close_calls()
         await self._record.settled()
         await self._tell_steering()
@@ -206,7 +192,7 @@ class Performance:
         elif self.state.fault is not None:
             await self._teller.tell(reasked(self.state, self.state.fault))
         try:
-            reply = await self._effect(self._hands.thinker.think(self.state, self._past, wanted, self._teller))
+            reply = await self._reins.hold(self._deeds.think(wanted))
         except ContextTooLong:
             if self.state.compressed_at == self.state.step or not may_compress(self.state):
                 raise
@@ -217,42 +203,32 @@ class Performance:
             if self._redirected:
                 await self._teller.tell_delta(event.ModelReset(task_id=self._task, step=wanted.step))
             raise
-        message = reply.message.model_copy(update={"id": f"{self._task}-{wanted.step}", "name": self.state.agent.name})
-        if wanted.last:
-            content = [block for block in message.content if not _is_barred(self.state, block)]
-            message = message.model_copy(update={"content": content})
-        entry = ModelReplied(
-            step=wanted.step,
-            message=message,
-            finish_reason=reply.finish_reason,
-            usage=reply.usage,
-            cost_usd=reply.cost_usd,
-            model=reply.model,
-        )
-        self._record.happened(entry)
-        await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": message}))
+        entry = entry_of(self.state, wanted, reply)
+        if self._deeds.are_kept_first:
+            await self._record.written(entry)
+        else:
+            self._record.happened(entry)
+        await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": entry.message}))
 
     async def _compress(self, step: int) -> None:
         """Have the model go on from a summary."""
-        entry = await self._effect(self._hands.thinker.compress(self.state, self._past))
+        entry = await self._reins.hold(self._deeds.summarise())
         await self._record.append(entry)
         text = text_of(entry.summary.content) if entry.summary is not None else ""
         id = f"{step}.compressed.{self.state.compressions}"
         await self._teller.tell(event.Compressed(id=id, task_id=self._task, step=step + 1, summary=text))
 
     async def _call_tools(self, wanted: CallTools) -> None:
-        await self._ask_agents()
+        await begin_tasks(self._hands.bus, self._record, self._begun)
         for batch in batches(self.state, wanted.calls):
             await together([self._call_tool(index, call) for index, call in batch])
         await self._record.settled()
-        if self._stop.is_set():
-            raise Stopped
+        self._reins.check()
 
     async def _park(self, wanted: Park) -> Parked | None:
         """Write down what is waited with, and tell it."""
-        if self._stop.is_set():
-            raise Stopped
-        if not await self._ask_agents():
+        self._reins.check()
+        if not await begin_tasks(self._hands.bus, self._record, self._begun):
             return None
         return await self._stand_by(list(wanted.waiting))
 
@@ -269,56 +245,18 @@ class Performance:
 
     async def _failed(self, error: NatscopeError) -> Finished | Parked:
         failure = Failure.of(error)
-        if not self._stop.is_set() and helping.may_help(self.state, error):
+        if not self._reins.pulled and helping.may_help(self.state, error):
             await self._record.settled()
             return await self._stand_by([helping.asked_for_help(self.state, failure)])
         return outcome_of(self.state, "failed", None, failure=failure)
 
-    async def _ask_agents(self) -> bool:
-        """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
-        step, all_begun = self.state.step, await begin_steps(self._hands.bus, self._record, self._begun)
-        for index, call in open_calls_of(self.state):
-            each = next((each for each in waiting_of(self.state) if each.call_id == call_id(self.state, index)), None)
-            if each is None or each.task is None or each.task in self._begun:
-                continue
-            try:
-                agent = await children.begin(self._hands.bus, self.state, each)
-            except NatscopeError as error:
-                await self._record.returned(not_begun(call, index, error))
-                all_begun = False
-                continue
-            self._begun.add(each.task)
-            id = f"{step}.{index}.delegated"
-            told = event.Delegated(id=id, task_id=self._task, step=step, call_id=call.id, agent=agent, child=each.task)
-            await self._teller.tell(told)
-        return all_begun
-
     async def _call_tool(self, index: int, call: ToolUseBlock) -> None:
         try:
-            called = await self._effect(self._hands.actor.act(self.state, index, call, self._teller))
+            called = await self._reins.hold(self._deeds.act(index, call))
         except Stopped:
             await self._hands.actor.forget(self.state, index)
             called = interrupted(call, index)
         await self._record.returned(called)
-
-    async def _effect(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for `work`, or for an interrupt, whichever is first; `work` is cancelled then."""
-        if self._stop.is_set():
-            work.close()
-            raise Stopped
-        began = time.perf_counter()
-        task = asyncio.create_task(work)
-        self._working.add(task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            this = asyncio.current_task()
-            if self._stop.is_set() and this is not None and not this.cancelling():
-                raise Stopped from None
-            raise
-        finally:
-            self._working.discard(task)
-            self.effects_s += time.perf_counter() - began
 
     async def _stopped(self) -> Finished:
         await self._close_calls()
@@ -335,6 +273,11 @@ class Performance:
             await self._record.returned(interrupted(call, index))
 
     @property
+    def effects_s(self) -> float:
+        """Seconds spent waiting for models, tools and hooks."""
+        return self._reins.effects_s
+
+    @property
     def state(self) -> State:
         """The run as it is by now."""
         return self._record.state
@@ -342,8 +285,3 @@ class Performance:
     @property
     def _task(self) -> str:
         return self._record.task_id
-
-
-def _is_barred(state: State, block: ContentBlock) -> bool:
-    """Return whether `block` is a call that the last reply of a run must not make."""
-    return isinstance(block, ToolUseBlock) and not (block.name == FINISH and state.owes_output)

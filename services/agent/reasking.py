@@ -14,13 +14,15 @@ from services.agent.state import State, index_of, results_id
 ARGUMENTS = "arguments"
 EMPTY = "empty"
 REPEATED = "repeated"
-_LIMITS: dict[Kind, str] = {"empty": EMPTY, "repeated": REPEATED}
+OBJECTION = "objection"
+_LIMITS: dict[Kind, str] = {"empty": EMPTY, "repeated": REPEATED, "objection": OBJECTION}
 
 _EMPTY = "Your answer was empty. Answer in words, or call a tool."
 _REPEATED = (
     "This call has failed {times} times with the same arguments, and is not carried out again until another one has "
     "succeeded: {call}\nThe last time: {error}\nDo something else, or answer with what you have."
 )
+_OBJECTION = "This was objected to your answer, which nobody has seen. Answer the task again, better:\n{why}"
 _SHOWN = 500
 
 
@@ -62,6 +64,8 @@ def failed_again(state: State, result: ToolResultBlock) -> State:
 def correction(state: State) -> str | None:
     """Return what the model is told of the latest reply besides the results of its calls, and what it has to call."""
     fault = state.fault
+    if fault is not None and fault.kind == "objection":
+        return _OBJECTION.format(why=fault.errors[-1])
     if fault is None or fault.calls or fault.kind == "output":
         return None
     return _EMPTY if fault.kind == "empty" else fault.errors[-1]
@@ -92,7 +96,7 @@ def without_tries(state: State) -> tuple[Message, ...]:
     What was carried out stays, with its result.
     """
     fault, reply = state.fault, state.reply
-    if fault is None or reply is None or not (fault.calls or fault.kind in ("output", "empty")):
+    if fault is None or reply is None or not (fault.calls or fault.kind in ("output", "empty", "objection")):
         return state.messages
     kept = [_without(fault, reply, message, results_id(state)) for message in state.messages]
     return tuple(message for message in kept if message is not None)

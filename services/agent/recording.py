@@ -46,6 +46,17 @@ class Record:
         self.state = after(self.state, entry)
         await self._journal.append(entry)
 
+    async def written(self, entry: JournalEntry) -> None:
+        """As `append`, in order with what `happened`; whoever waits for it may be cancelled, and it is written.
+
+        Raises:
+            RunFenced: another process holds the run.
+        """
+        self.happened(entry)
+        write = self._writes[-1]
+        await asyncio.wait([write])
+        write.result()
+
     async def settled(self) -> None:
         """Return when everything that happened is written, in the order in which it happened.
 

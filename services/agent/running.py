@@ -32,12 +32,13 @@ from services.agent.compressing import since_summary
 from services.agent.custom.performing import FunctionPerformance
 from services.agent.custom.resuming import come_of, is_time_up
 from services.agent.deciding import decisions_for
+from services.agent.doing import Hands
 from services.agent.ending import describe, end_of, remember
 from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
-from services.agent.performing import Hands, Performance
+from services.agent.performing import Performance
 from services.agent.shortening import remembering
 from services.agent.state import State, begin
 from services.agent.stepping import ended_steps, told_of

@@ -10,6 +10,7 @@ from natscope.contracts import approval
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import Failure
+from natscope.contracts.hook import Answer, Point
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
 from natscope.contracts.run import ModelReplied, Parked, Part, Performed, Started
@@ -75,6 +76,18 @@ class State:
     """The latest plan that can be carried out."""
     wrong_plans: int = 0
     """Plans in a row that cannot."""
+    hooked: Mapping[tuple[Point, str], Answer] = field(default_factory=dict[tuple[Point, str], Answer])
+    """What hooks have decided since the latest reply, by the point and what it was about."""
+    shaped: int = 0
+    """How often they have changed, since then, what the model is asked."""
+    prompt: tuple[str, str] | None = None
+    """The agent whose system prompt they have changed, and to what."""
+    put_off: frozenset[str] = frozenset()
+    """Calls of the latest reply that the run has waited with, by their ids; hooks are not asked about them again."""
+    objections: Fault | None = None
+    """What the run's answers were objected to."""
+    objected_at: int = 0
+    """How many tokens it had spent when that was first."""
     performed: Mapping[str, Performed] = field(default_factory=dict[str, Performed])
     """What its own function has asked for, by the positions in it."""
     place: str | None = None
@@ -161,7 +174,8 @@ def request_id(state: State, step: int) -> str:
     again = f"-r{state.redirects}" if state.redirects else ""
     shorter = f"-s{state.compressions}" if state.compressions else ""
     helped = f"-h{state.helps}" if state.helps else ""
-    return f"{state.started.task.task_id}-m{step}{again}{shorter}{helped}"
+    shaped = f"-k{state.shaped}" if state.shaped else ""
+    return f"{state.started.task.task_id}-m{step}{again}{shorter}{helped}{shaped}"
 
 
 def results_id(state: State) -> str:

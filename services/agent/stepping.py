@@ -1,4 +1,4 @@
-"""Carrying out a plan: its steps begin as tasks of their own, and what comes of them is told and written down."""
+"""Beginning the tasks that calls and steps of a plan are; what comes of a plan's steps is told and written down."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,34 @@ from natscope.contracts.plan import Step
 from natscope.contracts.run import JournalEntry, StepEnded, ToolReturned
 from natscope.contracts.task import SUBMIT_IN, Submit
 from services.agent import children
+from services.agent.acting import not_begun
 from services.agent.ending import result_event
 from services.agent.loop import waiting_of
 from services.agent.plan import Plan
 from services.agent.planning import is_step, step_of
 from services.agent.recording import Record
 from services.agent.shortening import files_left_by, shortened
-from services.agent.state import State
+from services.agent.state import State, call_id, open_calls_of
+
+
+async def begin_tasks(bus: Bus, record: Record, begun: set[str]) -> bool:
+    """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
+    step, all_begun = record.state.step, await begin_steps(bus, record, begun)
+    for index, call in open_calls_of(record.state):
+        each = next((each for each in waiting_of(record.state) if each.call_id == call_id(record.state, index)), None)
+        if each is None or each.task is None or each.task in begun:
+            continue
+        try:
+            agent = await children.begin(bus, record.state, each)
+        except NatscopeError as error:
+            await record.returned(not_begun(call, index, error))
+            all_begun = False
+            continue
+        begun.add(each.task)
+        id, task = f"{step}.{index}.delegated", record.task_id
+        told = event.Delegated(id=id, task_id=task, step=step, call_id=call.id, agent=agent, child=each.task)
+        await record.teller.tell(told)
+    return all_begun
 
 
 async def begin_steps(bus: Bus, record: Record, begun: set[str]) -> bool:

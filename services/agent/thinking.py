@@ -12,6 +12,7 @@ from services.agent.actions import AskModel
 from services.agent.asking import insist
 from services.agent.compressing import compress, shortened_talk
 from services.agent.hinting import hint_for
+from services.agent.hooks.shaping import adjusted, hooked_hint, hooked_prompt, withholds
 from services.agent.loop import MAX_STEPS
 from services.agent.own import FINISH, listing
 from services.agent.planning import REPLANS
@@ -49,8 +50,11 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     prompt = prompt_of(state)
     if state.started.skills:
         prompt = f"{prompt}\n\n{listing(state.started.skills)}"
+    prompt = hooked_prompt(state) or prompt
+    if (told := hooked_hint(state, wanted.step)) is not None:
+        hint = [*hint, written(f"hook-{wanted.step}", "user", told)]
     last = FINISH if state.owes_output else "none"
-    return model.Chat(
+    asked = model.Chat(
         request_id=request_id(state, wanted.step),
         model=agent.model,
         messages=[written("system", "system", prompt), *shown(state, shortened_talk(state, past)), *hint],
@@ -61,6 +65,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         agent=agent.name,
         session=task.lane,
     )
+    return adjusted(state, wanted.step, asked) if state.hooked else asked
 
 
 class Thinker:
@@ -89,7 +94,7 @@ class Thinker:
             NatscopeError: the gateway has given up, or nobody answered.
         """
         task = state.started.task
-        if not task.stream:
+        if not task.stream or withholds(state):
             return await self._ask(state, asked)
         listener = _Listener(teller, task.task_id, step)
         inbox = self._bus.nc.new_inbox()

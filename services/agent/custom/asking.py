@@ -98,7 +98,7 @@ def held(state: State, at: At) -> Waiting | None:
     call, id = call_of(at), id_of(state, at)
     if id in state.decisions or refuse(state, call) is not None:
         return None
-    verdict = verdict_on(state, call)
+    verdict = verdict_on(replace(state, place=at.position), 0, call)
     external = any(spec.name == call.name and spec.external for spec in state.tools)
     if verdict.behaviour == "deny" or (verdict.behaviour == "allow" and not external):
         return None

@@ -11,7 +11,7 @@ from services.agent import children
 from services.agent.custom import asking
 from services.agent.custom.branches import At
 from services.agent.custom.replaying import diverged, told
-from services.agent.performing import Hands
+from services.agent.doing import Hands
 from services.agent.recording import Record
 from services.agent.state import State
 

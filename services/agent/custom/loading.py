@@ -1,13 +1,16 @@
-"""Loading agents' functions: out of one folder, and nothing that was not written to be an agent."""
+"""Loading agents' functions and hooks: out of one folder, and nothing that was not written to be one."""
 
 import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 from natscope.agents import FunctionAgent
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import SpecInvalid
+
+T = TypeVar("T")
 
 
 class Functions:
@@ -22,8 +25,17 @@ class Functions:
         Raises:
             SpecInvalid: the folder has no such module, it cannot be imported, or has no agent of that name.
         """
-        module, _, name = (spec.function or "").partition(":")
-        where = f"agent {spec.name!r}: function: {spec.function!r}"
+        remedy = "write `@natscope.agent` above the function"
+        return self.find(spec.function or "", FunctionAgent, where=f"agent {spec.name!r}: function", remedy=remedy)
+
+    def find(self, function: str, kind: type[T], *, where: str, remedy: str) -> T:
+        """Return what stands at `module:name`, if it is of that kind; `where` names who asks for it.
+
+        Raises:
+            SpecInvalid: the folder has no such module, it cannot be imported, or has nothing of that kind there.
+        """
+        module, _, name = function.partition(":")
+        where = f"{where}: {function!r}"
         self._check(module.split(".", 1)[0], where)
         try:
             loaded = importlib.import_module(module)
@@ -32,11 +44,9 @@ class Functions:
         except Exception as error:
             raise SpecInvalid(f"{where}: cannot be imported: {type(error).__name__}: {error}") from error
         found = getattr(loaded, name, None)
-        if not isinstance(found, FunctionAgent):
-            fault = "has no" if found is None else "is no agent:"
-            raise SpecInvalid(
-                f"{where}: {module} {fault} {name!r}", remedy="write `@natscope.agent` above the function"
-            )
+        if not isinstance(found, kind):
+            fault = "has no" if found is None else "has something else as"
+            raise SpecInvalid(f"{where}: {module} {fault} {name!r}", remedy=remedy)
         return found
 
     def _check(self, package: str, where: str) -> None:

@@ -24,7 +24,7 @@ from services.agent.custom.folding import END, RUN_LIMIT, limit_of
 from services.agent.custom.replaying import Replay
 from services.agent.ending import outcome_of
 from services.agent.mending import mended
-from services.agent.performing import Performance, Stopped
+from services.agent.performing import Performance
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +88,7 @@ class FunctionPerformance(Performance):
 
     async def _begin(self, at: At) -> Performed | None:
         """Begin a step that the journal does not have; what came of it is returned if that is known at once."""
-        if self._stop.is_set():
-            raise Stopped
+        self._reins.check()
         entry = await self._at_once(at)
         if entry is None and at.step.kind == "ask":
             await self._record.settled()
@@ -101,7 +100,7 @@ class FunctionPerformance(Performance):
             self._waits[at.position] = at
             return None
         await self._record.settled()
-        self._under_way[asyncio.create_task(self._effect(self._effects.of(at)))] = at
+        self._under_way[asyncio.create_task(self._reins.hold(self._effects.of(at)))] = at
         return None
 
     async def _at_once(self, at: At) -> Performed | None:
@@ -150,8 +149,7 @@ class FunctionPerformance(Performance):
 
     async def _rest(self) -> Parked:
         """Write down what is waited with, and tell it."""
-        if self._stop.is_set():
-            raise Stopped
+        self._reins.check()
         await self._record.settled()
         held = [self._waiting(at) for at in self._waits.values()]
         unanswered = self.state.agent.permissions.unanswered

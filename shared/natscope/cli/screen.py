@@ -64,6 +64,7 @@ class Screen:
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
             event.Compressed: lambda _: self._mark("≡", "yellow", "the conversation so far was summarised"),
             event.Reasked: lambda said: self._mark("↺", "yellow", f"asked again ({said.fault}): {said.error}"),
+            event.Hooked: self._hooked,
             event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
         }
 
@@ -92,6 +93,11 @@ class Screen:
     def _reply_start(self, said: event.ReplyStart) -> None:
         if said.resumed:
             self._mark("↻", "yellow", "another replica goes on with the run")
+
+    def _hooked(self, said: event.Hooked) -> None:
+        why = said.failure.message if said.failure is not None else said.reason
+        done = "has failed, and is passed over" if said.do == "go_on" else f"says {said.do!r}"
+        self._mark("⚑", "yellow", f"hook {said.hook} at {said.point} {done}{f': {why}' if why else ''}")
 
     def _tool_missing(self, said: event.ToolMissing) -> None:
         what = "waits for its host" if said.awaited else "begins without it"

@@ -8,17 +8,16 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from natscope.contracts.approval import Rule
 from natscope.contracts.contract import Contract, Duration
 from natscope.contracts.door import Command
+from natscope.contracts.hook import Hook
 from natscope.contracts.model import Generation, Output
 from natscope.contracts.plan import Planning
 from natscope.contracts.task import Finished, Submit
-from natscope.contracts.tool import CellMode
+from natscope.contracts.tool import CellMode, ToolPattern
 from natscope.contracts.tool import Limits as ToolLimits
 
 AgentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-ToolPattern = Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9_*-]{0,63}$")]
-"""A tool's name; `*` stands for any characters, so `mcp__github__*` is every tool of that server."""
 SkillName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
@@ -131,6 +130,12 @@ def _if_custom(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
+def _unless_custom(value: list[Hook], info: ValidationInfo) -> list[Hook]:
+    if value and info.data.get("strategy") == "custom":
+        raise ValueError("`strategy: custom` has no hooks: the function does itself what they would")
+    return value
+
+
 class AgentSpec(Contract):
     """One agent, as a file of `deploy/agents/` declares it and the `agents` bucket keeps it."""
 
@@ -172,6 +177,8 @@ class AgentSpec(Contract):
     waits for a person to help it on (`approval.decide.<task>`)."""
     needs_human: NeedsHuman = NeedsHuman()
     hints: Hints = Hints()
+    hooks: Annotated[list[Hook], AfterValidator(_unless_custom)] = Field(default_factory=list[Hook])
+    """What stands around what its runs do. A function (`custom`) has none: it does itself what they would."""
 
 
 ASK = Command(

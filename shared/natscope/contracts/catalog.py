@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from natscope.contracts import agent, approval, event, hub, memory, model, run, schedule, task, tool, workspace
+from natscope.contracts import agent, approval, event, hook, hub, memory, model, run, schedule, task, tool, workspace
 from natscope.contracts.door import Command, Durable, Event
 
 Door = Command[Any, Any] | Durable[Any] | Event[Any]
@@ -24,6 +24,7 @@ DOORS: tuple[Door, ...] = (
     task.FINISHED,
     task.BURIED,
     run.JOURNALED,
+    hook.ASK,
     model.CHAT,
     model.CANCELLED,
     model.LEARNED,

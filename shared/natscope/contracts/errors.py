@@ -18,6 +18,7 @@ NatscopeError                    code: what a program compares; remedy: what a p
 │   ├── ContentRefused           the provider's policy refused the prompt or the answer
 │   ├── MediaUnavailable         media that the ask refers to cannot be fetched
 │   ├── ModalityUnsupported      the model takes no media of this kind
+│   ├── HookRefused              a hook of the agent has refused it, or could not be asked
 │   ├── BudgetExhausted          a budget has no room for this
 │   └── NotFound
 │       ├── AgentNotFound · ModelNotFound · ToolNotFound · TaskNotFound
@@ -175,6 +176,12 @@ class ModalityUnsupported(Refused):
     """The model takes no media of this kind."""
 
     code = "modality_unsupported"
+
+
+class HookRefused(Refused):
+    """A hook of the agent has refused it, or could not be asked; `details["point"]` says where it stands."""
+
+    code = "hook_refused"
 
 
 class BudgetExhausted(Refused):

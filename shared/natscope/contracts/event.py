@@ -8,6 +8,8 @@ from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock
 from natscope.contracts.contract import Contract, Instant, new_id, now
 from natscope.contracts.door import Event
+from natscope.contracts.errors import Failure
+from natscope.contracts.hook import Point
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
 from natscope.contracts.plan import Step, StepName
@@ -222,12 +224,26 @@ class Reasked(_Event):
     type: Literal["reasked"] = "reasked"
     step: int
     """The model call whose reply it was."""
-    fault: Literal["arguments", "unknown_tool", "output", "empty", "repeated"]
+    fault: Literal["arguments", "unknown_tool", "output", "empty", "repeated", "objection"]
     """`arguments`: of a call, beyond repair · `output`: not the answer that the agent declares · `repeated`: a call
-    that has failed too often."""
+    that has failed too often · `objection`: an answer that a hook or a critic objects to."""
     error: str
     times: int
     """How many such replies there were in a row."""
+
+
+class Hooked(_Event):
+    """A hook has changed, replaced or refused something, or has failed."""
+
+    type: Literal["hooked"] = "hooked"
+    step: int
+    point: Point
+    hook: str
+    do: Literal["go_on", "change", "skip", "refuse", "again"]
+    """What becomes of it; `go_on`: the hook has failed, and is passed over."""
+    reason: str = ""
+    failure: Failure | None = None
+    """Why the hook could not be asked."""
 
 
 class HandedOver(_Event):
@@ -298,8 +314,8 @@ _KINDS = {
     for kind in (
         ReplyStart, ToolMissing, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Compressed, Delegated, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded, Steered,
-        Interrupted, LimitReached, ReplyEnd, Custom,
+        Compressed, Delegated, Hooked, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded,
+        Steered, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -328,6 +344,7 @@ TaskEvent = Annotated[
     | Annotated[ToolResult, Tag("tool_result")]
     | Annotated[Compressed, Tag("compressed")]
     | Annotated[Delegated, Tag("delegated")]
+    | Annotated[Hooked, Tag("hooked")]
     | Annotated[HandedOver, Tag("handed_over")]
     | Annotated[PlanMade, Tag("plan_made")]
     | Annotated[Replanned, Tag("replanned")]

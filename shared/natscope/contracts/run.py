@@ -10,6 +10,7 @@ from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract, Instant, now
 from natscope.contracts.door import Event
 from natscope.contracts.errors import Failure
+from natscope.contracts.hook import Answer, Point
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
@@ -125,6 +126,19 @@ class Performed(_Entry):
     cost_usd: float = 0.0
 
 
+class Hooked(_Entry):
+    """Hooks have decided something of the run; whoever takes it over does not ask them again."""
+
+    entry: Literal["hooked"] = "hooked"
+    point: Point
+    key: str
+    """What it is about at that point: the step, the call, or the summary."""
+    hooks: list[str]
+    """Those that had a part in it."""
+    answer: Answer
+    """What came of all of them."""
+
+
 class Steered(_Entry):
     """A message was slipped in."""
 
@@ -190,6 +204,7 @@ JournalEntry = Annotated[
     | ToolReturned
     | StepEnded
     | Performed
+    | Hooked
     | Steered
     | Compressed
     | Parked

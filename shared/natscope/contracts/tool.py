@@ -9,6 +9,8 @@ from natscope.contracts.contract import Contract, Token
 from natscope.contracts.door import Command, Event
 
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
+ToolPattern = Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9_*-]{0,63}$")]
+"""A tool's name; `*` stands for any characters, so `mcp__github__*` is every tool of that server."""
 
 CellMode = Literal["session", "one_shot"]
 """`session`: the session's own cell, whose files stay · `one_shot`: a cell that was never used and is used once."""

@@ -88,6 +88,8 @@ FORBIDDEN_TO_PUBLISH = [
     (None, "tool.call.execute_python"),
     (None, "tool.mcp.mcp__s__add"),
     (None, "tool.held.i1"),
+    (None, "hook.ask.warden"),
+    ("tool-host", "hook.ask.warden"),
     (None, "workspace.write.i1"),
     (None, "$KV.todo.s1"),
     (None, "session.log.s1"),
@@ -140,6 +142,8 @@ FORBIDDEN_TO_PUBLISH = [
 FORBIDDEN_TO_HEAR = [
     (None, "model.chat"),
     (None, "run.journal.*"),
+    (None, "hook.ask.*"),
+    ("tool-caller", "hook.ask.*"),
     (None, "_INBOX.agent.>"),
     (None, ">"),
     ("agent", "tool.call.*"),
@@ -237,6 +241,11 @@ class TestHearing:
             assert (await agent.request("tool.call.weather", b"", timeout=2)).data == b"from a guest"
             with pytest.raises((NoAnswer, NoRespondersError)):
                 await agent.request("tool.call.execute_python", b"", timeout=0.3)
+
+    async def test_who_serves_tools_may_serve_hooks(self, guarded: NatsServer) -> None:
+        async with connected(guarded, "tool-host") as (host, _), connected(guarded, "agent") as (agent, _):
+            await answers(host, "hook.ask.*", b"{}")
+            assert (await agent.request("hook.ask.warden", b"", timeout=2)).data == b"{}"
 
     @pytest.mark.parametrize("user", [None, "tool-host"])
     @pytest.mark.parametrize("name", BUILT_IN)

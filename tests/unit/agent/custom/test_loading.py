@@ -42,7 +42,7 @@ class TestAFunction:
         ("function", "says"),
         [
             ("MODULE:nobody", "MODULE has no 'nobody'"),
-            ("MODULE:plain", "MODULE is no agent: 'plain'"),
+            ("MODULE:plain", "MODULE has something else as 'plain'"),
             ("MODULE_broken:night", "cannot be imported: ZeroDivisionError"),
             ("MODULE.deep:night", "there is no module 'MODULE.deep'"),
             ("there_is_none:night", "there is no module 'there_is_none'"),

@@ -1,0 +1,96 @@
+"""What a run does in other rooms, between the hooks that its agent has; without hooks, at once."""
+
+from dataclasses import dataclass
+
+from natscope.bus import Bus
+from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.message import Message
+from natscope.contracts.model import Chatted
+from natscope.contracts.run import Compressed
+from natscope.contracts.tool import Called
+from services.agent.acting import Actor
+from services.agent.actions import AskModel, Finish
+from services.agent.custom.loading import Functions
+from services.agent.hooks.asking import Hooking
+from services.agent.hooks.guarding import guarded, permitted
+from services.agent.hooks.questioning import began, had_a_word, opened_summary, reviewed, reviewed_summary, shaped
+from services.agent.hooks.standing import Standing
+from services.agent.recording import Record
+from services.agent.thinking import Thinker, question
+
+
+@dataclass
+class Hands:
+    """What a run works with."""
+
+    bus: Bus
+    thinker: Thinker
+    actor: Actor
+    functions: Functions
+    hooking: Hooking
+    attempts: int
+
+
+class Deeds:
+    """The deeds of one run."""
+
+    def __init__(self, hands: Hands, record: Record, past: list[Message]) -> None:
+        self._hands = hands
+        self._record = record
+        self._past = past
+        self._hooks = Standing(hands.hooking, record)
+
+    @property
+    def _hooked(self) -> bool:
+        return bool(self._record.state.agent.hooks)
+
+    @property
+    def are_kept_first(self) -> bool:
+        """Whether a reply must be written before anything comes of it: hooks may make another one of it."""
+        return self._hooked and (self._hooks.stands("after_model_call") or self._hooks.stands("after_reasoning"))
+
+    async def look_back(self) -> None:
+        """Find out what whoever held the run before had begun."""
+        if self._hooked:
+            await self._hooks.look_back()
+
+    async def prepare(self) -> None:
+        """Have the hooks judge the task, and the calls of the latest reply, before anything becomes of them."""
+        if self._hooked:
+            await began(self._hooks)
+            await permitted(self._hooks)
+
+    async def think(self, wanted: AskModel) -> Chatted:
+        """Return what the model says to step `wanted` (see `Thinker.think`)."""
+        thinker, record = self._hands.thinker, self._record
+        if not self._hooked:
+            return await thinker.think(record.state, self._past, wanted, record.teller)
+        given = await shaped(self._hooks, wanted.step, lambda: question(record.state, self._past, wanted))
+        if given is not None:
+            return given
+        reply = await thinker.think(record.state, self._past, wanted, record.teller)
+        return await reviewed(self._hooks, wanted.step, reply)
+
+    async def summarise(self) -> Compressed:
+        """Return a summary of what was said before (see `Thinker.compress`)."""
+        thinker = self._hands.thinker
+        if not self._hooked:
+            return await thinker.compress(self._record.state, self._past)
+        await opened_summary(self._hooks, self._past)
+        return await reviewed_summary(self._hooks, await thinker.compress(self._record.state, self._past))
+
+    async def act(self, index: int, call: ToolUseBlock) -> Called:
+        """Return the outcome of a call (see `Actor.act`)."""
+        actor, record = self._hands.actor, self._record
+        if not self._hooked:
+            return await actor.act(record.state, index, call, record.teller)
+        return await guarded(self._hooks, actor, index, call, record.teller)
+
+    @property
+    def may_object(self) -> bool:
+        """Whether anybody is asked about what is to be the run's answer."""
+        return self._hooked
+
+    async def object_to(self, wanted: Finish) -> bool:
+        """Have what is to be the run's answer judged, and return whether there is something to it: go on from that."""
+        return await had_a_word(self._hooks, wanted)

@@ -1,0 +1,97 @@
+"""Asking a model between the hooks that stand around it: around the run, its steps, its questions and its summaries."""
+
+from collections.abc import Callable
+
+from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.hook import Answer, Point
+from natscope.contracts.message import Message
+from natscope.contracts.model import Chat, Chatted
+from natscope.contracts.run import Compressed
+from services.agent.actions import Finish
+from services.agent.compressing import covered_by, summary_id, summary_key
+from services.agent.hooks.shaping import call_key, step_key
+from services.agent.hooks.standing import Standing
+from services.agent.state import request_id
+
+_FIRST = "0"
+_HOOK = "hook"
+
+
+async def began(hooks: Standing) -> None:
+    """Have the hooks judge the task of a run that begins."""
+    state = hooks.state
+    if state.reply is None:
+        await hooks.asked("before_reply", _FIRST, request_id(state, 1), message=state.messages[0])
+
+
+async def shaped(hooks: Standing, step: int, question: Callable[[], Chat]) -> Chatted | None:
+    """Have the hooks shape a question, which `question` gives as it is by now; what they reply in the model's place."""
+    state, id = hooks.state, request_id(hooks.state, step)
+    instead = state.hooked.get(("before_reply", _FIRST))
+    if instead is not None and instead.do == "skip":
+        return _reply(hooks, instead)
+    if hooks.stands("system_prompt") and (state.reply is None or state.reply.message.name != state.agent.name):
+        await hooks.asked("system_prompt", state.agent.name, id, prompt=question().messages[0].text)
+    if hooks.stands("before_reasoning"):
+        answer = await hooks.asked("before_reasoning", step_key(state, step), id, messages=question().messages)
+        if answer is not None and answer.do == "skip":
+            return _reply(hooks, answer)
+    if not hooks.stands("before_model_call"):
+        return None
+    asked = question()
+    more = {"messages": asked.messages, "model": asked.model, "tools": [spec.name for spec in asked.tools]}
+    answer = await hooks.asked("before_model_call", call_key(state, step), id, **more)
+    return _reply(hooks, answer) if answer is not None and answer.do == "skip" else None
+
+
+async def reviewed(hooks: Standing, step: int, reply: Chatted) -> Chatted:
+    """Return a model's reply as the hooks leave it."""
+    state = hooks.state
+    keys: list[tuple[Point, str]] = [
+        ("after_model_call", call_key(state, step)),
+        ("after_reasoning", step_key(state, step)),
+    ]
+    for point, key in keys:
+        answer = await hooks.asked(point, key, message=reply.message)
+        if answer is not None and answer.content is not None:
+            reply = _with(reply, reply.message.model_copy(update={"content": answer.content}))
+    return reply
+
+
+async def had_a_word(hooks: Standing, wanted: Finish) -> bool:
+    """Return whether the hooks have something to say to what is to be the run's answer; then it may be another one."""
+    state, key = hooks.state, str(hooks.state.step)
+    if not hooks.stands("after_reply") or ("after_reply", key) in state.hooked:
+        return False
+    answer = await hooks.asked("after_reply", key, message=wanted.message, output=state.output)
+    return answer is not None
+
+
+async def opened_summary(hooks: Standing, past: list[Message]) -> None:
+    """Have the hooks shape a summary, or give it."""
+    state = hooks.state
+    if hooks.stands("before_compression"):
+        key, messages = summary_key(state), covered_by(state, past)
+        await hooks.asked("before_compression", key, summary_id(state), messages=messages)
+
+
+async def reviewed_summary(hooks: Standing, entry: Compressed) -> Compressed:
+    """Return a summary as the hooks leave it."""
+    if entry.summary is None:
+        return entry
+    answer = await hooks.asked("after_compression", summary_key(hooks.state), message=entry.summary)
+    if answer is None or answer.content is None:
+        return entry
+    return entry.model_copy(update={"summary": entry.summary.model_copy(update={"content": answer.content})})
+
+
+def _reply(hooks: Standing, answer: Answer) -> Chatted:
+    message = Message(name=hooks.state.agent.name, role="assistant", content=answer.content or [])
+    return _with(Chatted(message=message, finish_reason="stop", provider=_HOOK, model=_HOOK), message)
+
+
+def _with(reply: Chatted, message: Message) -> Chatted:
+    calls = any(isinstance(block, ToolUseBlock) for block in message.content)
+    reason = "tool_call" if calls else reply.finish_reason
+    reason = "stop" if reason == "tool_call" and not calls else reason
+    return reply.model_copy(update={"message": message, "finish_reason": reason})

@@ -1,0 +1,133 @@
+"""The hooks of one run: asked in their order, what they decide is written down and told, and not asked for again."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from natscope.bus.ledger import latest
+from natscope.bus.streams import CALLS, REPLIES
+from natscope.contracts import event
+from natscope.contracts.errors import Failure, HookRefused, NatscopeError, RunFenced
+from natscope.contracts.hook import Answer, Asked, Hook, Point
+from natscope.contracts.run import Hooked
+from services.agent.compressing import summary_id
+from services.agent.hooks.asking import Hooking
+from services.agent.hooks.fitting import both, with_changes
+from services.agent.recording import Record
+from services.agent.state import State, call_id, open_calls_of, request_id
+
+_ENDS = ("skip", "refuse", "again")
+
+
+class Standing:
+    """What stands around one run. What was settled before another process took it over stays settled."""
+
+    def __init__(self, hooking: Hooking, record: Record) -> None:
+        self._hooking = hooking
+        self._record = record
+        self._silent: set[tuple[Point, str]] = set()
+        """Where no hook had anything to say."""
+        self._begun: frozenset[str] = frozenset()
+        """What whoever held the run before had begun, by the ids of calls and questions."""
+
+    @property
+    def state(self) -> State:
+        """The run as it is by now."""
+        return self._record.state
+
+    def stands(self, point: Point) -> bool:
+        """Return whether a hook stands there."""
+        return any(point in hook.at for hook in self.state.agent.hooks)
+
+    async def look_back(self) -> None:
+        """Find out what whoever held the run before had begun: hooks are behind that."""
+        state = self.state
+        ids = [(CALLS, call_id(state, index)) for index, _ in open_calls_of(state)]
+        ids += [(REPLIES, request_id(state, state.step + 1)), (REPLIES, summary_id(state))]
+        bus = self._hooking.bus
+        found = [id for bucket, id in ids if await latest(bus, f"KV_{bucket}", f"$KV.{bucket}.{id}") is not None]
+        self._begun = frozenset(found)
+
+    def has_begun(self, id: str) -> bool:
+        """Return whether a call or a question had begun before this process took the run over."""
+        return id in self._begun
+
+    async def decided(self, point: Point, key: str, begun: str = "", **more: object) -> Answer | None:
+        """Return what the hooks of a point decide of what it is about; None: it goes on as it is.
+
+        `more` is what they are asked about. If `begun` had begun before, only what is written of it counts.
+
+        Raises:
+            RunFenced: another process holds the run.
+        """
+        answer = self.state.hooked.get((point, key))
+        if answer is not None or not self.stands(point) or (point, key) in self._silent or self.has_begun(begun):
+            return answer
+        asked = self._asked(point, more)
+        by: list[str] = []
+        for hook in self._in_order(asked):
+            given = await self._answer(hook, with_changes(asked, answer), key)
+            if given.do == "go_on":
+                continue
+            by.append(hook.hook)
+            answer = both(answer, given)
+            if given.do in _ENDS:
+                break
+        if answer is None:
+            self._silent.add((point, key))
+            return None
+        await self._record.written(Hooked(point=point, key=key, hooks=by, answer=answer))
+        return answer
+
+    async def asked(self, point: Point, key: str, begun: str = "", **more: object) -> Answer | None:
+        """As `decided`, where a refusal ends the run.
+
+        Raises:
+            HookRefused: a hook has refused it.
+        """
+        answer = await self.decided(point, key, begun, **more)
+        if answer is not None and answer.do == "refuse":
+            raise HookRefused(f"refused at `{point}`: {answer.reason or 'no reason given'}", details={"point": point})
+        return answer
+
+    def _asked(self, point: Point, more: dict[str, object]) -> Asked:
+        state = self.state
+        run = {"task": state.started.task.task_id, "agent": state.agent.name, "session": state.started.task.lane}
+        spent = {"step": state.step, "usage": state.usage, "cost_usd": state.cost_usd}
+        return Asked.model_validate({"point": point, **run, **spent, **more})
+
+    def _in_order(self, asked: Asked) -> Iterator[Hook]:
+        hooks = self.state.agent.hooks
+        for hook in reversed(hooks) if asked.point.startswith("after_") else hooks:
+            call = asked.call
+            fits = call is None or not hook.tools or any(fnmatchcase(call.name, each) for each in hook.tools)
+            if asked.point in hook.at and fits:
+                yield hook
+
+    async def _answer(self, hook: Hook, asked: Asked, key: str) -> Answer:
+        try:
+            answer = await self._hooking.ask(hook, asked)
+        except RunFenced:
+            raise
+        except NatscopeError as error:
+            refuses = hook.on_failure == "refuse"
+            reason = f"the hook {hook.hook!r} could not be asked: {error.message}"
+            answer = Answer(do="refuse", reason=reason) if refuses else Answer()
+            await self._tell(hook, asked, key, answer, Failure.of(error))
+            return answer
+        if answer.do != "go_on":
+            await self._tell(hook, asked, key, answer, None)
+        return answer
+
+    async def _tell(self, hook: Hook, asked: Asked, key: str, answer: Answer, failure: Failure | None) -> None:
+        place = self.state.agent.hooks.index(hook)
+        told = event.Hooked(
+            id=f"hook.{asked.point}.{key}.{place}",
+            task_id=asked.task,
+            step=asked.step,
+            point=asked.point,
+            hook=hook.hook,
+            do=answer.do,
+            reason=answer.reason,
+            failure=failure,
+        )
+        await self._record.teller.tell(told)

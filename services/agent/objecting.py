@@ -1,0 +1,33 @@
+"""Objections to an answer: the model is told, and writes it again, as often as any other fault allows."""
+
+from dataclasses import replace
+
+from services.agent.fault import Fault
+from services.agent.own import FINISH
+from services.agent.reasking import OBJECTION, given_up
+from services.agent.state import State
+
+
+def is_in_vain(state: State) -> bool:
+    """Return whether there are objections to the latest reply, and the model is not asked to mend it again."""
+    return given_up(state.fault) == OBJECTION
+
+
+def objected(state: State, reason: str) -> State:
+    """Return the state once somebody has objected to the latest reply, which was to be the answer.
+
+    What counts is what was spent since the first objection of the run, whatever the model did in between.
+    """
+    reply = state.reply
+    if reply is None:
+        return state
+    before, spent = state.objections, state.usage.input_tokens + state.usage.output_tokens
+    if before is None:
+        fault = Fault("objection", (reason,), first_tokens=reply.usage.input_tokens + reply.usage.output_tokens)
+        state = replace(state, objected_at=spent)
+    else:
+        fault = replace(before, errors=(*before.errors, reason), more_tokens=spent - state.objected_at)
+    calls = reply.message.tool_uses
+    fault = replace(fault, calls=frozenset(place for place, call in enumerate(calls) if call.name == FINISH))
+    owed = state.output if fault.is_given_up or state.limit is not None else None
+    return replace(state, fault=fault, objections=fault, output=owed)

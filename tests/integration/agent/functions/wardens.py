@@ -1,0 +1,111 @@
+"""Hooks that the tests' agents have: what they do follows from what they are asked about, and they remember it."""
+
+import asyncio
+from collections import defaultdict
+
+import natscope
+from natscope.contracts.blocks import plain, text_of
+from natscope.hooks import Answer, Asked
+
+asked: dict[str, list[Asked]] = defaultdict(list)
+"""By task."""
+
+
+@natscope.hook
+async def watches(about: Asked) -> None:
+    asked[about.task].append(about)
+
+
+@natscope.hook
+async def changes(about: Asked) -> Answer:
+    """Change all there is to change at each point."""
+    asked[about.task].append(about)
+    match about.point:
+        case "before_reply":
+            return Answer(do="change", content=plain("Add, please."))
+        case "system_prompt":
+            return Answer(do="change", prompt=f"{about.prompt} Politely.")
+        case "before_reasoning":
+            return Answer(do="change", hint=f"Step {about.step + 1}.")
+        case "before_model_call":
+            return Answer(do="change", model="other", tool_choice="auto")
+        case "before_compression":
+            return Answer(do="change", hint="Leave the names out.")
+        case "after_compression":
+            return Answer(do="change", content=plain("All of it."))
+        case "before_acting":
+            return Answer(do="change", arguments={"a": 20, "b": 20})
+        case "after_acting":
+            output = text_of(about.result.output) if about.result is not None else ""
+            return Answer(do="change", content=plain(f"{output}!"))
+        case "after_reasoning" if about.message is not None and not about.message.tool_uses:
+            return Answer(do="change", content=plain(f"{about.message.text} So it is."))
+        case "after_reply" if about.message is not None:
+            return Answer(do="change", content=plain(f"{about.message.text} Amen."))
+        case _:
+            return Answer()
+
+
+@natscope.hook
+async def doubles(about: Asked) -> Answer:
+    assert about.call is not None
+    return Answer(do="change", arguments={name: value * 2 for name, value in about.call.input.items()})  # pyright: ignore[reportOperatorIssue]
+
+
+@natscope.hook
+async def forbids(about: Asked) -> Answer:
+    return Answer(do="refuse", reason="not on a Sunday")
+
+
+@natscope.hook
+async def asks(about: Asked) -> Answer:
+    asked[about.task].append(about)
+    return Answer(do="change", verdict="ask", reason="somebody should look")
+
+
+@natscope.hook
+async def answers(about: Asked) -> Answer:
+    """Stand for what would have come of it."""
+    return Answer(do="skip", content=plain("Nobody had to."))
+
+
+@natscope.hook
+async def objects(about: Asked) -> Answer:
+    assert about.message is not None
+    return Answer(do="again", reason="too short") if len(about.message.text) < 5 else Answer()
+
+
+@natscope.hook
+async def hangs(about: Asked) -> Answer:
+    await asyncio.Event().wait()
+    return Answer()
+
+
+@natscope.hook
+async def breaks(about: Asked) -> Answer:
+    raise KeyError("keys")
+
+
+@natscope.hook
+async def misfits(about: Asked) -> Answer:
+    return Answer(do="change", prompt="Nobody asked for that.")
+
+
+@natscope.hook
+async def wavers(about: Asked) -> Answer:
+    """Answer otherwise each time."""
+    asked[about.task].append(about)
+    times = len(asked[about.task])
+    if about.point == "before_acting":
+        return Answer(do="change", arguments={"a": times, "b": times})
+    return Answer(do="change", hint=f"Told {times} times.")
+
+
+@natscope.hook
+async def regrets(about: Asked) -> Answer:
+    """Have nothing to say at first, and forbid it when asked again."""
+    asked[about.task].append(about)
+    return Answer() if len(asked[about.task]) == 1 else Answer(do="refuse", reason="after all")
+
+
+plain_function = forbids.function
