@@ -144,6 +144,8 @@ class Draft:
         if self._blocks.has_calls and reason == "stop":
             reason = "tool_call"
         elif reason == "tool_call" and not self._blocks.has_calls:
+            if not content:
+                raise self._failed("no_answer")
             reason = "stop"
         return Reply(content, reason, self._usage, self._model, self._id, self._metadata, self._billed_usd)
 
@@ -190,7 +192,7 @@ class Draft:
 
     def _is_ours(self, choice: Json) -> bool:
         """Return whether this is the answer that came first, of several."""
-        index = choice.get("index", 0)
+        index = choice.get("index") or 0
         if self._choice_index is None:
             self._choice_index = index
         return index == self._choice_index

@@ -63,6 +63,7 @@ _BY_CODE: Mapping[str, FaultName] = {
     "serveroverloaded": "overloaded",  # Volcengine
     "accountoverdueerror": "no_balance",
     "quotaexceeded": "quota",
+    "allocationquota": "quota",  # DashScope
     "sensitivecontentdetected": "content_filter",
     "exceeded_current_quota_error": "quota",  # Moonshot
     "arrearage": "no_balance",  # DashScope
@@ -84,20 +85,23 @@ _BY_CODE: Mapping[str, FaultName] = {
     "base_resp 2049": "bad_key",
 }
 _BY_TEXT: tuple[tuple[re.Pattern[str], FaultName], ...] = (
-    (re.compile(r"context (length|window|limit)|prompt is too long|too many (input )?tokens", re.I),
-     "context_too_long"),
+    (re.compile(r"context (length|window|limit|size)|prompt is too long|too many (input )?tokens|model token limit"
+                r"|(input token count|input length)\b.*\bexceeds|range of input length", re.I), "context_too_long"),
     (re.compile(r"content (management|filtering) policy|safety system|content policy", re.I), "content_filter"),
     (re.compile(r"violates .*(usage (guidelines|polic)|content polic)", re.I), "content_filter"),
     (re.compile(r"credit balance is too low|insufficient (balance|credits)|requires more credits", re.I), "no_balance"),
     (re.compile(r"reached your specified API usage limits", re.I), "quota"),
     (re.compile(r"API_KEY_INVALID|api key not valid|incorrect api key", re.I), "bad_key"),
-    (re.compile(r"model\b.*\b(does not exist|not found|is not supported)", re.I), "unknown_model"),
+    (re.compile(r"model\b.*\b(does not exist|not exist|not found|is not supported)|not a valid model", re.I),
+     "unknown_model"),
 )  # fmt: skip
 _SPENT = re.compile(r"spend(ing)? limit|current quota|all available credits", re.I)
 """Told with the status of a rate limit, but without a time after which to try again."""
 _VAGUE = ("server_error",)
 """What says less than the status it came with."""
 _DIGITS = 3
+OVERLOADED = 529
+"""A status that no proxy gives."""
 READ = 4000
 """Characters of it that are looked at."""
 SAID = 300
@@ -115,7 +119,7 @@ def failed(
     error = error_in(value)
     name: FaultName
     if error is None:
-        name = "proxy_page" if status >= 500 else _BY_STATUS.get(status, "bad_request")
+        name = "proxy_page" if 500 <= status != OVERLOADED else _BY_STATUS.get(status, "bad_request")
         return Failed(name, provider=provider, key=key, status=status, retry_after_s=retry_after(headers))
     return told(provider, error, status=status, key=key, secret=secret, retry_after_s=retry_after(headers))
 

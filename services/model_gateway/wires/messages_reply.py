@@ -126,6 +126,8 @@ class Draft:
             raise told(
                 self._provider, {"code": "refusal", "message": self._refusal}, key=self._key, secret=self._secret
             )
+        if reason == "tool_call" and not content:
+            raise self._failed("no_answer")
         calls = any(isinstance(block, ToolUseBlock) for block in content)
         if reason in ("stop", "tool_call") or (calls and self._reason == PAUSED):
             reason = "tool_call" if calls else "stop"

@@ -29,7 +29,7 @@ def _streamed(*chunks: dict[str, Any], done: bool = True) -> tuple[Reply, list[P
     return draft.end(), pieces
 
 
-def _chunk(delta: dict[str, Any], reason: str | None = None, index: int = 0, **more: Any) -> dict[str, Any]:
+def _chunk(delta: dict[str, Any], reason: str | None = None, index: int | None = 0, **more: Any) -> dict[str, Any]:
     return {"id": "c", "choices": [{"index": index, "delta": delta, "finish_reason": reason}], **more}
 
 
@@ -196,6 +196,14 @@ class TestWords:
         reply, pieces = _streamed({"choices": [{"message": {"content": "Hi."}, "finish_reason": "stop"}]})
         assert reply.content == [TextBlock(text="Hi.")]
         assert [piece.text for piece in pieces] == ["Hi."]
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("index", [None, 0])
+    def test_of_choices_may_be_left_open_in_some_chunks(self, index: int | None) -> None:
+        first, second = _chunk({"content": "a"}, index=index), _chunk({"content": "b"})
+        for chunks, text in (((first, second), "ab"), ((second, first), "ba")):
+            assert _streamed(*chunks, _chunk({}, "stop", index=index))[0].content == [TextBlock(text=text)]
 
 
 class TestEnds:

@@ -102,6 +102,7 @@ class TestWhole:
             (b'{"id": "x", "choices": "nonsense"}', "no_answer"),
             (b'{"id": "x", "choices": [{"finish_reason": "content_filter"}]}', "content_filter"),
             (b'{"error": {"message": "no", "code": "rate_limit_exceeded"}}', "rate_limit"),
+            (b'{"choices": [{"message": {"content": ""}, "finish_reason": "tool_calls"}]}', "no_answer"),
             (unary(Sent(text="half", finish_reason=None)), "truncated"),
             (unary(Sent(text=None, finish_reason="content_filter")), "content_filter"),
         ],

@@ -67,6 +67,15 @@ class TestFailed:
                 errors.ModelUnavailable,
             ),
             (500, b'[{"error": {"message": "INTERNAL", "code": 500}}]', "server_error", errors.ModelUnavailable),
+            (529, b"", "overloaded", errors.ModelUnavailable),
+            (403, _body(code="AllocationQuota.FreeTierOnly"), "quota", errors.ModelUnavailable),
+            (400, _body("Your request exceeded model token limit: 8192"), "context_too_long", errors.ContextTooLong),
+            (400, _body("Range of input length should be [1, 30720]"), "context_too_long", errors.ContextTooLong),
+            (400, _body("Input length 9 exceeds the maximum of 8"), "context_too_long", errors.ContextTooLong),
+            (400, _body("the input token count exceeds the maximum"), "context_too_long", errors.ContextTooLong),
+            (400, _body("exceeds the available context size"), "context_too_long", errors.ContextTooLong),
+            (400, _body("Model Not Exist"), "unknown_model", errors.ModelNotFound),
+            (400, _body("x is not a valid model ID"), "unknown_model", errors.ModelNotFound),
         ],
     )
     def test_names_the_fault_and_our_error(

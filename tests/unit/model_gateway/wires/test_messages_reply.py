@@ -153,6 +153,7 @@ class TestWhole:
             (b"[]", "not_json"),
             (b'{"id": "x"}', "no_answer"),
             (b'{"content": "Yes.", "stop_reason": "end_turn"}', "no_answer"),
+            (b'{"content": [], "stop_reason": "tool_use"}', "no_answer"),
             (json.dumps(_said(reason=None)).encode(), "no_answer"),
             (json.dumps(_said({"type": "text", "text": "half"}, reason=None)).encode(), "truncated"),
             (b'{"type": "error", "error": {"type": "overloaded_error", "message": "no"}}', "overloaded"),
