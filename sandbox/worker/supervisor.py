@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from . import chores, output, program, wiping
 from .children import Child, harden_worker, start_child
+from .dialling import dial
 from .frames import FrameReader, Header, encode
 from .lasting import Wires
 from .run import Run
@@ -109,7 +110,10 @@ class Supervisor:
         return self._run.seconds_left() if self._run else self._idle_exit_s
 
     def _listen(self) -> bool:
-        data = os.read(0, _READ)
+        try:
+            data = os.read(0, _READ)
+        except ConnectionError:
+            return False
         self._heard_at = time.monotonic()
         for header, payload in self._reader.feed(data):
             if header.get("op") == "cancel":
@@ -238,6 +242,8 @@ def main() -> NoReturn:
         sys.exit("the worker runs as PID 1 of a cell and nowhere else")
     settings = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     harden_worker(settings.get("prepare"))
+    if door := settings.get("dial"):
+        dial(door)
     os.set_blocking(0, False)
     os.set_blocking(1, False)
     _settle(settings.get("environment", {}), settings.get("packages"))

@@ -7,7 +7,7 @@ from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.bubblewrap_cells import BubblewrapCells, BubblewrapSettings
 from services.tool_executor.cells import Backend, Cell, Lives
 from services.tool_executor.docker_cells import DockerCells
-from services.tool_executor.docker_engine import DockerSettings
+from services.tool_executor.docker_settings import DockerSettings
 from services.tool_executor.monty_cells import MontyCells
 from services.tool_executor.owner import Owner
 from services.tool_executor.settings import Settings

@@ -9,7 +9,10 @@ from typing import Any
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import Cell, CellLost, Lives
-from services.tool_executor.docker_engine import DockerSettings, Engine
+from services.tool_executor.dialled import DialledPipe
+from services.tool_executor.docker_engine import Engine, FolderNotSeen
+from services.tool_executor.docker_settings import DockerSettings
+from services.tool_executor.doorsteps import Doorstep, Doorsteps
 from services.tool_executor.installing import gate_of
 from services.tool_executor.line import Line
 from services.tool_executor.owner import Owner, own_container
@@ -41,6 +44,7 @@ class DockerCells:
         self._settings = settings
         self._owner = owner
         self._engine = engine or Engine()
+        self._doorsteps = Doorsteps(settings.doorsteps, owner)
         self._open: dict[str, WorkerCell] = {}
         self._making: set[str] = set()
         self._unremoved: set[str] = set()
@@ -82,6 +86,7 @@ class DockerCells:
                 await asyncio.sleep(_LOOK_S)
                 await self._remove_own()
         self._engine.close()
+        self._doorsteps.close()
 
     async def _remove_own(self) -> None:
         for container in await self._engine.labelled(f"{PLATFORM}={self._settings.platform}"):
@@ -90,14 +95,26 @@ class DockerCells:
                 await self._remove(container["Id"])
 
     async def _make(self, session: str) -> WorkerCell:
+        doorstep = self._doorsteps.new()
         try:
-            id = await self._engine.create(self._settings, self._labels(session))
+            return await self._make_with(doorstep, session)
+        finally:
+            if doorstep is not None:
+                doorstep.close()
+
+    async def _make_with(self, doorstep: Doorstep | None, session: str) -> WorkerCell:
+        folder = doorstep.folder if doorstep else None
+        try:
+            id = await self._engine.create(self._settings, self._labels(session), folder)
+        except FolderNotSeen as error:
+            self._doorsteps.give_up(str(error))
+            return await self._make_with(None, session)
         except SandboxUnavailable:
             self._late_until = time.monotonic() + _LATE_S
             raise
         self._making.add(id)
         try:
-            return self._cell(id, await self._start(id))
+            return self._cell(id, await self._start(id, doorstep))
         except CellLost as error:
             await self._remove(id)
             raise SandboxUnavailable(f"a container started, but its worker did not answer: {error}") from error
@@ -107,9 +124,10 @@ class DockerCells:
         finally:
             self._making.discard(id)
 
-    async def _start(self, id: str) -> Line:
-        attached = await self._engine.attach(id)
-        line = Line(AttachedPipe(*await asyncio.open_connection(sock=attached)), gate_of(self._settings.installing))
+    async def _start(self, id: str, doorstep: Doorstep | None) -> Line:
+        attached = AttachedPipe(*await asyncio.open_connection(sock=await self._engine.attach(id)))
+        pipe = DialledPipe(attached, doorstep) if doorstep else attached
+        line = Line(pipe, gate_of(self._settings.installing))
         try:
             await self._engine.start(id)
             await line.ready(within_s=_GREETING_S)

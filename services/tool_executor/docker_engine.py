@@ -8,19 +8,19 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
 import docker.errors
 import docker.utils
-from docker.types import LogConfig, Ulimit
+from docker.types import LogConfig, Mount, Ulimit
 from requests.exceptions import RequestException
 
 from natscope.contracts.errors import SandboxUnavailable
-from services.tool_executor.cells import CellLimits
-from services.tool_executor.installing import Installing, installing_of
-from services.tool_executor.settings import Settings
+from services.tool_executor.docker_settings import DockerSettings
+from services.tool_executor.doorsteps import DOOR
+from services.tool_executor.installing import installing_of
 
 T = TypeVar("T")
 Client = docker.DockerClient
@@ -32,6 +32,8 @@ refuses a fork before it costs anything. The cgroup's limit alone would refuse i
 bomb then uses up the cell's CPU time in the kernel for a tenth of a second, and the worker's with it."""
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
+_DOORSTEP = "/run/natscope"
+"""Where a cell sees the folder of its doorstep."""
 _SOCKET = "http+unix://"
 _ENGINE_S, _THREADS = 20.0, 8
 _PATIENCE_S = 0.25
@@ -42,35 +44,8 @@ _AWAY_S = 0.5
 """How long an engine that was found away is not asked again."""
 
 
-@dataclass(frozen=True)
-class DockerSettings:
-    """What the containers are made of."""
-
-    image: str
-    platform: str
-    seccomp: str
-    """The profile itself, as JSON."""
-    limits: CellLimits
-    orphan_exits_after_s: float
-    runtime: str | None = None
-    installing: Installing | None = None
-
-    @classmethod
-    def of(cls, settings: Settings) -> "DockerSettings":
-        """Return the part of the service's settings that concerns containers.
-
-        Raises:
-            OSError: the seccomp profile cannot be read.
-        """
-        return cls(
-            image=settings.image,
-            platform=settings.platform,
-            seccomp=(settings.sandbox_dir / "seccomp.json").read_text(),
-            limits=settings.cell_limits,
-            orphan_exits_after_s=settings.orphan_exits_after.total_seconds(),
-            runtime=settings.runtime,
-            installing=Installing.of(settings),
-        )
+class FolderNotSeen(Exception):
+    """The engine does not see a folder of ours: it is on another machine, or has another view of this one."""
 
 
 class Engine:
@@ -93,9 +68,19 @@ class Engine:
             raise
         return False
 
-    async def create(self, settings: DockerSettings, labels: Mapping[str, str]) -> str:
-        """Create a container and return its id; raises as `call` does."""
-        return await self.call(lambda client: _create(client, settings, dict(labels)))
+    async def create(self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Path | None = None) -> str:
+        """Create a container, whose worker dials in at `doorstep`, and return its id; raises as `call` does.
+
+        Raises:
+            FolderNotSeen: the engine has no such folder.
+        """
+        try:
+            return await self.call(lambda client: _create(client, settings, dict(labels), doorstep))
+        except SandboxUnavailable as error:
+            refused = isinstance(error.__cause__, docker.errors.APIError)
+            if doorstep is not None and refused and "mount" in str(error.__cause__).lower():
+                raise FolderNotSeen(error.message) from error
+            raise
 
     async def attach(self, id: str) -> socket.socket:
         """Return a socket to the container's standard streams; raises as `call` does."""
@@ -201,10 +186,16 @@ def _look_for_engine() -> None:
             probe.connect(address.removeprefix(_SOCKET))
 
 
-def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str]) -> str:
+def _create(
+    client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str], doorstep: Path | None
+) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
     worker = {"idle_exit_s": settings.orphan_exits_after_s, **installing_of(settings.installing)}
     user = new_user()
+    host = walls(client, settings, user)
+    if doorstep is not None:
+        worker["dial"] = f"{_DOORSTEP}/{DOOR}"
+        host["Mounts"] = [Mount(_DOORSTEP, str(doorstep), type="bind", read_only=True, propagation="private")]
     created = client.api.create_container(
         settings.image,
         command=[json.dumps(worker)],
@@ -215,7 +206,7 @@ def _create(client: docker.DockerClient, settings: DockerSettings, labels: dict[
         stdin_open=True,
         network_disabled=True,
         labels=labels,
-        host_config=walls(client, settings, user),
+        host_config=host,
     )
     return str(created["Id"])
 

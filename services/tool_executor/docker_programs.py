@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.tool_executor.docker_engine import Client, DockerSettings, Engine, new_user, walls
+from services.tool_executor.docker_engine import Client, Engine, new_user, walls
+from services.tool_executor.docker_settings import DockerSettings
 
 _START = 'guard=$1; shift; command -v python3 >/dev/null && exec python3 -I -S -c "$guard" "$@"; exec "$@"'
 """Has the guard stand over the program where the image has a Python to run it."""

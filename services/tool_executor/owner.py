@@ -1,5 +1,6 @@
 """Who made a cell, written so that any later process can tell whether that one still lives."""
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -19,6 +20,19 @@ class Owner:
     def here(cls, instance: str) -> "Owner":
         """Return this process as an owner."""
         return cls(instance, f"{_place()}/{os.getpid()}/{_started(os.getpid())}")
+
+    @property
+    def name(self) -> str:
+        """The mark in a form that can be part of a file's name."""
+        place, _, process = self.mark.rpartition("/")
+        place, _, pid = place.rpartition("/")
+        return f"{_short(place)}-{pid}-{process}"
+
+    def has_outlived(self, name: str) -> bool:
+        """Return whether the owner of that name was of this process namespace and is dead."""
+        place, _, process = name.rpartition("-")
+        place, _, pid = place.rpartition("-")
+        return place == _short(_place()) and pid.isdigit() and _started(int(pid)) != process
 
     async def of_the_dead(self, mark: str, instance: str, lives: Lives) -> bool:
         """Return whether the owner with that mark and instance is dead.
@@ -43,6 +57,10 @@ def own_container() -> str:
         return ""
     found = re.search(r"/([0-9a-f]{64})/(?:userdata/)?(?:hostname|hosts|resolv\.conf) ", mounts)
     return found[1] if found else ""
+
+
+def _short(place: str) -> str:
+    return hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
 
 
 def _place() -> str:

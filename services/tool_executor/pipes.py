@@ -43,6 +43,10 @@ class StreamPipe:
         with contextlib.suppress(OSError, RuntimeError):
             self._writer.write_eof()
 
+    def abort(self) -> None:
+        """Close both directions at once, whatever is still on its way; who reads comes to the end."""
+        self._writer.transport.abort()
+
     async def close(self) -> None:
         """Close both directions."""
         self._writer.close()

@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     """The cells' image; `make sandbox-image` builds it."""
     runtime: str | None = None
     """The engine's runtime for cells, e.g. `runsc`. None: the engine's default."""
+    doorsteps: Path | Literal["auto", "none"] = "auto"
+    """A folder that the engine sees under the same path: cells' workers dial in at sockets there, which takes less time
+    than the engine's stream. `auto`: the one for temporary files, unless the engine is on another machine or this
+    process in a container. `none`, or an engine that does not see it: its stream."""
     platform: str = "natscope"
     """Written on every cell, so that houses on one engine tell theirs apart."""
     sandbox_dir: Path = _ROOT / "sandbox"

@@ -109,8 +109,8 @@ class House:
 
     def volumes(self) -> list[str]:
         """Return what the cells have mounted that outlives a container."""
-        mounts = (mount for cell in self.cells() for mount in cell.attrs["Mounts"])
-        return [str(mount) for mount in mounts if mount["Type"] != "tmpfs"]
+        mounts = (mount for cell in self.cells() for mount in cell.attrs["Mounts"] if mount["Type"] != "tmpfs")
+        return [str(mount) for mount in mounts if mount["RW"] or Path(mount["Source"]).exists()]
 
     def orphans(self) -> list[Container]:
         """Return the containers that belong to an executor of this house that is no more."""

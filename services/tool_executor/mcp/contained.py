@@ -10,8 +10,9 @@ from pathlib import Path
 from natscope.contracts.errors import SandboxUnavailable, ToolUnavailable
 from services.tool_executor.cells import Lives
 from services.tool_executor.docker_cells import HOUSE, INSTANCE, OWNER, PLATFORM, PROGRAM
-from services.tool_executor.docker_engine import DockerSettings, Engine
+from services.tool_executor.docker_engine import Engine
 from services.tool_executor.docker_programs import ContainedProgram, create_program
+from services.tool_executor.docker_settings import DockerSettings
 from services.tool_executor.mcp.programs import CLOSE_S, WORDS_BYTES, WORDS_S, lines_of, to_the_end
 from services.tool_executor.owner import Owner, own_container
 from services.tool_executor.pipes import AttachedPipe

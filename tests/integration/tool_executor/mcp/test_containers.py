@@ -18,7 +18,7 @@ import pytest
 from natscope.contracts.errors import ToolUnavailable
 from services.tool_executor.cells import CellLimits
 from services.tool_executor.docker_cells import INSTANCE, OWNER, PLATFORM, PROGRAM, DockerCells
-from services.tool_executor.docker_engine import DockerSettings
+from services.tool_executor.docker_settings import DockerSettings
 from services.tool_executor.mcp.client import opener
 from services.tool_executor.mcp.contained import Containers
 from services.tool_executor.mcp.entries import ProgramEntry
@@ -198,7 +198,7 @@ import asyncio, os, sys
 from pathlib import Path
 from services.tool_executor.mcp.client import opener
 from services.tool_executor.mcp.contained import Containers
-from services.tool_executor.docker_engine import DockerSettings
+from services.tool_executor.docker_settings import DockerSettings
 from services.tool_executor.mcp.servers import Servers
 from services.tool_executor.owner import Owner
 from services.tool_executor.settings import Settings
