@@ -95,6 +95,18 @@ class TestExamples:
         assert waits.reason == "There are 168 and 1229. Tell the difference?"
         assert (outcome.state, outcome.text, outcome.tool_calls) == ("completed", "1061 primes lie between.", 2)
 
+    async def test_the_guarded_agent_says_what_it_has_cost(self, natscope: Start, tmp_path: Path) -> None:
+        place = ("--data", str(tmp_path / "data"), "--port", "0", "--agents", str(ROOT / "examples" / "guarded.yaml"))
+        up = await natscope("up", *place, cwd=ROOT, AGENT_FUNCTIONS=str(ROOT / "examples" / "functions"))
+        url = (await up.line("NATS")).split()[1]
+        async with client.open(BusSettings(url=url)) as house:
+            outcome = await house.ask("guarded", "How many primes are there below 10000?", deadline_s=60)
+        up.interrupt()
+        assert (await up.done()).code == 0
+        assert (outcome.state, outcome.tool_calls) == ("completed", 1)
+        spent = outcome.usage.input_tokens + outcome.usage.output_tokens
+        assert outcome.text.endswith(f"({spent} tokens)")
+
     async def test_agents_in_a_hub_hear_each_other(self, example: Start, tmp_path: Path) -> None:
         async with embedded(tmp_path, port=0) as url:
             ended = await (await example("hub.py", url)).done()
