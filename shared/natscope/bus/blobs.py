@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 import base64
+from io import BytesIO
 from urllib.parse import urlsplit
 
 from nats.js import JetStreamContext
@@ -49,14 +50,15 @@ class Blobs:
             BodyInvalid: `url` is no such reference.
             BlobNotFound: nothing is there (any more), or it is not what `digest` says.
         """
-        bucket, name = split(url)
+        (bucket, name), whole = split(url), BytesIO()
         try:
-            found = await (await self._bucket(bucket)).get(name)
+            # nats-py itself would copy all there is for each piece that comes
+            found = await (await self._bucket(bucket)).get(name, writeinto=whole)
         except (js_errors.NotFoundError, js_errors.ObjectNotFoundError, js_errors.ObjectDeletedError) as error:
             raise BlobNotFound(f"blob {url!r} is gone", remedy="submit the file again") from error
         if digest is not None and found.info.digest != digest:
             raise BlobNotFound(f"blob {url!r} is not what was referenced: its digest differs")
-        return found.data or b""
+        return found.data or whole.getvalue()
 
     async def source(self, data: bytes, media_type: str, *, name: str | None = None) -> URLSource | Base64Source:
         """Return `data` as a source for a media block: inline up to 64 KiB, stored above (see `store`)."""
