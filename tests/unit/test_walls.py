@@ -1,6 +1,7 @@
 """Walls that import-linter does not see: one file per SDK, and no drawers."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,16 @@ SOURCES = [path for folder in ("shared", "services") for path in (ROOT / folder)
 DRAWERS = {"utils", "common", "helpers", "base", "manager", "core", "misc"}
 
 
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def _imports(path: Path) -> set[str]:
     """Return the full names of the modules, or of what is in them, that a file imports."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -34,6 +41,5 @@ class TestTheWalls:
         assert [path for path in SOURCES if path.stem in DRAWERS] == []
 
     def test_every_module_says_in_one_sentence_what_it_is_for(self) -> None:
-        texts = {path: path.read_text() for path in SOURCES}
-        silent = [path for path, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))]
+        silent = [path for path in SOURCES if path.read_text().strip() and not ast.get_docstring(_parsed(path))]
         assert silent == []
