@@ -8,7 +8,7 @@ from natscope.contracts.errors import AgentNotFound, SpecInvalid
 from natscope.contracts.run import Part
 from natscope.contracts.task import Submit
 from services.agent.compressing import window_of
-from services.agent.own import NAMES, own_specs
+from services.agent.own import NAMES, Others, own_specs
 from services.agent.registry import Agents, Models, Tools
 from services.agent.skills import Skills
 from services.agent.state import within
@@ -38,17 +38,18 @@ class Casting:
         """
         return cast(within(await self._agents.get(name), task), task)
 
-    async def part(self, spec: AgentSpec, teller: Teller | None = None) -> Part:
+    async def part(self, spec: AgentSpec, task: Submit, teller: Teller | None = None) -> Part:
         """Return all that a run of the agent may ever be offered; `teller` tells which tools nobody serves."""
         skills = self._skills.listed(list(spec.skills))
         named = [*spec.tools, *(name for group in spec.groups.values() for name in group.tools)]
         wanted = [name for name in named if name not in NAMES]
         tools = await (self._tools.get(wanted, teller.missing) if teller is not None else self._tools.get(wanted))
-        others, heirs = await self._others(spec, spec.agents), await self._others(spec, spec.hands_over_to)
-        own = own_specs(spec, skills, others, heirs)
+        asked, heirs = await self._others(spec, spec.agents), await self._others(spec, spec.hands_over_to)
+        team = await self._others(spec, spec.team.agents) if spec.team is not None else []
+        own = own_specs(spec, skills, Others(asked, heirs, team, seated=task.seat is not None))
         windows = await self._models.windows()
         return Part(
-            agent=spec, tools=offered(spec, tools, own, others), skills=skills, context_size=window_of(spec, windows)
+            agent=spec, tools=offered(spec, tools, own, asked), skills=skills, context_size=window_of(spec, windows)
         )
 
     async def successor(self, name: str, task: Submit) -> Part:
@@ -61,7 +62,7 @@ class Casting:
         spec = await self.spec(name, task)
         if spec.strategy not in TAKE_OVER:
             raise SpecInvalid(f"the agent {name!r} cannot take a conversation over", remedy="ask it instead")
-        return await self.part(spec)
+        return await self.part(spec, task)
 
     async def _others(self, spec: AgentSpec, names: list[str]) -> list[AgentSpec]:
         """Return the agents of those names; one that is not applied is left out."""

@@ -16,6 +16,8 @@ from natscope.contracts.contract import new_id
 from natscope.contracts.message import Content
 from natscope.contracts.run import Parked, ToolReturned
 from natscope.contracts.task import FINISHED, INTERRUPT, SUBMIT_IN, Finished, Interrupt, Submit
+from services.agent.own import ASSIGN
+from services.agent.seats import seated
 from services.agent.shortening import shortened
 from services.agent.state import State, call_id, open_calls_of
 
@@ -24,7 +26,9 @@ _STATES: dict[str, ResultState] = {"completed": "success", "limited": "success",
 
 def submission(state: State, waiting: Waiting) -> tuple[str, Submit]:
     """Return whom a call asks, and the task it is, the same each time."""
-    return str(waiting.call.input["agent"]), task_for(state, waiting, plain(str(waiting.call.input["message"])))
+    call = waiting.call
+    body = task_for(state, waiting, plain(str(call.input["message"])))
+    return str(call.input["agent"]), seated(state, call, body) if call.name == ASSIGN else body
 
 
 def task_for(state: State, waiting: Waiting, content: Content) -> Submit:

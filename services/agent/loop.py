@@ -20,6 +20,7 @@ from natscope.contracts.run import (
     Compressed,
     Decided,
     Ended,
+    Heard,
     Hooked,
     JournalEntry,
     ModelReplied,
@@ -43,6 +44,7 @@ from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
 from services.agent.reasking import OBJECTION, failed_again, fault_in, given_up, without_tries
 from services.agent.refusing import refuse
+from services.agent.seats import taken_in
 from services.agent.shortening import files_left_by
 from services.agent.state import State, begin, call_id, index_of, open_calls_of, results_id, spent
 from services.agent.window import is_full
@@ -82,8 +84,8 @@ def after(state: State, entry: JournalEntry) -> State:
             return state if result is None else _returned(state, result, entry.at)
         case Performed() | Hooked():
             return _from_without(_awake(state, entry.at), entry)
-        case Steered():
-            return _steered(state, entry)
+        case Steered() | Heard():
+            return _told(_awake(state, entry.at), entry)
         case Compressed():
             return _compressed(state, entry)
         case Parked() | Resumed() | Ended():
@@ -207,10 +209,12 @@ def _compressed(state: State, entry: Compressed) -> State:
     )
 
 
-def _steered(state: State, entry: Steered) -> State:
+def _told(state: State, entry: Steered | Heard) -> State:
+    if isinstance(entry, Heard):
+        return taken_in(state, entry)
     files = (block for block in entry.message.content if isinstance(block, FileBlock))
     return replace(
-        _awake(state, entry.at),
+        state,
         messages=(*state.messages, entry.message),
         kept=(*state.kept, *files),
         output=None,

@@ -1,6 +1,7 @@
 """The tools that an agent carries out itself, as the model and the loop see them."""
 
 import json
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pydantic import JsonValue
@@ -15,7 +16,9 @@ ASK_USER = "ask_user"
 ASK_AGENT = "ask_agent"
 PLAN = "plan"
 HAND_OVER = "hand_over"
-NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT, PLAN, HAND_OVER)
+ASSIGN = "assign"
+TELL_TEAM = "tell_team"
+NAMES = (RESET_TOOLS, SKILL, FINISH, ASK_USER, ASK_AGENT, PLAN, HAND_OVER, ASSIGN, TELL_TEAM)
 
 ACTIVE = "active_groups"
 """In a result's metadata: the groups that are on from then on."""
@@ -25,11 +28,22 @@ KEPT = "kept"
 Schema = dict[str, JsonValue]
 
 
-def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec], heirs: list[AgentSpec]) -> list[ToolSpec]:
-    """Return what the model is told of the agent's own tools, as far as the agent has use for them.
+@dataclass(frozen=True)
+class Others:
+    """The agents with whom an agent has to do, as far as they are applied."""
 
-    It may ask the `others`, and hand the conversation over to the `heirs`.
-    """
+    asked: list[AgentSpec]
+    """Whom it may ask."""
+    heirs: list[AgentSpec]
+    """To whom it may hand the conversation over."""
+    team: list[AgentSpec]
+    """Of whom the team is that it leads."""
+    seated: bool
+    """Whether it is a member of another's team."""
+
+
+def own_specs(agent: AgentSpec, skills: list[Skill], others: Others) -> list[ToolSpec]:
+    """Return what the model is told of the agent's own tools, as far as the agent has use for them."""
     found: list[ToolSpec] = []
     if agent.groups:
         found.append(_reset_tools(agent))
@@ -37,10 +51,14 @@ def own_specs(agent: AgentSpec, skills: list[Skill], others: list[AgentSpec], he
         found.append(_skill(skills))
     if ASK_USER in agent.tools:
         found.append(_ask_user())
-    if others:
-        found.append(_ask_agent(others))
-    if heirs:
-        found.append(_hand_over(heirs))
+    if others.asked:
+        found.append(_ask_agent(others.asked))
+    if others.heirs:
+        found.append(_hand_over(others.heirs))
+    if others.team:
+        found.append(_assign(others.team))
+    if others.team or (others.seated and agent.strategy == "react"):
+        found.append(_tell_team())
     if agent.output is not None:
         text = "End the task with its answer."
         described = agent.output.description
@@ -121,6 +139,43 @@ def _hand_over(heirs: list[AgentSpec]) -> ToolSpec:
     lines = [f"- {heir.name}: {heir.description}" for heir in heirs]
     text = "\n".join(["Hand the conversation over to another agent, who goes on and answers in your place.", *lines])
     return _spec(HAND_OVER, text, parameters)
+
+
+def _assign(team: list[AgentSpec]) -> ToolSpec:
+    names: list[JsonValue] = [each.name for each in team]
+    parameters: Schema = {
+        "type": "object",
+        "properties": {
+            "agent": {"type": "string", "enum": names},
+            "message": {"type": "string", "minLength": 1, "description": "What it is to do now."},
+            "member": {
+                "type": "string",
+                "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$",
+                "description": "A name of yours for the member, if several are to be of the same agent.",
+            },
+        },
+        "required": ["agent", "message"],
+        "additionalProperties": False,
+    }
+    lines = [f"- {each.name}: {each.description}" for each in team]
+    text = [
+        "Give a member of your team something to do, and get its answer. A member keeps what it was told and has done, "
+        "and hears what the others answer. Assign to several at once where they can work at the same time; what one "
+        "member is assigned it does in turn. The team is of:",
+        *lines,
+    ]
+    return _spec(ASSIGN, "\n".join(text), parameters)
+
+
+def _tell_team() -> ToolSpec:
+    parameters: Schema = {
+        "type": "object",
+        "properties": {"message": {"type": "string", "minLength": 1}},
+        "required": ["message"],
+        "additionalProperties": False,
+    }
+    text = "Tell all of your team something that they should know; who is at work hears it before its next step."
+    return _spec(TELL_TEAM, text, parameters).model_copy(update={"read_only": False})
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:

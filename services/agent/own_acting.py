@@ -1,18 +1,21 @@
-"""Carrying out the agent's own tools: they change the run, and nothing outside of it."""
+"""Carrying out the agent's own tools: they change the run, and tell its team."""
 
 from pydantic import JsonValue
 
 from natscope.bus import Bus
+from natscope.contracts import hub
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock, plain
 from natscope.contracts.errors import AgentNotFound, SpecInvalid
+from natscope.contracts.message import Message
 from natscope.contracts.run import Part
 from natscope.contracts.tool import Called, ToolSpec
 from services.agent.casting import Casting
 from services.agent.handing import hands_over
-from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, switched
+from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, TELL_TEAM, switched
+from services.agent.seats import voice_of
 from services.agent.skills import Skills
-from services.agent.state import State
+from services.agent.state import State, call_id
 
 
 class Handed(Called):
@@ -35,6 +38,8 @@ class OwnTools:
         try:
             if hands_over(call):
                 return await self._hand_over(state, call, metadata)
+            if call.name == TELL_TEAM:
+                return Called(result=_result(call, await self._tell_team(state, call, index), metadata))
             text, more = await self._act(state.agent, state.started.tools, call)
         except (SpecInvalid, AgentNotFound) as error:
             return Called(result=_result(call, str(error), metadata).model_copy(update={"state": "error"}))
@@ -56,6 +61,17 @@ class OwnTools:
         note = call.input.get("note")
         text = f"{text} {note}" if isinstance(note, str) and note.strip() else text
         return Handed(result=_result(call, text, metadata), successor=part)
+
+    async def _tell_team(self, state: State, call: ToolUseBlock, index: int) -> str:
+        message, voice = call.input.get("message"), voice_of(state)
+        if not isinstance(message, str) or not message.strip() or voice is None:
+            raise SpecInvalid("there is nothing to tell", remedy="say it in `message`")
+        name, speaker = voice
+        id = f"{call_id(state, index)}-told"
+        said = Message(id=id, name=speaker, role="user", content=plain(message))
+        spoken = hub.Said(message=said, session=state.started.task.lane)
+        await self._bus.record(hub.SAID, spoken, name, message_id=f"{id}@{name}")
+        return "The team is told."
 
     async def _read(self, agent: AgentSpec, name: str) -> tuple[str, dict[str, JsonValue]]:
         if name not in agent.skills:

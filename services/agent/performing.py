@@ -25,6 +25,7 @@ from services.agent.reins import Reins, Stopped
 from services.agent.replying import entry_of
 from services.agent.state import State, open_calls_of
 from services.agent.stepping import begin_tasks
+from services.agent.teaming import hear
 from services.agent.telling import Teller
 from services.agent.thinking import tell_reply
 from services.agent.window import may_compress
@@ -165,7 +166,10 @@ class Performance:
         over = isinstance(wanted, Finish) and wanted.limit is not None
         if over or not isinstance(wanted, AskModel | Finish):
             return False
-        return await self._tell_steering()
+        told = await self._tell_steering()
+        if isinstance(wanted, AskModel) and self.state.fault is None:
+            return await hear(self._hands.bus, self._record) or told
+        return told
 
     async def _turn(self) -> None:
         """Drop what is under way, and tell the model what it is dropped for."""

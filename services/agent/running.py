@@ -39,9 +39,11 @@ from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
 from services.agent.performing import Performance
+from services.agent.seats import sessions_of, speaks_in
 from services.agent.shortening import remembering
 from services.agent.state import State, begin
 from services.agent.stepping import ended_steps, told_of
+from services.agent.teaming import placed
 from services.agent.telling import Teller
 from services.agent.thinking import tell_reply
 from services.agent.window import tokens_of
@@ -150,7 +152,10 @@ class Runner:
         if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
             return await self._take_over(task, teller)
         spec = await self._casting.spec(task.agent, task.submit)
-        past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec, teller))
+        past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec, task.submit, teller))
+        position = past.position
+        if spec.team is not None or spec.hands_over_to:
+            position = await placed(self._bus, task.submit, position)
         started = Started(
             task=task.submit,
             digest=task.digest,
@@ -159,7 +164,7 @@ class Runner:
             skills=part.skills,
             context_size=part.context_size,
             past_tokens=tokens_of(past.messages),
-            position=past.position,
+            position=position,
             holder=self._instance,
         )
         journal = Journal(self._bus, task.id)
@@ -246,7 +251,8 @@ class Runner:
             await self._record(outcome)
             return
         await asyncio.gather(self._remember(state), teller.flush(), self._record(outcome))
-        await self._bus.tell(tool.ENDED, tool.Ended(session=task.submit.lane), task.submit.lane)
+        for session in (task.submit.lane, *sessions_of(state)):
+            await self._bus.tell(tool.ENDED, tool.Ended(session=session), session)
 
     async def _remember(self, state: State) -> None:
         session = state.started.task.lane
@@ -259,9 +265,10 @@ class Runner:
         if state.ended is None or state.ended.state != "completed" or state.ended.message is None:
             return
         aloud = [block for block in state.ended.message.content if not isinstance(block, ThinkingBlock)]
-        spoken = hub.Said(message=state.ended.message.model_copy(update={"content": aloud}), session=session)
-        for name in state.started.position.hubs:
-            await self._bus.record(hub.SAID, spoken, name, message_id=f"{spoken.message.id}@{name}")
+        for name, speaker in speaks_in(state):
+            spoken = state.ended.message.model_copy(update={"content": aloud, "name": speaker})
+            said = hub.Said(message=spoken, session=session)
+            await self._bus.record(hub.SAID, said, name, message_id=f"{spoken.id}@{name}")
 
     async def _record(self, outcome: Finished) -> None:
         try:

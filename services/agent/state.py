@@ -60,6 +60,8 @@ class State:
     """What the run waits with, if it waits."""
     waited: timedelta = timedelta()
     """How long it has waited in all."""
+    heard_in: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Up to where in the log of each of its teams' hubs it has heard, besides what it recalled at first."""
     heard: int = 0
     """Up to where in the stream CONTROL steering was heard."""
     unanswered: bool = False

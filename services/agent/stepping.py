@@ -20,10 +20,12 @@ from services.agent.planning import is_step, step_of
 from services.agent.recording import Record
 from services.agent.shortening import files_left_by, shortened
 from services.agent.state import State, call_id, open_calls_of
+from services.agent.teaming import take_seats
 
 
 async def begin_tasks(bus: Bus, record: Record, begun: set[str]) -> bool:
     """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
+    await take_seats(bus, record.state, begun)
     step, all_begun = record.state.step, await begin_steps(bus, record, begun)
     for index, call in open_calls_of(record.state):
         each = next((each for each in waiting_of(record.state) if each.call_id == call_id(record.state, index)), None)

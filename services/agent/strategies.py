@@ -23,7 +23,9 @@ def cast(agent: AgentSpec, task: Submit) -> AgentSpec:
     if plans(agent) and (task.step_of is not None or len(task.asked_by) + 1 >= DEPTH):
         return agent.model_copy(update={"strategy": "react"})
     if agent.strategy == "dialog":
-        return agent.model_copy(update={"tools": [], "groups": {}, "agents": [], "hands_over_to": [], "skills": []})
+        return agent.model_copy(
+            update={"tools": [], "groups": {}, "agents": [], "hands_over_to": [], "team": None, "skills": []}
+        )
     return agent.model_copy(update={"skills": []}) if plans(agent) else agent
 
 
@@ -38,8 +40,14 @@ def offered(agent: AgentSpec, tools: list[ToolSpec], own: list[ToolSpec], others
 
 def prompt_of(state: State) -> str:
     """Return the agent's system prompt, with what its strategy adds."""
-    prompt = state.agent.system_prompt
-    return f"{prompt}\n\n{PROMPT}" if plans(state.agent) else prompt
+    seat, asked_by = state.started.task.seat, state.started.task.asked_by
+    parts = [state.agent.system_prompt]
+    if seat is not None:
+        purpose = f" The team is for this: {seat.purpose}" if seat.purpose else ""
+        parts.append(f"You are {seat.member!r}, a member of a team that {asked_by[-1]!r} leads.{purpose}")
+    if plans(state.agent):
+        parts.append(PROMPT)
+    return "\n\n".join(parts)
 
 
 def choice_of(state: State) -> str:

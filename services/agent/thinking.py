@@ -57,6 +57,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
     asked = model.Chat(
         request_id=request_id(state, wanted.step),
         model=agent.model,
+        form="multi_agent" if task.seat is not None else "chat",
         messages=[written("system", "system", prompt), *shown(state, shortened_talk(state, past)), *hint],
         tools=state.tools,
         tool_choice=last if wanted.last else choice_of(state),

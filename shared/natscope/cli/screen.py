@@ -54,6 +54,7 @@ class Screen:
             event.ToolResult: self._result,
             event.ToolMissing: self._tool_missing,
             event.HandedOver: lambda said: self._mark("→", "cyan", f"{said.agent} goes on"),
+            event.Heard: lambda said: self._mark("«", "cyan", f"hears {said.message.name}: {said.message.text}"),
             event.Delegated: lambda said: self._mark("→", "cyan", f"asks {said.agent}: task {said.child}"),
             event.PlanMade: lambda said: self._mark("≡", "cyan", f"plan: {_steps(said.steps)}"),
             event.Replanned: lambda said: self._mark("≡", "yellow", f"another plan: {_steps(said.steps)}"),

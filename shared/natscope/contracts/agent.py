@@ -93,6 +93,15 @@ class Hints(Contract):
     """What on the session's list of tasks (`task_create`) is not completed."""
 
 
+class Team(Contract):
+    """Whom an agent leads: it gives its members work (`assign`), and each keeps what it was told and did."""
+
+    agents: Annotated[list[AgentName], Field(min_length=1)]
+    """Of whom the team is; there may be several members of the same agent, under names that the leader gives them."""
+    purpose: str = ""
+    """What the team is for; every member is told so."""
+
+
 class NeedsHuman(Contract):
     """How a run waits that needs a person's help."""
 
@@ -158,6 +167,8 @@ class AgentSpec(Contract):
     """Agents it may ask (`ask_agent`): each time a task of its own, under that agent's own permissions."""
     hands_over_to: list[AgentName] = Field(default_factory=list[AgentName])
     """Agents to whom it may hand the conversation over (`hand_over`): they go on with the run, within its limits."""
+    team: Team | None = None
+    """The team that it leads."""
     output: Output | None = None
     """What the answer must look like: the agent ends a run by calling `finish` with it, whatever its strategy."""
     parallel_tool_calls: bool = True

@@ -273,6 +273,14 @@ class Steered(_Event):
     """What was under way was dropped for it."""
 
 
+class Heard(_Event):
+    """Something was said in a team of the run's; the next model call hears it."""
+
+    type: Literal["heard"] = "heard"
+    hub: str
+    message: Message
+
+
 class Interrupted(_Event):
     """The run was stopped from outside."""
 
@@ -315,7 +323,7 @@ _KINDS = {
         ReplyStart, ToolMissing, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
         Compressed, Delegated, Hooked, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded,
-        Steered, Interrupted, LimitReached, ReplyEnd, Custom,
+        Steered, Heard, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -353,6 +361,7 @@ TaskEvent = Annotated[
     | Annotated[Reasked, Tag("reasked")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
     | Annotated[Steered, Tag("steered")]
+    | Annotated[Heard, Tag("heard")]
     | Annotated[Interrupted, Tag("interrupted")]
     | Annotated[LimitReached, Tag("limit_reached")]
     | Annotated[ReplyEnd, Tag("reply_end")]

@@ -150,6 +150,16 @@ class Steered(_Entry):
     """What was under way was dropped for it."""
 
 
+class Heard(_Entry):
+    """Something was said in a team of the run's, by somebody else."""
+
+    entry: Literal["heard"] = "heard"
+    hub: str
+    sequence: int
+    """Where it stands in the stream HUB; what stands before it was heard too."""
+    message: Message
+
+
 class Compressed(_Entry):
     """From here on the model is given a summary instead of what was said before."""
 
@@ -206,6 +216,7 @@ JournalEntry = Annotated[
     | Performed
     | Hooked
     | Steered
+    | Heard
     | Compressed
     | Parked
     | Decided

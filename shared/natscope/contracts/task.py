@@ -22,6 +22,20 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("the time is out of range") from error
 
 
+MemberName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Seat(Contract):
+    """A member's place in a team: what it says there (`tell_team`) and answers, the others hear."""
+
+    hub: Token
+    """Where the team speaks."""
+    member: MemberName
+    """What the member is called in the team."""
+    purpose: str = ""
+    """What the team is for."""
+
+
 class Submit(Contract):
     """Ask an agent to do something."""
 
@@ -47,6 +61,8 @@ class Submit(Contract):
     """The agents that ask through each other, the outermost first; empty: no agent asks."""
     step_of: ShortToken | None = None
     """The task whose plan it is a step of: its agent acts (`react`) and answers in words, however it was declared."""
+    seat: Seat | None = None
+    """The team for which a member is asked, in the session that it keeps for it."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property

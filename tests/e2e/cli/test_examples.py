@@ -5,7 +5,7 @@ from pathlib import Path
 from natscope import client
 from natscope.bus import BusSettings
 from natscope.cli.embedded import embedded
-from natscope.contracts import tool
+from natscope.contracts import hub, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
@@ -55,6 +55,19 @@ class TestExamples:
         both = ["→ step high", "→ step low", "✓ step high: success", "✓ step low: success"]
         assert sorted(shown[1:5]) == both
         assert shown[5:] == ["→ step between", "✓ step between: success"]
+
+    async def test_the_team_counts_at_the_same_time_and_its_leader_answers(
+        self, natscope: Start, tmp_path: Path
+    ) -> None:
+        question = "How many primes lie between 1000 and 10000?"
+        async with embedded(tmp_path, port=0, agents=ROOT / "examples" / "team") as url:
+            ended = await (await natscope("ask", "foreman", question, "--session", "primes", url=url)).done()
+            async with client.open(BusSettings(url=url)) as house:
+                hubs = await house.bus.ask(hub.LIST, hub.List(hub="team-primes"))
+        assert ended.code == 0, ended.err
+        assert "There are 1229 primes below 10000." in ended.out
+        assert ended.err.count("→ asks counter: task ") == 2
+        assert len(hubs.hubs[0].members) == 3
 
     async def test_a_served_tool_is_called_by_an_agent(self, natscope: Start, example: Start, tmp_path: Path) -> None:
         (tmp_path / "script.yaml").write_text(SCRIPT)
