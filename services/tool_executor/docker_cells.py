@@ -86,7 +86,6 @@ class DockerCells:
                 await asyncio.sleep(_LOOK_S)
                 await self._remove_own()
         self._engine.close()
-        self._doorsteps.close()
 
     async def _remove_own(self) -> None:
         for container in await self._engine.labelled(f"{PLATFORM}={self._settings.platform}"):

@@ -1,12 +1,13 @@
 """Sockets that workers dial in at: each in a folder of its own, which one cell alone sees, and read-only."""
 
 import asyncio
+import contextlib
 import logging
 import os
-import secrets
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 from services.tool_executor.owner import Owner
@@ -15,21 +16,22 @@ log = logging.getLogger(__name__)
 
 DOOR = "door"
 """The socket's name in its folder."""
-_PREFIX = "natscope-cells-"
+_PREFIX = "natscope-cell-"
+_OLD_S = 600.0
+"""No cell is in the making for so long: what is older belongs to nobody, wherever its process was."""
 
 
 class Doorstep:
     """A socket that takes one caller; then there is nothing left of it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make `folder`, for every user of the machine to pass: who the cell's is, is not known here.
+    def __init__(self, top: Path) -> None:
+        """Below `top`, a folder of ours alone, `folder` is for every user to pass: the cell has one of its own.
 
         Raises:
             OSError: it cannot be made.
         """
-        self.folder = folder
-        folder.mkdir()
-        folder.chmod(0o755)
+        self._top = top
+        self.folder = top / "step"
         self._listener = socket.socket(socket.AF_UNIX)
         try:
             self._listen()
@@ -45,11 +47,13 @@ class Doorstep:
             self.close()
 
     def close(self) -> None:
-        """Let nobody dial in, and remove the folder."""
+        """Let nobody dial in, and remove `top`."""
         self._listener.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._top, ignore_errors=True)
 
     def _listen(self) -> None:
+        self.folder.mkdir()
+        self.folder.chmod(0o755)
         held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             # a socket's address has 107 letters at most, a folder's path may have more
@@ -62,20 +66,23 @@ class Doorstep:
 
 
 class Doorsteps:
-    """Makes doorsteps in a folder of this process, below one that the engine sees under the same path."""
+    """Makes doorsteps in a folder that the engine sees under the same path."""
 
     def __init__(self, above: Path | None, owner: Owner) -> None:
         """With `above` None there are none."""
         self._above = above
         self._owner = owner
-        self._own: Path | None = None
+        self._swept = False
 
     def new(self) -> Doorstep | None:
         """Return another one; None where there is none to be had."""
         if self._above is None:
             return None
         try:
-            return Doorstep(self._folder(self._above) / secrets.token_hex(4))
+            if not self._swept:
+                self._swept = True
+                self._remove_those_of_the_dead(self._above)
+            return Doorstep(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._owner.name}-", dir=self._above)))
         except OSError as error:
             self.give_up(str(error))
             return None
@@ -85,19 +92,11 @@ class Doorsteps:
         self._above = None
         log.warning("workers cannot dial in", extra={"reason": reason})
 
-    def close(self) -> None:
-        """Remove the folder."""
-        if self._own is not None:
-            shutil.rmtree(self._own, ignore_errors=True)
-
-    def _folder(self, above: Path) -> Path:
-        if self._own is None or not self._own.is_dir():
-            self._remove_those_of_the_dead(above)
-            self._own = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self._owner.name}-", dir=above))
-        return self._own
-
     def _remove_those_of_the_dead(self, above: Path) -> None:
-        for folder in above.glob(f"{_PREFIX}*"):
-            name = folder.name.removeprefix(_PREFIX).rpartition("-")[0]
-            if folder.lstat().st_uid == os.getuid() and self._owner.has_outlived(name):
-                shutil.rmtree(folder, ignore_errors=True)
+        for top in above.glob(f"{_PREFIX}*"):
+            name = top.name.removeprefix(_PREFIX).rpartition("-")[0]
+            with contextlib.suppress(FileNotFoundError):
+                facts = top.lstat()
+                old = time.time() - facts.st_mtime > _OLD_S
+                if facts.st_uid == os.getuid() and (old or self._owner.has_outlived(name)):
+                    shutil.rmtree(top, ignore_errors=True)

@@ -108,9 +108,9 @@ class House:
         return self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
     def volumes(self) -> list[str]:
-        """Return what the cells have mounted that outlives a container."""
-        mounts = (mount for cell in self.cells() for mount in cell.attrs["Mounts"] if mount["Type"] != "tmpfs")
-        return [str(mount) for mount in mounts if mount["RW"] or Path(mount["Source"]).exists()]
+        """Return what the cells have mounted that they can write to and that outlives a container."""
+        mounts = (mount for cell in self.cells() for mount in cell.attrs["Mounts"])
+        return [str(mount) for mount in mounts if mount["Type"] != "tmpfs" and mount["RW"]]
 
     def orphans(self) -> list[Container]:
         """Return the containers that belong to an executor of this house that is no more."""

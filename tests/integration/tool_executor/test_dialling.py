@@ -75,12 +75,9 @@ class TestACell:
     async def test_is_reached_by_a_socket_of_which_nothing_is_left(
         self, cells: Callable[[Path | None], DockerCells], tmp_path: Path
     ) -> None:
-        backend = cells(tmp_path)
-        cell = await backend.open_cell("s")
-        assert len(left_in(tmp_path)) == 1, "the folder of this process, with nothing in it"
-        assert await told(cell, CONTROL_STREAM) == "PermissionError\nTrue []\nrefused\nrefused\n"
-        await backend.close()
+        cell = await cells(tmp_path).open_cell("s")
         assert left_in(tmp_path) == []
+        assert await told(cell, CONTROL_STREAM) == "PermissionError\nTrue []\nrefused\nrefused\n"
 
     async def test_is_reached_by_the_engines_stream_where_the_engine_does_not_see_the_folder(
         self, cells: Callable[[Path | None], DockerCells], tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -114,7 +111,9 @@ class TestACell:
 async def line_over(folder: Path) -> AsyncIterator[tuple[Line, socket.socket, Doorstep]]:
     """A line to a worker that has not greeted; the engine's end of its stream, and the doorstep."""
     ours, engine = socket.socketpair()
-    doorstep = Doorstep(folder / "d")
+    top = folder / "top"
+    top.mkdir()
+    doorstep = Doorstep(top)
     with engine:
         line = Line(DialledPipe(AttachedPipe(*await asyncio.open_connection(sock=ours)), doorstep))
         try:
@@ -167,15 +166,21 @@ class TestTheLineToAWorker:
         assert left_in(tmp_path) == []
 
 
-class TestTheFoldersOfAProcess:
-    def test_that_is_dead_are_removed_by_the_next_and_those_of_a_living_one_are_not(self, tmp_path: Path) -> None:
-        script = (
-            "import sys; from pathlib import Path; from services.tool_executor.doorsteps import Doorsteps;"
-            "from services.tool_executor.owner import Owner;"
-            "Doorsteps(Path(sys.argv[1]), Owner.here('a')).new(); print('made', flush=True); sys.stdin.read()"
-        )
+MAKER = """
+import sys
+from pathlib import Path
+from services.tool_executor.doorsteps import Doorsteps
+from services.tool_executor.owner import Owner
+Doorsteps(Path(sys.argv[1]), Owner.here("a")).new()
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+class TestWhatAKilledProcessLeft:
+    def test_is_removed_by_the_next_and_what_a_living_one_needs_is_not(self, tmp_path: Path) -> None:
         with subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path)],
+            [sys.executable, "-c", MAKER, str(tmp_path)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -183,16 +188,24 @@ class TestTheFoldersOfAProcess:
             assert other.stdout is not None
             assert other.stdout.readline() == b"made\n"
             (theirs,) = tmp_path.iterdir()
-            first = Doorsteps(tmp_path, Owner.here("b"))
-            made = first.new()
-            assert made is not None
+            first = Doorsteps(tmp_path, Owner.here("b")).new()
             assert theirs in tmp_path.iterdir()
             other.kill()
             other.wait()
-        second = Doorsteps(tmp_path, Owner.here("b"))
-        also = second.new()
-        assert also is not None
-        assert {path.resolve() for path in tmp_path.iterdir()} == {made.folder.parent, also.folder.parent}
-        for each in (made, also, first, second):
-            each.close()
-        assert list(tmp_path.iterdir()) == []
+        second = Doorsteps(tmp_path, Owner.here("b")).new()
+        assert first is not None
+        assert second is not None
+        assert set(tmp_path.iterdir()) == {first.folder.parent, second.folder.parent}
+        first.close()
+        second.close()
+        assert left_in(tmp_path) == []
+
+    def test_is_removed_when_it_is_old_wherever_the_process_was(self, tmp_path: Path) -> None:
+        old, new = (tmp_path / f"natscope-cell-elsewhere-7-12345-{name}" for name in ("old", "new"))
+        old.mkdir()
+        new.mkdir()
+        os.utime(old, (0, 0))
+        made = Doorsteps(tmp_path, Owner.here("b")).new()
+        assert made is not None
+        made.close()
+        assert left_in(tmp_path) == [new]
