@@ -89,7 +89,7 @@ class House:
         await self.bus.submit(SUBMIT_IN, body, agent, body.lane, message_id=body.task_id)
         return body
 
-    async def outcome(self, task_id: str, *, within_s: float = 20) -> Finished:
+    async def outcome(self, task_id: str, *, within_s: float = 60) -> Finished:
         """Wait for a task's outcome."""
         async with asyncio.timeout(within_s):
             subscription = await self.bus.js.subscribe(FINISHED.at(task_id), ordered_consumer=True)

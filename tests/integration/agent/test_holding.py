@@ -22,15 +22,20 @@ async def _entries(here: House, task_id: str) -> list[str]:
 class TestHoldingARun:
     async def test_longer_than_the_queue_waits_keeps_it(self, nats_url: str) -> None:
         async with house(nats_url, agents=2, beat_s=0.5) as here:
-            here.tool_delay_s = 5
+            here.tool_delay_s = 3.5
             outcome = await here.run("slow")
             assert outcome.state == "completed"
             assert "resumed" not in await _entries(here, outcome.task_id)
 
     async def test_without_a_sign_of_life_loses_it_and_still_does_nothing_twice(self, nats_url: str) -> None:
         async with house(nats_url, agents=2, beat_s=60) as here:
-            here.tool_delay_s = 5
-            outcome = await here.run("slow")
+            here.tool_delay_s = 60
+            task = await here.submit("slow")
+            async with asyncio.timeout(30):
+                while "resumed" not in await _entries(here, task.task_id):
+                    pass
+            here.closing.set()
+            outcome = await here.outcome(task.task_id)
             entries = await _entries(here, outcome.task_id)
             assert "resumed" in entries
             assert entries.count("ended") == 1

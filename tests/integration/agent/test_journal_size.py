@@ -51,9 +51,9 @@ class TestAJournal:
             said = [Message(id=f"m{n}", name="user", role="user", content=plain(text)) for n in range(200)]
             for part in range(0, 200, 20):
                 await here.bus.ask(memory.APPEND, memory.Append(session="long", messages=said[part : part + 20]))
-            sizes = {calls: await run(here, calls) for calls in (1, 50, 200)}
-        each = (sizes[200] - sizes[50]) / 150
+            sizes = {calls: await run(here, calls) for calls in (1, 20, 80)}
+        each = (sizes[80] - sizes[20]) / 60
         print(f"journal bytes by calls: {sizes}, {each:.0f} for each more")
         assert sizes[1] < 20_000
         assert each < 3_000
-        assert abs((sizes[50] - sizes[1]) / 49 - each) < 0.1 * each
+        assert abs((sizes[20] - sizes[1]) / 19 - each) < 0.1 * each

@@ -97,6 +97,7 @@ class TestTheLedger:
         victim.kill()
         await victim.wait()
         async with open_room("b", settings=BusSettings(url=nats_url)) as room:
+            await room.bus.js.purge_stream("KV_instances")
             ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
             work, lost = _Work(1), _Work(-1)
             answer, _ = await ledger.once("id", ASK, work, lost=lost)

@@ -95,7 +95,7 @@ class TestBetweenPrograms:
             "import subprocess, threading, time\nticks = []\n"
             "def tick():\n    while True: ticks.append(1); time.sleep(0.001)\n"
             "threading.Thread(target=tick, daemon=True).start()\n"
-            "p = subprocess.Popen(['sleep', '1000'])\ntime.sleep(0.05)",
+            "p = subprocess.Popen(['sleep', '1000'])\nwhile not ticks: time.sleep(0.001)",
         )
         shown = await tell(cell, LIVING, stateful=False)
         assert shown.stdout.text == "3\n", "the worker, the stopped interpreter, and the program itself"

@@ -35,7 +35,7 @@ import subprocess, time
 for _ in range(3): subprocess.Popen(['sleep', '64.75'], start_new_session=True)
 time.sleep(60)
 """
-SOON_S = 10.0
+SOON_S = 20.0
 """After the deadline; a program that is not ended with its children goes on for ever."""
 INTERRUPT = "import os, signal\nfor number in range(1, 65):\n    if number not in (9, 19): os.kill(1, number)"
 PLANTED = "import os\nwith open('/workspace/ran', 'a') as marks: marks.write(f'{__name__} {os.getpid()}\\n')\n"
@@ -47,17 +47,15 @@ class TestADeadline:
     @pytest.mark.parametrize("bomb", BOMBS)
     @on_one_loop
     async def test_is_the_end_of_everything(self, house: House, bomb: str) -> None:
-        late: list[float] = []
-        for _ in range(3):
-            cell, allowed = await house.usable(), timedelta(seconds=1)
-            began = time.monotonic()
-            outcome = await cell.run(Program("python", BOMBS[bomb]), RunLimits(wall_clock=allowed))
-            late.append(time.monotonic() - began - 1)
-            assert outcome.timed_out
-            left = await cell.run(Program("python", LEFT), RunLimits())
-            assert left.stdout.text == "[] [] []\n"
-        print(f"{bomb}: milliseconds after the deadline: {sorted(round(each * 1e3) for each in late)}")
-        assert min(late) < SOON_S
+        cell, allowed = await house.usable(), timedelta(seconds=1)
+        began = time.monotonic()
+        outcome = await cell.run(Program("python", BOMBS[bomb]), RunLimits(wall_clock=allowed))
+        late_s = time.monotonic() - began - 1
+        assert outcome.timed_out
+        left = await cell.run(Program("python", LEFT), RunLimits())
+        assert left.stdout.text == "[] [] []\n"
+        print(f"{bomb}: {late_s * 1e3:.0f} ms after the deadline")
+        assert late_s < SOON_S
 
     @pytest.mark.docker
     def test_control_a_host_that_ends_the_program_alone_leaves_its_children(
