@@ -13,6 +13,7 @@ from services.agent.doing import Hands
 from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
 from services.agent.hooks.asking import Hooking
+from services.agent.judging import Judges
 from services.agent.own_acting import OwnTools
 from services.agent.registry import Agents, Tools
 from services.agent.running import Runner
@@ -41,6 +42,7 @@ async def app(
             actor=Actor(room.bus, OwnTools(room.bus, skills, casting), patience_s=patience),
             functions=functions,
             hooking=Hooking(room.bus, functions),
+            judges=Judges(room.bus, agents, patience_s=patience),
             attempts=settings.attempts,
         )
         runner = Runner(hands, casting, instance=room.instance.id, patience_s=patience)

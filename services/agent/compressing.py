@@ -1,6 +1,7 @@
 """Summaries: what the model is given instead of what was said before, and what a session does with them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from natscope.bus import Bus
 from natscope.contracts import model
@@ -51,6 +52,20 @@ _OUTPUT = model.Output(
     },
 )
 _LOST = "[What was said before is left out here; it was too long, and no summary could be made.]"
+
+
+def compressed(state: State, entry: Compressed) -> State:
+    """Return the state once the model goes on from a summary."""
+    return replace(
+        state,
+        summary=entry.summary or state.summary,
+        covered=entry.covers,
+        compressions=state.compressions + 1,
+        compressed_at=state.step,
+        usage=state.usage + entry.usage,
+        cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
+        takeovers=0,
+    )
 
 
 def summary_key(state: State) -> str:
@@ -129,10 +144,7 @@ def _message(state: State, text: str, upto: str | None) -> Message:
 
 def _question(state: State, covered: list[Message]) -> model.Chat:
     agent, task = state.agent, state.started.task
-    size = state.started.context_size or UNKNOWN_WINDOW
-    talk = "\n\n".join(filter(None, map(_told, covered))).encode("utf-8", "replace")
-    talk = talk[-int(size * _ROOM * BYTES_PER_TOKEN) :]
-    text = f"<conversation>\n{talk.decode('utf-8', 'ignore')}\n</conversation>\n\n{_ASKED}"
+    text = f"<conversation>\n{transcript(state, covered)}\n</conversation>\n\n{_ASKED}"
     hooked = of_question(state, "before_compression", summary_key(state))
     if hooked is not None and hooked.hint:
         text = f"{text}\n{hooked.hint}"
@@ -147,6 +159,13 @@ def _question(state: State, covered: list[Message]) -> model.Chat:
         agent=agent.name,
         session=task.lane,
     )
+
+
+def transcript(state: State, messages: Iterable[Message]) -> str:
+    """Return messages as text that leaves room in the window; if there is too much of it, the oldest is left out."""
+    size = state.started.context_size or UNKNOWN_WINDOW
+    talk = "\n\n".join(filter(None, map(_told, messages))).encode("utf-8", "replace")
+    return talk[-int(size * _ROOM * BYTES_PER_TOKEN) :].decode("utf-8", "ignore")
 
 
 def _told(message: Message) -> str:

@@ -15,6 +15,7 @@ from services.agent.hooks.asking import Hooking
 from services.agent.hooks.guarding import guarded, permitted
 from services.agent.hooks.questioning import began, had_a_word, opened_summary, reviewed, reviewed_summary, shaped
 from services.agent.hooks.standing import Standing
+from services.agent.judging import Judges, judged_event
 from services.agent.recording import Record
 from services.agent.thinking import Thinker, question
 
@@ -28,6 +29,7 @@ class Hands:
     actor: Actor
     functions: Functions
     hooking: Hooking
+    judges: Judges
     attempts: int
 
 
@@ -89,8 +91,20 @@ class Deeds:
     @property
     def may_object(self) -> bool:
         """Whether anybody is asked about what is to be the run's answer."""
-        return self._hooked
+        return self._hooked or bool(self._record.state.agent.critics)
 
     async def object_to(self, wanted: Finish) -> bool:
         """Have what is to be the run's answer judged, and return whether there is something to it: go on from that."""
-        return await had_a_word(self._hooks, wanted)
+        return (self._hooked and await had_a_word(self._hooks, wanted)) or await self._criticised(wanted)
+
+    async def _criticised(self, wanted: Finish) -> bool:
+        """Have the critics judge an answer that could still be mended, up to the first that objects."""
+        for place in range(len(self._record.state.agent.critics)):
+            state = self._record.state
+            if state.limit is not None or state.fault is not None:
+                break
+            if place not in state.judged:
+                entry = await self._hands.judges.judge(state, place, wanted)
+                await self._record.written(entry)
+                await self._record.teller.tell(judged_event(self._record.task_id, entry))
+        return self._record.state.fault is not None and not wanted.limit

@@ -23,6 +23,7 @@ from natscope.contracts.run import (
     Heard,
     Hooked,
     JournalEntry,
+    Judged,
     ModelReplied,
     Parked,
     Performed,
@@ -34,11 +35,12 @@ from natscope.contracts.run import (
 )
 from services.agent import helping, planning
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
+from services.agent.compressing import compressed
 from services.agent.custom.folding import performed
 from services.agent.delegating import child_of, delegates, effective
 from services.agent.handing import taken
 from services.agent.hooks.folding import hooked
-from services.agent.objecting import is_in_vain
+from services.agent.objecting import is_in_vain, judged
 from services.agent.open_tasks import listed
 from services.agent.own import ACTIVE, FINISH, PLAN, RESET_TOOLS
 from services.agent.permitting import verdict_on
@@ -71,6 +73,7 @@ def after(state: State, entry: JournalEntry) -> State:
                 hooked={},
                 shaped=0,
                 put_off=frozenset(),
+                judged=frozenset(),
                 takeovers=0,
             )
             return planning.adopted(state) if state.fault is None else state
@@ -82,12 +85,12 @@ def after(state: State, entry: JournalEntry) -> State:
         case StepEnded():
             state, result = planning.stepped(_awake(state, entry.at), entry)
             return state if result is None else _returned(state, result, entry.at)
-        case Performed() | Hooked():
+        case Performed() | Hooked() | Judged():
             return _from_without(_awake(state, entry.at), entry)
         case Steered() | Heard():
             return _told(_awake(state, entry.at), entry)
         case Compressed():
-            return _compressed(state, entry)
+            return compressed(state, entry)
         case Parked() | Resumed() | Ended():
             return _noted(state, entry)
         case Decided():
@@ -180,8 +183,10 @@ def _is_external(state: State, call: ToolUseBlock) -> bool:
     return any(spec.name == call.name and spec.external for spec in state.tools)
 
 
-def _from_without(state: State, entry: Performed | Hooked) -> State:
-    """Return the state once its own function, or hooks, have done something."""
+def _from_without(state: State, entry: Performed | Hooked | Judged) -> State:
+    """Return the state once its own function, hooks or a critic have done something."""
+    if isinstance(entry, Judged):
+        return judged(state, entry)
     return performed(state, entry) if isinstance(entry, Performed) else hooked(state, entry)
 
 
@@ -194,19 +199,6 @@ def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
             return replace(state, takeovers=state.takeovers + 1)
         case Ended():
             return replace(state, ended=entry.outcome)
-
-
-def _compressed(state: State, entry: Compressed) -> State:
-    return replace(
-        state,
-        summary=entry.summary or state.summary,
-        covered=entry.covers,
-        compressions=state.compressions + 1,
-        compressed_at=state.step,
-        usage=state.usage + entry.usage,
-        cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
-        takeovers=0,
-    )
 
 
 def _told(state: State, entry: Steered | Heard) -> State:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from natscope.contracts.run import Judged
 from services.agent.fault import Fault
 from services.agent.own import FINISH
 from services.agent.reasking import OBJECTION, given_up
@@ -13,8 +14,23 @@ def is_in_vain(state: State) -> bool:
     return given_up(state.fault) == OBJECTION
 
 
-def objected(state: State, reason: str) -> State:
-    """Return the state once somebody has objected to the latest reply, which was to be the answer.
+def judged(state: State, entry: Judged) -> State:
+    """Return the state once a critic has judged the latest reply."""
+    state = replace(
+        state,
+        judged=state.judged | {entry.critic},
+        usage=state.usage + entry.usage,
+        cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
+        takeovers=0,
+    )
+    if entry.acceptable:
+        return state
+    spent = entry.usage.input_tokens + entry.usage.output_tokens
+    return objected(state, "\n".join(entry.objections), spent)
+
+
+def objected(state: State, reason: str, cost: int = 0) -> State:
+    """Return the state once somebody, for so many tokens, has objected to the latest reply, which was to be the answer.
 
     What counts is what was spent since the first objection of the run, whatever the model did in between.
     """
@@ -23,7 +39,8 @@ def objected(state: State, reason: str) -> State:
         return state
     before, spent = state.objections, state.usage.input_tokens + state.usage.output_tokens
     if before is None:
-        fault = Fault("objection", (reason,), first_tokens=reply.usage.input_tokens + reply.usage.output_tokens)
+        first = reply.usage.input_tokens + reply.usage.output_tokens + cost
+        fault = Fault("objection", (reason,), first_tokens=first)
         state = replace(state, objected_at=spent)
     else:
         fault = replace(before, errors=(*before.errors, reason), more_tokens=spent - state.objected_at)

@@ -86,6 +86,8 @@ class State:
     """The agent whose system prompt they have changed, and to what."""
     put_off: frozenset[str] = frozenset()
     """Calls of the latest reply that the run has waited with, by their ids; hooks are not asked about them again."""
+    judged: frozenset[int] = frozenset()
+    """The critics that have judged the latest reply, by their places."""
     objections: Fault | None = None
     """What the run's answers were objected to."""
     objected_at: int = 0

@@ -66,6 +66,7 @@ class Screen:
             event.Compressed: lambda _: self._mark("≡", "yellow", "the conversation so far was summarised"),
             event.Reasked: lambda said: self._mark("↺", "yellow", f"asked again ({said.fault}): {said.error}"),
             event.Hooked: self._hooked,
+            event.Judged: self._judged,
             event.LimitReached: lambda said: self._mark("■", "yellow", f"limit reached: {said.limit}"),
         }
 
@@ -99,6 +100,14 @@ class Screen:
         why = said.failure.message if said.failure is not None else said.reason
         done = "has failed, and is passed over" if said.do == "go_on" else f"says {said.do!r}"
         self._mark("⚑", "yellow", f"hook {said.hook} at {said.point} {done}{f': {why}' if why else ''}")
+
+    def _judged(self, said: event.Judged) -> None:
+        if said.failure is not None:
+            self._mark("?", "yellow", f"{said.by} could not judge the answer: {said.failure.message}")
+        elif said.acceptable:
+            self._mark("✓", "cyan", f"{said.by} accepts the answer")
+        else:
+            self._mark("✗", "yellow", f"{said.by} objects: {'; '.join(said.objections)}")
 
     def _tool_missing(self, said: event.ToolMissing) -> None:
         what = "waits for its host" if said.awaited else "begins without it"

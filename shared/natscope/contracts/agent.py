@@ -1,7 +1,7 @@
 """Agents: declared, not programmed; any replica can run any of them."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -14,6 +14,8 @@ from natscope.contracts.plan import Planning
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import CellMode, ToolPattern
 from natscope.contracts.tool import Limits as ToolLimits
+
+T = TypeVar("T")
 
 AgentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -111,6 +113,17 @@ class NeedsHuman(Contract):
     """What is decided then; a run is retried so once, and aborted the next time."""
 
 
+class Critic(Contract):
+    """Who judges what is to be the agent's answer, before it is one."""
+
+    agent: AgentName | None = None
+    """Another agent: its prompt and its model judge; it calls no tools."""
+    model: str | None = None
+    """Another model. Neither: the agent's own judges itself."""
+    criteria: str = "It answers what was asked, it is right, and it rests on what was found out."
+    """By what it is judged."""
+
+
 class ToolGroup(Contract):
     """Tools that are switched on and off together, by the agent itself (`reset_tools`)."""
 
@@ -139,9 +152,9 @@ def _if_custom(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
-def _unless_custom(value: list[Hook], info: ValidationInfo) -> list[Hook]:
+def _unless_custom(value: list[T], info: ValidationInfo) -> list[T]:
     if value and info.data.get("strategy") == "custom":
-        raise ValueError("`strategy: custom` has no hooks: the function does itself what they would")
+        raise ValueError(f"`strategy: custom` has no {info.field_name}: the function does itself what they would")
     return value
 
 
@@ -190,6 +203,8 @@ class AgentSpec(Contract):
     hints: Hints = Hints()
     hooks: Annotated[list[Hook], AfterValidator(_unless_custom)] = Field(default_factory=list[Hook])
     """What stands around what its runs do. A function (`custom`) has none: it does itself what they would."""
+    critics: Annotated[list[Critic], AfterValidator(_unless_custom)] = Field(default_factory=list[Critic])
+    """Who judges its answers, one after the other. What is objected to is answered again, twice at most."""
 
 
 ASK = Command(

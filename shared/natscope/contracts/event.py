@@ -246,6 +246,19 @@ class Hooked(_Event):
     """Why the hook could not be asked."""
 
 
+class Judged(_Event):
+    """A critic has judged what is to be the answer."""
+
+    type: Literal["judged"] = "judged"
+    step: int
+    by: str
+    """The agent or model that it is."""
+    acceptable: bool
+    objections: list[str] = Field(default_factory=list[str])
+    failure: Failure | None = None
+    """Why there is no verdict; then the answer stands."""
+
+
 class HandedOver(_Event):
     """Another agent goes on with the conversation; its answer is the task's."""
 
@@ -322,8 +335,8 @@ _KINDS = {
     for kind in (
         ReplyStart, ToolMissing, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
-        Compressed, Delegated, Hooked, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked, ApprovalNeeded,
-        Steered, Heard, Interrupted, LimitReached, ReplyEnd, Custom,
+        Compressed, Delegated, Hooked, Judged, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked,
+        ApprovalNeeded, Steered, Heard, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -353,6 +366,7 @@ TaskEvent = Annotated[
     | Annotated[Compressed, Tag("compressed")]
     | Annotated[Delegated, Tag("delegated")]
     | Annotated[Hooked, Tag("hooked")]
+    | Annotated[Judged, Tag("judged")]
     | Annotated[HandedOver, Tag("handed_over")]
     | Annotated[PlanMade, Tag("plan_made")]
     | Annotated[Replanned, Tag("replanned")]

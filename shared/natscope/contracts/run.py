@@ -139,6 +139,24 @@ class Hooked(_Entry):
     """What came of all of them."""
 
 
+class Judged(_Entry):
+    """A critic has judged what is to be the run's answer."""
+
+    entry: Literal["judged"] = "judged"
+    step: int
+    critic: int
+    """Which of the agent's."""
+    by: str
+    """The agent or model that it is."""
+    acceptable: bool
+    objections: list[str] = Field(default_factory=list[str])
+    failure: Failure | None = None
+    """Why there is no verdict; then the answer stands."""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    model: str = ""
+
+
 class Steered(_Entry):
     """A message was slipped in."""
 
@@ -215,6 +233,7 @@ JournalEntry = Annotated[
     | StepEnded
     | Performed
     | Hooked
+    | Judged
     | Steered
     | Heard
     | Compressed

@@ -2,7 +2,7 @@
 
 from natscope.contracts.hook import Answer, Point
 from natscope.contracts.model import Usage
-from natscope.contracts.run import Hooked, JournalEntry
+from natscope.contracts.run import Hooked, JournalEntry, Judged
 from services.agent.actions import AskModel, CallTools, Finish, Park
 from services.agent.loop import after, decide, replay
 from services.agent.state import request_id
@@ -98,3 +98,22 @@ class TestAnAnswer:
         state = after(state, replied(2, use(id="g", n=2).model_copy(update={"name": "finish"})))
         assert [message.text for message in state.messages if message.role == "user"] == ["go"]
         assert len(state.messages) == 2
+
+
+class TestAVerdict:
+    def test_counts_what_it_has_cost_into_what_a_try_costs(self) -> None:
+        usage = Usage(input_tokens=100)
+        told = {"at": AT, "critic": 0, "by": "m", "acceptable": False, "objections": ["no"], "usage": usage}
+        entries: list[JournalEntry] = [started()]
+        for step in (1, 2):
+            entries += [replied(step, text="Well.", usage=usage), Judged.model_validate(told | {"step": step})]
+            assert decide(replay(entries)) == AskModel(step + 1)
+        state = replay([*entries, replied(3, text="Well.", usage=usage), Judged.model_validate(told | {"step": 3})])
+        assert isinstance(decide(state), Finish)
+        assert (state.usage.input_tokens, state.fault and state.fault.more_tokens) == (600, 400)
+
+    def test_that_accepts_changes_nothing_but_the_bill(self) -> None:
+        accepts = Judged(at=AT, step=1, critic=0, by="m", acceptable=True, usage=Usage(input_tokens=9))
+        state = replay([started(), replied(1, text="Well."), accepts])
+        assert isinstance(decide(state), Finish)
+        assert (state.fault, state.judged, state.usage.input_tokens) == (None, {0}, 10)
