@@ -16,8 +16,9 @@ AT_A_TIME = 2
 """Cells in the making; an engine makes no more per second with eight at a time than with two."""
 _GIVE_WAY_S = 0.02
 """How long a cell that was taken is not replaced, so that the call which took it has the machine first."""
-_AGAIN_WITHIN_S = 2.0
-"""A cell that could not be made within this is tried again at once."""
+_TRIES = 3
+_AGAIN_WITHIN_S, _DIED_WITHIN_S = 2.0, 10.0
+"""A cell that could not be made is tried again within so long; on a busy machine it takes a while to see one dead."""
 _TEND_EVERY_S = 0.5
 """How often cells that died or grew old are looked for, and an engine that refused is asked again."""
 
@@ -147,13 +148,15 @@ class Pool:
             self._hand_out(cell)
 
     async def _open_again(self) -> Cell:
-        """Return a cell, at the second try if the first failed soon: one that dies in the making concerns nobody."""
+        """Return a cell, at a later try if the first failed soon: one that dies in the making concerns nobody."""
         began = time.monotonic()
-        try:
-            return await self._backend.open_cell("")
-        except SandboxUnavailable:
-            if time.monotonic() - began > _AGAIN_WITHIN_S:
-                raise
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._backend.open_cell("")
+            except SandboxUnavailable as error:
+                died = isinstance(error.__cause__, CellLost)
+                if time.monotonic() - began > (_DIED_WITHIN_S if died else _AGAIN_WITHIN_S):
+                    raise
         return await self._backend.open_cell("")
 
     def _made(self, task: asyncio.Task[None]) -> None:
