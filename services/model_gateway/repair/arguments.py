@@ -17,7 +17,7 @@ from services.model_gateway.repair.coerced import coerced
 from services.model_gateway.repair.fit import Fit, fit_of
 from services.model_gateway.repair.library import last_reading
 from services.model_gateway.repair.strings import Unreadable
-from services.model_gateway.repair.wrapping import Found, found
+from services.model_gateway.repair.wrapping import Found, can_be_sent, found
 
 LAYERS = 3
 """How often JSON may be written within a JSON string."""
@@ -145,7 +145,7 @@ def _parsed(text: str) -> tuple[JsonValue, str | None]:
     except TypeError:
         raise Unreadable("half a surrogate pair", final=True) from None
     else:
-        return (None, None) if _HUGE.search(text) and not _can_be_sent(value) else (value, "")
+        return (None, None) if _HUGE.search(text) and not can_be_sent(value) else (value, "")
     if _ESCAPED.match(text):
         text, rule = f'"{text}"', "escaped quotes"
     else:
@@ -154,20 +154,11 @@ def _parsed(text: str) -> tuple[JsonValue, str | None]:
         value = _LENIENT.decode(text)
     except (ValueError, RecursionError):
         return None, None
-    return (value, rule) if _can_be_sent(value) else (None, None)
+    return (value, rule) if can_be_sent(value) else (None, None)
 
 
 def _joined(rules: tuple[str, ...], what: Found) -> Found:
     return Found(what.values, (*rules, *what.rules))
-
-
-def _can_be_sent(value: JsonValue) -> bool:
-    """Return whether JSON has words for `value`: no infinite number, no half of a surrogate pair, not too deep."""
-    try:
-        from_json(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _settled(what: Found, fit: Fit | None, tool: str | None, *, objects: bool) -> Repaired:
@@ -177,6 +168,7 @@ def _settled(what: Found, fit: Fit | None, tool: str | None, *, objects: bool) -
         Unresolved: none does, or more than one.
     """
     fits = [done for value in what.values if (done := _fitted(value, fit, tool, objects=objects)) is not None]
+    fits = [done for done in fits if not done.rules] or fits
     if len(fits) == 1:
         return Repaired(fits[0].value, (*dict.fromkeys((*what.rules, *fits[0].rules)),))
     value = what.values[0]

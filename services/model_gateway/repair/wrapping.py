@@ -1,5 +1,6 @@
 """Finds the value in the text around it: fences, tags, prose, and the same said twice."""
 
+import json
 import re
 from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
@@ -18,7 +19,9 @@ _TAIL = re.compile(r"(?:\s|```|<\|[^|\"<>]{1,40}\|>|</[A-Za-z_][\w:.-]{0,60}>|;)
 _BODY = re.compile('(?:<\\|"\\|>|["\'“”„])[^"\'“”„\n{}]{1,200}?(?:<\\|"\\|>|["\'“”])\\s*:|[\\w$.-]{1,64}["\']\\s*:')
 _PLACEHOLDER = re.compile(r"\{[\w .-]*\}")
 _KEY_IN_PROSE = re.compile("[\"'”>]\\s*:")
+_OBJECT = re.compile("\\{\\s*[\"'“‘]")
 _MOST_STARTS = 16
+_BRACE, _OPENERS = re.compile(r"\{"), re.compile(r"[{\[]")
 _DECODER = JSONDecoder(strict=False)
 
 
@@ -108,15 +111,21 @@ def _first(body: str, brackets: str) -> tuple[Reader, JsonValue, int, int]:
 
 
 def _rest(values: list[JsonValue], body: str, start: int, end: int) -> tuple[list[JsonValue], int]:
-    first = body[start:end]
-    while (at := body.find("{", end)) >= 0 and len(values) < _MOST_STARTS:
+    first, seen = body[start:end], end
+    starts = _OPENERS if isinstance(values[0], list) else _BRACE
+    while (at := _next(starts, body, seen)) >= 0 and len(values) < _MOST_STARTS:
         if first.startswith(body[at:]):
             return values, len(body)
         try:
-            value, end = _DECODER.raw_decode(body, at)
+            value, seen = _DECODER.raw_decode(body, at)
+            if not can_be_sent(value):
+                raise _unread(body[at:])
         except (JSONDecodeError, RecursionError):
-            break
-        values = [*values, value]
+            if body[at] == "{":
+                break
+            seen = at + 1
+            continue
+        values, end = [*values, value], seen
     return values, end
 
 
@@ -125,9 +134,22 @@ def _after(rest: str, *, prose_before: bool) -> tuple[str, ...]:
         return ()
     words = rest.strip(" \n\r\t}],;")
     closers = rest[: len(rest) - len(rest.lstrip(" \n\r\t}],;"))].strip()
-    if "}" in words or (closers and prose_before and "}" in closers):
-        raise Unreadable(f"something follows the object: {rest.strip()[:60]!r}")
+    if "}" in words or _OBJECT.search(words) or (closers and prose_before and "}" in closers):
+        raise _unread(rest)
     return (("bracket",) if closers else ()) + (("prose",) if words else ())
+
+
+def _unread(rest: str) -> Unreadable:
+    return Unreadable(f"something follows the object: {rest.strip()[:60]!r}")
+
+
+def can_be_sent(value: JsonValue) -> bool:
+    """Return whether JSON has words for `value`: no infinite number, no half of a surrogate pair, not too deep."""
+    try:
+        from_json(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _next(starts: re.Pattern[str], body: str, at: int) -> int:
@@ -136,8 +158,7 @@ def _next(starts: re.Pattern[str], body: str, at: int) -> int:
 
 
 def _distinct(values: list[JsonValue]) -> list[JsonValue]:
-    kept: list[JsonValue] = []
-    for value in values:
-        if value not in kept:
-            kept.append(value)
+    if len(values) == 1:
+        return values
+    kept = list({json.dumps(value, sort_keys=True): value for value in reversed(values)}.values())[::-1]
     return [value for value in kept if value != {}] or kept[:1]

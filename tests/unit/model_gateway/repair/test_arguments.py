@@ -99,11 +99,15 @@ class TestRefusing:
             ('{"city": "Rome}}', "a string without an end"),
             ('{"city": "Rome, "days": 1}', "a string without an end"),
             ('{"city": "Rome"} {"city": "Oslo"}', "2 different things"),
+            ('{"city": "Rome", "days": 1} {"city": "Rome", "days": 2}', "2 different things"),
             ('{"days": NaN}', "no value of JSON"),
             ('{"days": undefined}', "no value of JSON"),
             ('{"share": 1e999}', "too large"),
             ('{"city": "\\ud800"}', "surrogate"),
             ('{"city": "\ud800"}', "surrogate"),
+            ('{"plan": 1} {"city": "\\ud800"}', "something follows the object"),
+            ('{"plan": 1} {"share": 1e999}', "something follows the object"),
+            ('{"city": "Rome"} {"city": "Os', "something follows the object"),
             ("I cannot do that.", "no JSON object"),
             ('Take "city": "x", "near": {"km": 1}}', "lacks its beginning"),
             ("[1, 2]", "not an array"),
@@ -241,6 +245,15 @@ class TestOutput:
     )
     def test_may_be_any_json(self, text: str, schema: dict[str, Any], meant: object) -> None:
         assert repaired_output(text, schema).value == meant
+
+    def test_that_is_one_of_several_arrays_is_the_one_that_fits(self) -> None:
+        texts = {"type": "array", "items": {"type": "string"}}
+        assert repaired_output('By [1] and [note], it is ["a", "}"].', texts).value == ["a", "}"]
+        assert repaired_output('["a", "}"] or ["a", "}"]', texts).value == ["a", "}"]
+        with pytest.raises(Unresolved, match="2 different things"):
+            repaired_output("By [1], it is [42].", {"type": "array"})
+        with pytest.raises(Unresolved, match="2 different things"):
+            repaired_output("By [1], it is [true].", {"type": "array"})
 
     @pytest.mark.parametrize("text", ["", "I cannot.", '{"a": "b', "[1, 2"])
     def test_that_does_not_fit_is_refused(self, text: str) -> None:
