@@ -100,13 +100,17 @@ class McpHouse:
     @asynccontextmanager
     async def listening(self, kind: str, port: int) -> AsyncGenerator["subprocess.Popen[bytes]"]:
         """Run the SDK's server on the network."""
-        process = self.start(sys.executable, REAL, kind, str(port), MCP_LOG=str(self.log))
+        process = self.start_real(kind, port)
         try:
-            assert await eventually(lambda: _accepts(port), 20)
+            assert await accepts(port)
             yield process
         finally:
             process.kill()
             process.communicate()
+
+    def start_real(self, kind: str, port: int) -> "subprocess.Popen[bytes]":
+        """Start the SDK's server on the network; it takes seconds until it `accepts`."""
+        return self.start(sys.executable, REAL, kind, str(port), MCP_LOG=str(self.log))
 
     def start(self, *command: str, cwd: Path | None = None, **more: str) -> "subprocess.Popen[bytes]":
         """Start a program of another kind that carries the mark, in a group of its own."""
@@ -202,6 +206,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+async def accepts(port: int) -> bool:
+    """Return whether somebody listens at a port within some seconds."""
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return await eventually(listens, 20)
