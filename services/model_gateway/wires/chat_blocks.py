@@ -27,7 +27,7 @@ class _Block:
     id: str = ""
     """The provider's; empty if it says none."""
     call_id: str = ""
-    """The one that is told."""
+    """The one that is told; no two calls have the same, whatever the provider says."""
     name: str = ""
     signature: str | None = None
     redacted: str | None = None
@@ -152,7 +152,8 @@ class Blocks:
         number = len(self._blocks)
         self._numbered(block)
         if name != self._answer_tool:
-            block.call_id = block.id or f"call_{new_id()[:24]}"
+            taken = any(each.call_id == block.id for each in self._blocks)
+            block.call_id = f"call_{new_id()[:24]}" if taken or not block.id else block.id
             self.pieces.append(Piece("tool_use", number, block.text, call_id=block.call_id, tool=name))
             return
         block.kind = "text"

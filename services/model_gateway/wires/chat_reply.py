@@ -3,6 +3,7 @@
 Total over whatever a provider may send: an answer of the wrong shape is a fault, never an exception of another kind.
 """
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable
 
@@ -41,6 +42,8 @@ _REASONS: dict[str, FinishReason] = {
     "sensitive": "content_filter",
     "refusal": "content_filter",
 }
+_EARLY = re.compile(r"limit|length|max|exceed|truncat|incomplete|time.?out|budget")
+"""Reasons that no list names, but that say that more was to come."""
 _FAULTS: dict[str, FaultName] = {
     "error": "server_error",
     "network_error": "server_error",
@@ -138,7 +141,7 @@ class Draft:
         if not self.finished:
             raise self._failed("truncated")
         content = self._content()
-        reason = _REASONS.get(self._reason, "stop")
+        reason = _REASONS.get(self._reason) or ("length" if _EARLY.search(self._reason) else "stop")
         if reason == "content_filter" and not content:
             raise self._failed("content_filter")
         if self._blocks.has_calls and reason == "stop":

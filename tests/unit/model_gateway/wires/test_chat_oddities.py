@@ -55,6 +55,14 @@ class TestCalls:
         assert len(set(ids)) == 2
         assert all(ids)
 
+    def test_of_one_id_get_ids_of_their_own(self) -> None:
+        both = [{**_call(name, "{}", id="call_0", index=place)["tool_calls"][0]} for place, name in enumerate("ab")]
+        streamed, pieces = _streamed(*(_chunk({"tool_calls": [each]}) for each in both), _chunk({}, "tool_calls"))
+        for reply in (streamed, _whole({"content": None, "tool_calls": both}, "tool_calls")):
+            ids = [block.id for block in reply.content if isinstance(block, ToolUseBlock)]
+            assert (ids[0], len(set(ids))) == ("call_0", 2)
+        assert [piece.call_id for piece in pieces] == [b.id for b in streamed.content if isinstance(b, ToolUseBlock)]
+
     def test_without_an_index_each_chunk_is_one(self) -> None:
         reply, _ = _streamed(_chunk(_call("a", "{}", id="1")), _chunk(_call("b", "{}", id="2")))
         assert _calls(reply) == [("a", "{}"), ("b", "{}")]
@@ -216,6 +224,9 @@ class TestEnds:
             ("model_length", "length"),
             ("sensitive", "content_filter"),
             ("tool_calls", "stop"),
+            ("eos_token", "stop"),
+            ("token_limit", "length"),
+            ("MAX_OUTPUT", "length"),
         ],
     )
     def test_have_many_names(self, reason: str, told: str) -> None:
