@@ -50,6 +50,7 @@ class House:
         self.log = folder / "log"
         self.made: set[str] = set()
         self.removed: set[str] = set()
+        """Also those that the engine began to make when nobody waited any more, and gave up for want of their door."""
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'shared'}", "NATS_URL": url}
         self._environment |= {name: str(self.scratch) for name in ("HOME", "TMPDIR")}

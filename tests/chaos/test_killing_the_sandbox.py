@@ -191,7 +191,7 @@ class TestKillingTheSandbox:
         await self._nothing_left(house)
 
     async def _nothing_left(self, house: House) -> None:
-        await until(lambda: house.made == house.removed, seconds=5)
+        await until(lambda: house.made <= house.removed, seconds=5)
         print(f"  containers: {len(house.made)} made, {len(house.removed)} removed")
         assert house.cells() == []
         assert house.processes() == []
