@@ -100,9 +100,9 @@ def program(*arguments: str, environment: Mapping[str, str]) -> Generator[Proces
 
 
 @contextmanager
-def provider() -> Generator[dict[str, str]]:
-    """Run the provider; give the variables by which an OpenAI client finds it."""
-    with program("tests.loopback.provider", environment={}) as process:
+def provider(delay_s: float = 0.0) -> Generator[dict[str, str]]:
+    """Run the provider, so long before each answer; give the variables by which an OpenAI client finds it."""
+    with program("tests.loopback.provider", "--delay", str(delay_s), environment={}) as process:
         yield {"OPENAI_BASE_URL": _line(process).strip(), "OPENAI_API_KEY": "any"}
 
 
@@ -125,15 +125,43 @@ def embedded(name: str, folder: Path, environment: Mapping[str, str]) -> Generat
 @contextmanager
 def apart(name: str, folder: Path, environment: Mapping[str, str]) -> Generator[Contender]:
     """(c) Each service, the tool and the client in a process of its own; spans are kept as in (b)."""
+    with (
+        rooms(folder, environment) as house,
+        program(CONTENDER, "guest", house.url, environment=house.environment) as process,
+    ):
+        _ready(process)
+        yield Contender(name, process, list(house.processes.values()), house.server)
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """A house with each service in a process of its own."""
+
+    url: str
+    server: int
+    """Process id of its nats-server."""
+    environment: Mapping[str, str]
+    processes: Mapping[str, Process]
+    """By name; `tool` is who serves the tool."""
+
+    @contextmanager
+    def replica(self) -> Generator[Process]:
+        """Run one more agent service for as long as the body runs."""
+        with program("services.agent", environment=self.environment) as process:
+            yield process
+
+
+@contextmanager
+def rooms(folder: Path, environment: Mapping[str, str]) -> Generator[Rooms]:
+    """Run each service, and the tool, in a process of its own."""
     with _house(folder, environment) as server, ExitStack() as stack:
         quiet = {"NATSCOPE_LOG_LEVEL": "WARNING", "LOG_LEVEL": "WARNING", "NATSCOPE_KEEP_SPANS": "true"}
         known = {**environment, **quiet, "NATS_URL": server.url}
         services = ("memory", "model_gateway", "tool_executor", "agent")
-        others = [stack.enter_context(program(f"services.{service}", environment=known)) for service in services]
-        others.append(stack.enter_context(program("tests.bench.tool", "--nats", server.url, environment=known)))
-        process = stack.enter_context(program(CONTENDER, "guest", server.url, environment=known))
-        _ready(process)
-        yield Contender(name, process, others, server.pid)
+        found = {name: stack.enter_context(program(f"services.{name}", environment=known)) for name in services}
+        tool = program("tests.bench.tool", "--nats", server.url, environment=known)
+        found["tool"] = stack.enter_context(tool)
+        yield Rooms(server.url, server.pid, known, found)
 
 
 @contextmanager

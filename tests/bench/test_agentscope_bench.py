@@ -9,8 +9,19 @@ import pytest
 @pytest.mark.bench
 class TestTheBench:
     def test_tells_the_figures_of_the_house(self) -> None:
-        command = [sys.executable, "-m", "tests.bench.agentscope", "--alone", "--rounds", "1", "--seconds", "0.2"]
-        told = subprocess.run([*command, "--levels", "1,4"], capture_output=True, text=True, timeout=110, check=False)
-        assert told.returncode == 0, told.stderr
+        told = _told("--only", "runs", "--alone", "--levels", "1,4")
         for level in (1, 4):
-            assert f"| natscope | {level} |" in told.stdout
+            assert f"| natscope | {level} |" in told
+
+    def test_tells_what_parked_runs_hold_and_what_slow_sessions_do_to_others(self) -> None:
+        told = _told("--only", "parked,neighbours", "--parked", "5")
+        assert "5 parked runs hold " in told
+        assert "5 of 5 completed once they were approved" in told
+        assert "p99 of sessions beside one with a line of slow tasks: " in told
+
+
+def _told(*options: str) -> str:
+    command = [sys.executable, "-m", "tests.bench.agentscope", "--rounds", "1", "--seconds", "0.2", *options]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert told.returncode == 0, told.stderr
+    return told.stdout

@@ -5,10 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from natscope.bus import BusSettings, connect
-from natscope.bus.streams import AGENTS
 from natscope.contracts.agent import AgentSpec, Team
 from natscope.contracts.blocks import plain
 from natscope.contracts.hub import SAID
@@ -59,7 +56,7 @@ class TestKillingALeader:
             telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))
             environment = {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": provider.url, "OPENAI_MODEL": "small-1"}
             async with process_house(tmp_path, telemetry=telemetry, environment=environment) as house:
-                await _apply(house.server.url)
+                await house.apply(*SPECS)
                 for name, asked in MOMENTS.items():
                     provider.reset()
                     task = Submit(content=plain("Build it."), session=name)
@@ -74,13 +71,6 @@ class TestKillingALeader:
                     said = await _said(house, f"team-{name}")
                     told = ["ann has begun", "ann is done", "bob has begun", "bob is done"]
                     assert sorted(said) == sorted([*told, "ann again, with 1 word"]), (name, outcomes, house.logs())
-
-
-async def _apply(url: str) -> None:
-    admin = BusSettings.model_construct(url=url, user="admin", password=SecretStr("of-admin"), credentials=None)
-    async with connect("admin", admin) as bus:
-        for spec in SPECS:
-            await bus.js.publish(f"$KV.{AGENTS}.{spec.name}", spec.model_dump_json().encode())
 
 
 async def _said(house: ProcessHouse, hub: str) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from natscope.bus import Bus, BusSettings, connect
 from natscope.bus.streams import AGENTS, StreamSettings, provision
 from natscope.client.agent_files import read_all
+from natscope.contracts.agent import AgentSpec
 from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
 from natscope.telemetry import Telemetry
 from tests.nats_server import NatsServer
@@ -85,6 +86,12 @@ class ProcessHouse:
         self.services[name].start()
         await self.ready(name)
 
+    async def apply(self, *specs: AgentSpec) -> None:
+        """Apply agents, as the operator does."""
+        async with connect("admin", _admin(self.server.url)) as bus:
+            for spec in specs:
+                await bus.js.publish(f"$KV.{AGENTS}.{spec.name}", spec.model_dump_json().encode())
+
     async def submit(self, task: Submit, agent: str = "assistant") -> str:
         """Submit a task as a client does and return its trace's id."""
         with self.bus.telemetry.span("test") as span:
@@ -145,9 +152,12 @@ async def process_house(
 
 
 async def _provision(url: str, ack_wait_s: float) -> None:
-    admin = BusSettings.model_construct(url=url, user="admin", password=SecretStr("of-admin"), credentials=None)
-    async with connect("admin", admin) as bus:
+    async with connect("admin", _admin(url)) as bus:
         layout = StreamSettings(ack_wait=timedelta(seconds=ack_wait_s))
         await provision(bus.js, layout)
         for spec in read_all(ROOT / "deploy" / "agents"):
             await bus.js.publish(f"$KV.{AGENTS}.{spec.name}", spec.model_dump_json().encode())
+
+
+def _admin(url: str) -> BusSettings:
+    return BusSettings.model_construct(url=url, user="admin", password=SecretStr("of-admin"), credentials=None)

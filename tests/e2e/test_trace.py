@@ -1,13 +1,15 @@
 """One task through the real services, and its trace held against the drawing of the house, edge by edge."""
 
+import json
 from pathlib import Path
 
+from natscope.contracts.agent import AgentSpec, Team
 from natscope.contracts.blocks import plain
 from natscope.contracts.task import Submit
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.e2e.collector import Collector, Seen, counted, edges
 from tests.e2e.processes import process_house
-from tests.loopback.provider import Provider
+from tests.loopback.provider import Provider, Request
 from tests.loopback.replies import Call, Reply
 
 DRAWING = {
@@ -26,6 +28,37 @@ DRAWING = {
     ("agent: publish memory.append", "memory: process memory.append"),
     ("agent: invoke_agent assistant", "agent: publish task.finished.{task}"),
 }
+
+
+DELEGATED = {
+    ("agent: invoke_agent lead", "agent: publish task.submit.{agent}.{session}"),
+    ("agent: publish task.submit.{agent}.{session}", "agent: process task.submit.{agent}.{session}"),
+    ("agent: process task.submit.{agent}.{session}", "agent: invoke_agent lead"),
+    ("agent: process task.submit.{agent}.{session}", "agent: invoke_agent mate"),
+    ("agent: process task.submit.{agent}.{session}", "agent: invoke_agent other"),
+    ("agent: invoke_agent mate", "agent: publish model.chat"),
+    ("agent: invoke_agent mate", "agent: publish tool.call.{tool}"),
+    ("agent: publish tool.call.{tool}", "tool-executor: process tool.call.{tool}"),
+    ("agent: invoke_agent mate", "agent: publish task.finished.{task}"),
+}
+SPECS = (
+    AgentSpec(name="lead", system_prompt="You lead.", team=Team(agents=["mate"]), agents=["other"]),
+    AgentSpec(name="mate", system_prompt="You help.", tools=["task_list"]),
+    AgentSpec(name="other", system_prompt="You are another."),
+)
+
+
+def delegates(asked: Request) -> Reply:
+    """Answer as the leader, its member or whom it asks besides."""
+    said = json.dumps(asked["messages"])
+    done = any(message["role"] == "tool" for message in asked["messages"])
+    if "You lead." in said:
+        both = (
+            Call("assign", json.dumps({"agent": "mate", "message": "Look at the list."}), id="a"),
+            Call("ask_agent", json.dumps({"agent": "other", "message": "Who are you?"}), id="b"),
+        )
+        return Reply(text="All of it.") if done else Reply(calls=both)
+    return Reply(calls=(Call("task_list"),)) if "You help." in said and not done else Reply(text="Done.")
 
 
 class TestTheTraceOfATask:
@@ -48,6 +81,26 @@ class TestTheTraceOfATask:
             assert counts["tool-executor: execute_tool execute_python"] == 1
             assert _without_ids(spans, task)
             assert not [span.label for span in spans if span.failed]
+
+    async def test_holds_all_that_agents_have_each_other_do(self, tmp_path: Path) -> None:
+        async with Collector() as collector, Provider(delegates) as provider:
+            telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=collector.endpoint))
+            async with process_house(
+                tmp_path, telemetry=telemetry, environment=_environment(collector, provider)
+            ) as house:
+                await house.apply(*SPECS)
+                task = Submit(content=plain("Have it done."))
+                trace = await house.submit(task, "lead")
+                outcomes = await house.outcomes(task.task_id)
+                assert [outcome.text for outcome in outcomes] == ["All of it."], house.logs()
+            telemetry.close()
+            spans = [span for span in collector.spans if span.trace_id == trace]
+            assert edges(spans) >= DELEGATED
+            counts = counted(spans)
+            assert counts["agent: invoke_agent mate"] == counts["agent: invoke_agent other"] == 1
+            assert counts["model-gateway: chat small-1"] == provider.total == 5
+            work = ("invoke_agent", "chat", "execute_tool")
+            assert {span.trace_id for span in collector.spans if span.name.startswith(work)} == {trace}
 
     async def test_tells_tokens_and_no_content(self, tmp_path: Path) -> None:
         async with Collector() as collector, Provider() as provider:

@@ -1,10 +1,13 @@
 """`python -m tests.bench.agentscope`: a durable, traced run of the house beside AgentScope's in its own process.
 
 Both ask the same loopback provider in a process of its own, and have one trivial tool; the house is as `natscope up`
-opens it. They take turns in short rounds; medians over the rounds are shown, and nothing is asserted.
+opens it. They take turns in short rounds; medians over the rounds are shown, and nothing is asserted. Then the house is
+held to what it promises of many runs (see `promises`); `--only` chooses, and a short form is
+`--alone --rounds 1 --seconds 1 --parked 50`.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -15,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench import processes
+from tests.bench.agentscope import promises
 from tests.bench.figures import figures, ratio
 from tests.bench.processes import Contender
 
@@ -93,9 +97,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each contender at each level in each round")
     parser.add_argument("--levels", default="1,64", help="runs in flight")
     parser.add_argument("--alone", action="store_true", help="without AgentScope")
+    parser.add_argument("--only", default="runs,parked,replicas,neighbours", help="what to measure")
+    parser.add_argument("--parked", type=int, default=1000, help="runs that wait at the same time")
+    parser.add_argument("--slots", type=int, default=1, help="runs of one agent service where replicas are compared")
     options = parser.parse_args()
     levels = tuple(map(int, options.levels.split(",")))
-    measure(levels, rounds=options.rounds, seconds=options.seconds, alone=options.alone)
+    wanted, often = options.only.split(","), {"rounds": options.rounds, "seconds": options.seconds}
+    if "runs" in wanted:
+        measure(levels, alone=options.alone, **often)
+    with tempfile.TemporaryDirectory(prefix="natscope-bench-") as folder:
+        if "parked" in wanted or "neighbours" in wanted:
+            with promises.opened(Path(folder) / "many") as rooms:
+                if "parked" in wanted:
+                    print(asyncio.run(promises.parked(rooms, options.parked)), flush=True)
+                if "neighbours" in wanted:
+                    print(asyncio.run(promises.neighbours(rooms, **often)), flush=True)
+        if "replicas" in wanted:
+            few = {"provider_s": promises.PROVIDER_S, "AGENT_SLOTS": str(options.slots)}
+            with promises.opened(Path(folder) / "replicas", **few) as rooms:
+                print(asyncio.run(promises.replicas(rooms, slots=options.slots, **often)), flush=True)
 
 
 if __name__ == "__main__":
