@@ -1,6 +1,7 @@
 """A short storm in which everything is killed once, and the judge's own control: what is doctored is found out."""
 
 import asyncio
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -20,10 +21,8 @@ RUNS = 6
 
 @pytest.fixture(scope="module")
 def survived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, list[str]]:
-    """What happened in a storm, and what it left on the machine."""
-    if find_program() is None:
-        pytest.skip("there is no bubblewrap")
-    plan = Plan(runs=RUNS, at_once=4, seed=7, every_s=(0.3, 1.0), kills=PARTS, ack_wait_s=5)
+    """What happened in a storm, and what it left on the machine; without bubblewrap its cells are Docker's."""
+    plan = Plan(runs=RUNS, backend=_backend(), at_once=4, seed=7, every_s=(0.3, 1.0), kills=PARTS, ack_wait_s=5)
     return asyncio.run(storm(plan, tmp_path_factory.mktemp("storm")))
 
 
@@ -52,8 +51,9 @@ class TestTheStorm:
 
     def test_is_judged_by_who_finds_what_was_done_or_paid_twice(self, survived: tuple[Facts, list[str]]) -> None:
         facts, _ = survived
-        acted = replace(facts, counted={mark: 2 for mark in facts.counted or ()})
-        assert len(judge.broken(acted)) == len(facts.counted or ()) > 0
+        programs = [f"{agent}-{number}" for agent in (story.LEAD, story.AIDE) for number in range(RUNS)]
+        acted = replace(facts, counted=dict.fromkeys(programs, 2))
+        assert len(judge.broken(acted)) == len(programs)
         booked = replace(facts, booked={mark: 2 for mark in facts.booked})
         assert len(judge.broken(booked)) == sum(mark.startswith(f"{story.BOOK}-") for mark in facts.booked)
         paid = replace(facts, asked={call: [1.0, 2.0] for call in facts.asked})
@@ -64,6 +64,14 @@ class TestTheStorm:
         task = story.task_of(2)
         gap = replace(facts, heard={**facts.heard, task: [*facts.heard[task][:2], *facts.heard[task][3:]]})
         assert len(judge.broken(gap)) == 1
+
+
+def _backend() -> str:
+    if find_program() is not None:
+        return "bubblewrap"
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip("there is neither bubblewrap nor a Docker engine")
+    return "docker"
 
 
 def _without(found: Mapping[str, T], task: str) -> dict[str, T]:
