@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from natscope.contracts.blocks import text_of
 from natscope.contracts.message import Message
-from natscope.contracts.run import JournalEntry, ModelReplied, Started, Steered, ToolReturned
+from natscope.contracts.run import JournalEntry, Judged, ModelReplied, Started, Steered, ToolReturned
 from natscope.telemetry.dialogue import is_dialogue_written, say
 
 
@@ -28,6 +28,8 @@ def said_in(entry: JournalEntry) -> Iterable[tuple[str, str]]:
         case ToolReturned():
             result = entry.result
             yield f"{result.name} ({result.state})", text_of(result.output)
+        case Judged():
+            yield f"{entry.by} judges", "; ".join(entry.objections) or "acceptable"
         case _:
             return
 

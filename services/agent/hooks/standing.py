@@ -1,12 +1,14 @@
 """The hooks of one run: asked in their order, what they decide is written down and told, and not asked for again."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from natscope.bus.ledger import latest
 from natscope.bus.streams import CALLS, REPLIES
 from natscope.contracts import event
-from natscope.contracts.errors import Failure, HookRefused, NatscopeError, RunFenced
+from natscope.contracts.errors import BusUnavailable, Failure, HookRefused, NatscopeError, RunFenced
 from natscope.contracts.hook import Answer, Asked, Hook, Point
 from natscope.contracts.run import Hooked
 from services.agent.compressing import summary_id
@@ -15,6 +17,9 @@ from services.agent.hooks.fitting import both, with_changes
 from services.agent.recording import Record
 from services.agent.state import State, call_id, open_calls_of, request_id
 
+PATIENCE_S = 60.0
+"""How long a run that is taken over waits for the ledgers."""
+RETRY_S = 0.25
 _ENDS = ("skip", "refuse", "again")
 
 
@@ -43,9 +48,17 @@ class Standing:
         state = self.state
         ids = [(CALLS, call_id(state, index)) for index, _ in open_calls_of(state)]
         ids += [(REPLIES, request_id(state, state.step + 1)), (REPLIES, summary_id(state))]
-        bus = self._hooking.bus
-        found = [id for bucket, id in ids if await latest(bus, f"KV_{bucket}", f"$KV.{bucket}.{id}") is not None]
-        self._begun = frozenset(found)
+        self._begun = frozenset([id for bucket, id in ids if await self._is_known(bucket, id)])
+
+    async def _is_known(self, bucket: str, id: str) -> bool:
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await latest(self._hooking.bus, f"KV_{bucket}", f"$KV.{bucket}.{id}") is not None
+            except BusUnavailable:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(RETRY_S)
 
     def has_begun(self, id: str) -> bool:
         """Return whether a call or a question had begun before this process took the run over."""

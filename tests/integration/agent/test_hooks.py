@@ -157,7 +157,7 @@ class TestAHook:
     async def test_forbids_a_call_in_place_of_the_rules(self, nats_url: str) -> None:
         async with house(nats_url, spec(warden("forbids", "permission")), agents=0) as here, agents(here):
             outcome = await here.run("Add.")
-        assert (here.called, outcome.text) == ([], "It is The agent may not call 'add': not on a Sunday.")
+        assert (here.called, outcome.text) == ([], "It is The agent may not call 'add': not on a Sunday..")
 
     async def test_gives_the_summary_itself_or_says_what_it_must_hold(self, nats_url: str) -> None:
         small = {"compression": {"context_size": 500, "at": 0.5, "keep": 0.0}}
