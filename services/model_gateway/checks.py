@@ -99,7 +99,10 @@ def _check_content(messages: list[Message]) -> None:
 
 
 def _says_something(block: object) -> bool:
-    return not isinstance(block, TextBlock) or bool(block.text.strip())
+    """Return whether any model hears of a block that a user wrote: thoughts and unknown kinds are left out."""
+    if isinstance(block, TextBlock):
+        return bool(block.text.strip())
+    return isinstance(block, MediaBlock | ToolUseBlock | ToolResultBlock)
 
 
 def _check_calls(messages: list[Message]) -> None:

@@ -15,6 +15,7 @@ from natscope.contracts.blocks import (
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
+    UnknownBlock,
     URLSource,
     VideoBlock,
 )
@@ -94,6 +95,12 @@ TALKS: list[tuple[str, model.Chat, type[errors.NatscopeError], str]] = [
         "message 1 .* has no content",
     ),
     ("message with blank text", question(" "), errors.BodyInvalid, "message 0 .* has no content"),
+    (
+        "message of a kind that nobody knows",
+        question().model_copy(update={"messages": [_said("user", UnknownBlock.model_validate({"type": "hologram"}))]}),
+        errors.BodyInvalid,
+        "message 0 .* has no content",
+    ),
     (
         "tool with a schema that is none",
         question(tools=[_schema(type="objekt")]),
