@@ -97,17 +97,17 @@ class DockerCells:
         doorstep = self._doorsteps.new()
         try:
             return await self._make_with(doorstep, session)
+        except FolderNotSeen as error:
+            self._doorsteps.give_up(str(error))
         finally:
             if doorstep is not None:
                 doorstep.close()
+        return await self._make_with(None, session)
 
     async def _make_with(self, doorstep: Doorstep | None, session: str) -> WorkerCell:
         folder = doorstep.folder if doorstep else None
         try:
             id = await self._engine.create(self._settings, self._labels(session), folder)
-        except FolderNotSeen as error:
-            self._doorsteps.give_up(str(error))
-            return await self._make_with(None, session)
         except SandboxUnavailable:
             self._late_until = time.monotonic() + _LATE_S
             raise
@@ -128,7 +128,7 @@ class DockerCells:
         pipe = DialledPipe(attached, doorstep) if doorstep else attached
         line = Line(pipe, gate_of(self._settings.installing))
         try:
-            await self._engine.start(id)
+            await self._engine.start(id, doorstep.folder if doorstep else None)
             await line.ready(within_s=_GREETING_S)
         except BaseException:
             await line.close()

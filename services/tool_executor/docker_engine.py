@@ -6,8 +6,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,21 +75,17 @@ class Engine:
         Raises:
             FolderNotSeen: the engine has no such folder.
         """
-        try:
+        with _may_not_see(doorstep):
             return await self.call(lambda client: _create(client, settings, dict(labels), doorstep))
-        except SandboxUnavailable as error:
-            refused = isinstance(error.__cause__, docker.errors.APIError)
-            if doorstep is not None and refused and "mount" in str(error.__cause__).lower():
-                raise FolderNotSeen(error.message) from error
-            raise
 
     async def attach(self, id: str) -> socket.socket:
         """Return a socket to the container's standard streams; raises as `call` does."""
         return await self.call(lambda client: _attach(client, id))
 
-    async def start(self, id: str) -> None:
-        """Start the container; raises as `call` does."""
-        await self.call(lambda client: client.api.start(id))
+    async def start(self, id: str, doorstep: Path | None = None) -> None:
+        """Start the container; raises as `create` does."""
+        with _may_not_see(doorstep):
+            await self.call(lambda client: client.api.start(id))
 
     async def remove(self, id: str) -> None:
         """Kill and remove the container, if there is one; raises as `call` does."""
@@ -151,6 +148,18 @@ class Engine:
         if self._client is None:
             self._client = docker.from_env(timeout=int(_ENGINE_S) - 5, max_pool_size=_THREADS)
         return self._client
+
+
+@contextmanager
+def _may_not_see(folder: Path | None) -> Generator[None]:
+    """Raise `FolderNotSeen` where the engine refuses for want of `folder`."""
+    try:
+        yield
+    except SandboxUnavailable as error:
+        refused = isinstance(error.__cause__, docker.errors.APIError)
+        if folder is not None and refused and "mount" in str(error.__cause__).lower():
+            raise FolderNotSeen(error.message) from error
+        raise
 
 
 def _away(what: str) -> SandboxUnavailable:

@@ -16,6 +16,7 @@ import pytest
 from services.tool_executor.cells import Cell, CellLost, Program, RunLimits
 from services.tool_executor.dialled import DialledPipe
 from services.tool_executor.docker_cells import DockerCells
+from services.tool_executor.docker_engine import Engine, FolderNotSeen
 from services.tool_executor.docker_settings import DockerSettings
 from services.tool_executor.doorsteps import DOOR, Doorstep, Doorsteps
 from services.tool_executor.frames import encode
@@ -56,6 +57,15 @@ def remove_all(platform: str) -> None:
     subprocess.run(["docker", "rm", "-f", *found], capture_output=True, check=True)
 
 
+class Unmounting(Engine):
+    """An engine that finds out at the start of a container that it cannot mount the folder."""
+
+    async def start(self, id: str, doorstep: Path | None = None) -> None:
+        if doorstep is not None:
+            raise FolderNotSeen("error mounting: permission denied")
+        await super().start(id)
+
+
 @pytest.fixture
 async def cells(image: str, platform: str) -> AsyncIterator[Callable[[Path | None], DockerCells]]:
     """Makes cells whose doors are in the folder that is given."""
@@ -90,6 +100,15 @@ class TestACell:
         finally:
             os.close(ours_alone)
         assert [record.getMessage() for record in caplog.records] == ["workers cannot dial in"]
+
+    async def test_is_reached_by_the_engines_stream_where_the_folder_cannot_be_mounted(
+        self, image: str, platform: str, tmp_path: Path
+    ) -> None:
+        settings = DockerSettings.of(Settings(image=image, platform=platform, doorsteps=tmp_path))
+        backend = DockerCells(settings, Owner.here("test"), Unmounting())
+        assert await told(await backend.open_cell("s"), "print(1)") == "1\n"
+        assert left_in(tmp_path) == []
+        await backend.close()
 
     async def test_is_reached_by_the_engines_stream_where_there_is_no_folder(
         self, cells: Callable[[Path | None], DockerCells]

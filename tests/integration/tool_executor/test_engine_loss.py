@@ -85,9 +85,9 @@ class CutAtStart(Engine):
         super().__init__()
         self._door = door
 
-    async def start(self, id: str) -> None:
+    async def start(self, id: str, doorstep: Path | None = None) -> None:
         await self._door.cut()
-        await super().start(id)
+        await super().start(id, doorstep)
 
 
 class LateCreate(Engine):
