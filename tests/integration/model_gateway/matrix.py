@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -108,6 +109,9 @@ async def matrix(
 ) -> AsyncIterator[Matrix]:
     """Open a gateway with a provider for each of `names`, and a healthy one beside it if `case` has it."""
     _, spoken = WIRES[wire]
+    if wire == "messages":
+        # Its package takes seconds to import, on a busy machine more than the deadline of an ask.
+        await asyncio.to_thread(import_module, "anthropic")
     async with AsyncExitStack() as stack:
 
         async def faulty(name: str) -> Provider:
