@@ -175,7 +175,7 @@ def _tell_team() -> ToolSpec:
         "additionalProperties": False,
     }
     text = "Tell all of your team something that they should know; who is at work hears it before its next step."
-    return _spec(TELL_TEAM, text, parameters).model_copy(update={"read_only": False})
+    return _spec(TELL_TEAM, text, parameters)
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:

@@ -110,8 +110,8 @@ async def replicas(rooms: Rooms, *, slots: int, rounds: int, seconds: float) -> 
             await _answering(house, 1)
     times = median(after / before for before, after in zip(one, two, strict=True))
     return (
-        f"agent services with AGENT_SLOTS={slots}, provider {1000 * PROVIDER_S:.0f} ms: 1 carries {median(one):.1f} runs/s, "
-        f"2 carry {median(two):.1f}: {times:.2f} ×"
+        f"agent services with AGENT_SLOTS={slots}, provider {1000 * PROVIDER_S:.0f} ms: "
+        f"1 carries {median(one):.1f} runs/s, 2 carry {median(two):.1f}: {times:.2f} ×"
     )
 
 
