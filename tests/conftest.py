@@ -1,4 +1,4 @@
-"""What every floor may ask for: a real nats-server, bare or provisioned."""
+"""What every floor may ask for: a real nats-server, bare or provisioned; and how tests are given to workers."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
@@ -14,6 +16,25 @@ from tests.nats_server import NatsServer
 
 # No deadline for an example, which a busy machine misses, and the same examples each time.
 settings.load_profile("ci")
+
+TOGETHER = ("tests/chaos/test_the_storm.py", "tests/e2e/stack/")
+"""Tests that share a house that takes minutes to come up."""
+
+
+class OneByOne(LoadScopeScheduling):
+    """Gives each test to whichever worker is free, but all of a place in `TOGETHER` to the same one, and those first.
+
+    `--dist loadgroup` should do so by mark, but no mark reaches it with pytest 9.2:
+    https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneByOne | None:
+    """Return our scheduler where tests are grouped at all."""
+    return OneByOne(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ def survived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, list[str]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("storm")
 class TestTheStorm:
     def test_kills_every_part(self, survived: tuple[Facts, list[str]]) -> None:
         killed = [name for name, _ in survived[0].kills]

@@ -12,7 +12,7 @@ from natscope.client.traces import Trace, trace_of
 from natscope.telemetry import Telemetry, TelemetrySettings, telemetry_for
 from tests.e2e.stack.house import SERVICES, ComposedHouse
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900), pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 QUESTION = "How many primes are there below 10000?"
 MIB = 1 << 20
