@@ -28,6 +28,9 @@ once that the executor is dead, though its process table cannot be seen and its 
 PROGRAM = "natscope.program"
 """On a container that is no cell: it holds a program of the operator's."""
 _GREETING_S = 15.0
+_PAUSES_S = (1.0, 2.0)
+"""Between the attempts to reach an engine that is there and silent: what is found at the start holds for good."""
+_NOT_THERE = (FileNotFoundError, ConnectionRefusedError, PermissionError)
 _LATE_S, _LOOK_S = 3.0, 0.2
 """How long after a creation that was not answered the engine may still come to make the container."""
 _UNCLAIMED_S = 30.0
@@ -52,13 +55,17 @@ class DockerCells:
         self._late_until = 0.0
 
     async def problem(self) -> str | None:
-        """Return why no cell can be made here, or None if one can."""
-        try:
-            if await self._engine.missing_image(self._settings.image):
-                return f"the engine has no image {self._settings.image!r}: build it with `make sandbox-image`"
-            self._house = await self._engine.incarnation(own_container())
-        except SandboxUnavailable as error:
-            return error.message
+        """Return why no cell can be made here, or None if one can; an engine that does not answer is asked again."""
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                if await self._engine.missing_image(self._settings.image):
+                    return f"the engine has no image {self._settings.image!r}: build it with `make sandbox-image`"
+                self._house = await self._engine.incarnation(own_container())
+                return None
+            except SandboxUnavailable as error:
+                if pause_s is None or isinstance(error.__cause__, _NOT_THERE):
+                    return error.message
+            await asyncio.sleep(pause_s)
         return None
 
     async def open_cell(self, session: str) -> Cell:

@@ -148,6 +148,24 @@ class TestLeftovers:
         await engine_at.cut()
 
 
+class TestTheStart:
+    @pytest.mark.parametrize("comes_back", [True, False])
+    async def test_waits_a_little_for_an_engine_that_does_not_answer(
+        self, engine_at: EngineProxy, image: str, platform: str, comes_back: bool
+    ) -> None:
+        await engine_at.restore()
+        await engine_at.hang()
+        settings = Settings(backend="docker", image=image, platform=platform)
+        choosing = asyncio.create_task(choose_backend(settings, instance="me"))
+        if comes_back:
+            await asyncio.sleep(0.1)
+            await engine_at.restore()
+        backend = await choosing
+        assert backend.name == ("docker" if comes_back else "none")
+        await backend.close()
+        await engine_at.cut()
+
+
 class TestLoss:
     @pytest.mark.parametrize("loss", ["cut", "hang"])
     async def test_a_session_is_told_within_a_second_and_served_when_the_engine_is_back(
