@@ -13,7 +13,6 @@ from natscope.contracts.contract import Contract
 from natscope.contracts.errors import SpecInvalid
 from natscope.yaml_lines import Place, line_of
 
-
 REFERENCE = "see docs/how-to/declare-an-agent.md"
 
 

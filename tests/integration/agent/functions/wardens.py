@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import natscope
 from natscope.contracts.blocks import plain, text_of
+from natscope.contracts.hook import Point
 from natscope.hooks import Answer, Asked
 
 asked: dict[str, list[Asked]] = defaultdict(list)
@@ -16,34 +17,37 @@ async def watches(about: Asked) -> None:
     asked[about.task].append(about)
 
 
+CHANGES: dict[Point, dict[str, object]] = {
+    "before_reply": {"content": plain("Add, please.")},
+    "before_model_call": {"model": "other", "tool_choice": "auto"},
+    "before_compression": {"hint": "Leave the names out."},
+    "after_compression": {"content": plain("All of it.")},
+    "before_acting": {"arguments": {"a": 20, "b": 20}},
+}
+
+
+def _changed(about: Asked) -> dict[str, object]:
+    match about.point:
+        case "system_prompt":
+            return {"prompt": f"{about.prompt} Politely."}
+        case "before_reasoning":
+            return {"hint": f"Step {about.step + 1}."}
+        case "after_acting" if about.result is not None:
+            return {"content": plain(f"{text_of(about.result.output)}!")}
+        case "after_reasoning" if about.message is not None and not about.message.tool_uses:
+            return {"content": plain(f"{about.message.text} So it is.")}
+        case "after_reply" if about.message is not None:
+            return {"content": plain(f"{about.message.text} Amen.")}
+        case _:
+            return CHANGES.get(about.point, {})
+
+
 @natscope.hook
 async def changes(about: Asked) -> Answer:
     """Change all there is to change at each point."""
     asked[about.task].append(about)
-    match about.point:
-        case "before_reply":
-            return Answer(do="change", content=plain("Add, please."))
-        case "system_prompt":
-            return Answer(do="change", prompt=f"{about.prompt} Politely.")
-        case "before_reasoning":
-            return Answer(do="change", hint=f"Step {about.step + 1}.")
-        case "before_model_call":
-            return Answer(do="change", model="other", tool_choice="auto")
-        case "before_compression":
-            return Answer(do="change", hint="Leave the names out.")
-        case "after_compression":
-            return Answer(do="change", content=plain("All of it."))
-        case "before_acting":
-            return Answer(do="change", arguments={"a": 20, "b": 20})
-        case "after_acting":
-            output = text_of(about.result.output) if about.result is not None else ""
-            return Answer(do="change", content=plain(f"{output}!"))
-        case "after_reasoning" if about.message is not None and not about.message.tool_uses:
-            return Answer(do="change", content=plain(f"{about.message.text} So it is."))
-        case "after_reply" if about.message is not None:
-            return Answer(do="change", content=plain(f"{about.message.text} Amen."))
-        case _:
-            return Answer()
+    changed = _changed(about)
+    return Answer.model_validate({"do": "change", **changed}) if changed else Answer()
 
 
 @natscope.hook
