@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
-from natscope.contracts.contract import Contract, Token
+from natscope.contracts.contract import Contract, Subject, Token
 from natscope.contracts.door import Command, Event
 
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
@@ -103,7 +103,7 @@ class Call(Contract):
     """Files that must be in the workspace before the tool runs; one that is there already is left as it is."""
     limits: Limits = Limits()
     cell: CellMode = "session"
-    deltas_to: str | None = None
+    deltas_to: Subject | None = None
     """A subject that hears each `Progress` as it comes."""
 
 

@@ -10,7 +10,14 @@ from natscope.bus import Bus, BusSettings, connect
 from natscope.contracts import tool
 from natscope.contracts.blocks import Base64Source, FileBlock, ToolUseBlock, URLSource, text_of
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import ArgumentsInvalid, BlobNotFound, RequestConflict, SandboxUnavailable, ToolNotFound
+from natscope.contracts.errors import (
+    ArgumentsInvalid,
+    BlobNotFound,
+    BodyInvalid,
+    RequestConflict,
+    SandboxUnavailable,
+    ToolNotFound,
+)
 from services.tool_executor.app import app
 from services.tool_executor.settings import Settings
 
@@ -74,6 +81,14 @@ class TestCalling:
         again = await call(bus, ask_python("import os; print(os.listdir())"))
         assert text_of(again.result.output) == "['output']\n"
         assert again.result.metadata["new_workspace"] is True
+
+    async def test_progress_goes_to_no_subject_that_is_none_or_the_server_s_own(self, bus: Bus) -> None:
+        for subject in ("a b", "a.*", "$KV.usage.a"):
+            ask = ask_python("open('ran', 'w')").model_copy(update={"deltas_to": subject})
+            with pytest.raises(BodyInvalid, match=r"deltas_to: .* is no subject"):
+                await call(bus, ask)
+        look = await call(bus, ask_python("import os; print(os.path.exists('ran'))"))
+        assert text_of(look.result.output) == "False\n"
 
     async def test_progress_comes_while_the_program_runs(self, bus: Bus) -> None:
         inbox = bus.nc.new_inbox()
