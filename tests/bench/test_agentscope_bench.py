@@ -1,12 +1,12 @@
 """The bench beside AgentScope itself: that it runs, not how fast; AgentScope is left out."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.bench.short import LIMIT_S, told_by
 
 
 @pytest.mark.bench
+@pytest.mark.timeout(LIMIT_S)
 class TestTheBench:
     def test_tells_the_figures_of_the_house(self) -> None:
         told = _told("--only", "runs", "--alone", "--levels", "1,4")
@@ -21,7 +21,4 @@ class TestTheBench:
 
 
 def _told(*options: str) -> str:
-    command = [sys.executable, "-m", "tests.bench.agentscope", "--rounds", "1", "--seconds", "0.2", *options]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    return told_by("tests.bench.agentscope", "--rounds", "1", "--seconds", "0.2", *options)
