@@ -59,14 +59,14 @@ async def app(
             async with housekeeping(pool, sessions, room.instance.lives, idle_after=settings.idle_after):
                 pool.fill()
                 await listen(room.bus, calls, sessions)
-                await room.serve(
+                front = (
                     doors(room.bus, calls, offer, workers=settings.workers),
                     workspace_doors(room.bus, workspaces, homes, instance=room.instance.id, workers=settings.workers),
                 )
                 async with (
                     containers_for(settings, room.instance.id, room.instance.lives) as containers,
                     mcp_tools(settings.mcp, os.environ, toolbox, telemetry, containers),
-                    offer.kept(calls, workers=settings.workers),
+                    offer.kept(calls, workers=settings.workers, then=front),
                 ):
                     yield room
     finally:

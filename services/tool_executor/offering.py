@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from natscope.bus import Doors, Room
@@ -34,12 +34,13 @@ class Offer:
         return tool.Listed(host=self._room.name, instance=self.instance, tools=tools, backend=self._backend)
 
     @asynccontextmanager
-    async def kept(self, calls: Calls, *, workers: int) -> AsyncGenerator[None]:
+    async def kept(self, calls: Calls, *, workers: int, then: Sequence[Doors] = ()) -> AsyncGenerator[None]:
         """Keep the doors those of the toolbox for as long as the body runs; at the end they are closed and it is said.
 
-        `workers` calls of each tool run at a time.
+        `workers` calls of each tool run at a time. The doors of `then` open behind the tools' first ones, so that nobody
+        who asks there is told that there are none.
         """
-        await self._settle(calls, workers)
+        await self._settle(calls, workers, then)
         task = asyncio.create_task(self._follow(calls, workers))
         try:
             yield
@@ -56,7 +57,7 @@ class Offer:
             await self._changed.wait()
             await self._settle(calls, workers)
 
-    async def _settle(self, calls: Calls, workers: int) -> None:
+    async def _settle(self, calls: Calls, workers: int, then: Sequence[Doors] = ()) -> None:
         self._changed.clear()
         wanted = [spec.name for spec in self._toolbox.specs]
         gone = [name for name in self._open if name not in wanted]
@@ -64,6 +65,8 @@ class Offer:
         closing = [self._open.pop(name) for name in gone]
         await self._room.serve(*come.values())
         self._open |= come
+        if then:
+            await self._room.serve(*then)
         await self._tell()
         await self._room.bus.nc.flush()
         for doors in closing:

@@ -39,6 +39,22 @@ async def call(bus: Bus, ask: tool.Call) -> tool.Called:
     return await bus.ask(tool.CALL, ask, ask.call.name)
 
 
+class TestBeginning:
+    async def test_nobody_is_told_of_an_executor_without_tools(self, nats_url: str, settings: Settings) -> None:
+        where = BusSettings(url=nats_url)
+        async with connect("guest", where) as guest:
+
+            async def look() -> tool.Listed:
+                while not (told := await guest.ask_all(tool.LIST, tool.List(), wait_s=0.02)):
+                    pass
+                return told[0]
+
+            looking = asyncio.create_task(look())
+            async with app(settings, bus=where):
+                first = await looking
+        assert "execute_python" in {spec.name for spec in first.tools}
+
+
 class TestCalling:
     async def test_python_answers_with_what_it_printed_and_where_it_ran(self, bus: Bus, settings: Settings) -> None:
         called = await call(bus, ask_python("print(6 * 7)"))
