@@ -30,7 +30,7 @@ LISTED_S = 0.5
 GATHER_S = 0.25
 RESTART_S = 30.0
 """How long a run that begins waits for the host of a tool that was served before, or is the house's."""
-YOUNG_S = 10.0
+YOUNG_S = 60.0
 """So long after its own start a service waits for hosts of any tool: they may start with it, and be new to it."""
 RECENT_S = 1.0
 """Hosts that were asked less long ago are not asked again for a tool that nobody is waited for with."""
