@@ -37,8 +37,8 @@ class Offer:
     async def kept(self, calls: Calls, *, workers: int, then: Sequence[Doors] = ()) -> AsyncGenerator[None]:
         """Keep the doors those of the toolbox for as long as the body runs; at the end they are closed and it is said.
 
-        `workers` calls of each tool run at a time. The doors of `then` open behind the tools' first ones, so that nobody
-        who asks there is told that there are none.
+        `workers` calls of each tool run at a time. The doors of `then` open behind the tools' first ones: who asks
+        there is never told that there are none.
         """
         await self._settle(calls, workers, then)
         task = asyncio.create_task(self._follow(calls, workers))
