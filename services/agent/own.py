@@ -1,6 +1,7 @@
 """The tools that an agent carries out itself, as the model and the loop see them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -110,43 +111,38 @@ def _ask_user() -> ToolSpec:
 
 
 def _ask_agent(others: list[AgentSpec]) -> ToolSpec:
-    names: list[JsonValue] = [other.name for other in others]
     parameters: Schema = {
         "type": "object",
         "properties": {
-            "agent": {"type": "string", "enum": names},
+            "agent": _one_of(others),
             "message": {"type": "string", "minLength": 1, "description": "The task, in full: it sees nothing else."},
         },
         "required": ["agent", "message"],
         "additionalProperties": False,
     }
-    lines = [f"- {other.name}: {other.description}" for other in others]
-    text = "\n".join(["Have another agent do something, and get its answer. Several may be asked at once.", *lines])
+    text = _headed("Have another agent do something, and get its answer. Several may be asked at once.", others)
     return _spec(ASK_AGENT, text, parameters)
 
 
 def _hand_over(heirs: list[AgentSpec]) -> ToolSpec:
-    names: list[JsonValue] = [heir.name for heir in heirs]
     parameters: Schema = {
         "type": "object",
         "properties": {
-            "agent": {"type": "string", "enum": names},
+            "agent": _one_of(heirs),
             "note": {"type": "string", "description": "What it should know besides the conversation, which it sees."},
         },
         "required": ["agent"],
         "additionalProperties": False,
     }
-    lines = [f"- {heir.name}: {heir.description}" for heir in heirs]
-    text = "\n".join(["Hand the conversation over to another agent, who goes on and answers in your place.", *lines])
+    text = _headed("Hand the conversation over to another agent, who goes on and answers in your place.", heirs)
     return _spec(HAND_OVER, text, parameters)
 
 
 def _assign(team: list[AgentSpec]) -> ToolSpec:
-    names: list[JsonValue] = [each.name for each in team]
     parameters: Schema = {
         "type": "object",
         "properties": {
-            "agent": {"type": "string", "enum": names},
+            "agent": _one_of(team),
             "message": {"type": "string", "minLength": 1, "description": "What it is to do now."},
             "member": {
                 "type": "string",
@@ -157,14 +153,12 @@ def _assign(team: list[AgentSpec]) -> ToolSpec:
         "required": ["agent", "message"],
         "additionalProperties": False,
     }
-    lines = [f"- {each.name}: {each.description}" for each in team]
-    text = [
+    text = (
         "Give a member of your team something to do, and get its answer. A member keeps what it was told and has done, "
         "and hears what the others answer. Assign to several at once where they can work at the same time; what one "
-        "member is assigned it does in turn. The team is of:",
-        *lines,
-    ]
-    return _spec(ASSIGN, "\n".join(text), parameters)
+        "member is assigned it does in turn. The team is of:"
+    )
+    return _spec(ASSIGN, _headed(text, team), parameters)
 
 
 def _tell_team() -> ToolSpec:
@@ -179,14 +173,22 @@ def _tell_team() -> ToolSpec:
 
 
 def _skill(skills: list[Skill]) -> ToolSpec:
-    names: list[JsonValue] = [skill.name for skill in skills]
     parameters: Schema = {
         "type": "object",
-        "properties": {"name": {"type": "string", "enum": names}},
+        "properties": {"name": _one_of(skills)},
         "required": ["name"],
         "additionalProperties": False,
     }
     return _spec(SKILL, "Read how something is done, before you do it.", parameters)
+
+
+def _one_of(named: Sequence[AgentSpec | Skill]) -> Schema:
+    return {"type": "string", "enum": [each.name for each in named]}
+
+
+def _headed(text: str, named: Sequence[AgentSpec | Skill]) -> str:
+    """Return `text` with a line below it for each of what is named."""
+    return "\n".join([text, *(f"- {each.name}: {each.description}" for each in named)])
 
 
 def _spec(name: str, description: str, parameters: Schema) -> ToolSpec:
@@ -195,8 +197,7 @@ def _spec(name: str, description: str, parameters: Schema) -> ToolSpec:
 
 def listing(skills: list[Skill]) -> str:
     """Return what the model is told of its skills from the beginning."""
-    lines = [f"- {skill.name}: {skill.description}" for skill in skills]
-    return "\n".join([f"Skills, to be read with the tool `{SKILL}` before you do what they are for:", *lines])
+    return _headed(f"Skills, to be read with the tool `{SKILL}` before you do what they are for:", skills)
 
 
 def answer_text(output: JsonValue) -> str:
