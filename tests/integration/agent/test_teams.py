@@ -231,7 +231,7 @@ class TestALeader:
             async def mind(asked: model.Chat) -> model.Chatted:
                 if asked.agent == "one":
                     began.set()
-                    await asyncio.sleep(30)
+                    await here.work(30)
                 return await said(asked)
 
             here.mind = mind
