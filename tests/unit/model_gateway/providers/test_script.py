@@ -117,6 +117,12 @@ class TestOfflineAnswers:
     async def test_the_count_is_what_the_code_printed_even_if_it_is_wrong(self) -> None:
         assert _said(await _answer(_ask(_user(PRIMES), _result("17\n")))) == "There are 17 primes below 10000."
 
+    @pytest.mark.parametrize("first", [True, False])
+    async def test_what_another_member_has_counted_is_no_question(self, first: bool) -> None:
+        lines = ["low: There are 168 primes below 1000.", f"foreman: {PRIMES}"]
+        told = "\n".join(["<history>", *(lines if first else lines[::-1]), "</history>"])
+        assert "int('10000'" in _code(await _answer(_ask(_user(told))))
+
     async def test_a_program_that_failed_is_shown_not_glossed_over(self) -> None:
         said = _said(await _answer(_ask(_user(PRIMES), _result("Traceback: MemoryError"))))
         assert said == "The tool gave:\n\nTraceback: MemoryError"
