@@ -166,16 +166,19 @@ def steer(
 
 @app.command()
 def serve(
-    places: Annotated[list[str], typer.Argument(help="Python files or modules with `@natscope.tool` functions.")],
+    places: Annotated[
+        list[str],
+        typer.Argument(help="Python files or modules with tools (`@natscope.tool`) and hooks (`@natscope.hook`)."),
+    ],
     host: Annotated[
-        str, typer.Option(help="Processes of the same host share the calls.", callback=checks.name)
+        str, typer.Option(help="Processes of the same host share what is asked.", callback=checks.name)
     ] = "tools",
     namesakes: Annotated[
         Literal["refuse", "rename", "override"], typer.Option(help="If another host has a tool of that name.")
     ] = "refuse",
     reload: Annotated[bool, typer.Option(help="Serve changed files anew, without a gap.")] = True,
 ) -> None:
-    """Serve your own tools to every agent, until Ctrl-C."""
+    """Serve your own tools, and hooks by the names of their functions, to every agent, until Ctrl-C."""
     from natscope.cli import serving
 
     offer = serving.Offer(tuple(places), host, namesakes)

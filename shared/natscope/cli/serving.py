@@ -1,24 +1,20 @@
-"""`natscope serve`: the tools of Python files, served until Ctrl-C; a changed file is served anew without a gap."""
+"""`natscope serve`: the tools and hooks of Python files, until Ctrl-C; a changed file is served anew without a gap."""
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from natscope.bus.connection import connect
 from natscope.bus.streams import wait_until_provisioned
+from natscope.cli.finding import Found, found
 from natscope.cli.outcome import COMPLETED, FAILED, INTERRUPTED
+from natscope.client.hooking import serve_hooks
 from natscope.client.serving import Namesakes, serve
-from natscope.client.tools import Tool
-from natscope.contracts.errors import NatscopeError, SpecInvalid
 
 _READY = "NATSCOPE_READY"
 """Descriptor on which a child says that it serves."""
@@ -39,17 +35,35 @@ class Offer:
 
 
 async def once(offer: Offer) -> int:
-    """Serve until a signal comes; the calls in flight are carried out before this returns."""
-    tools = found(offer.places)
+    """Serve until a signal comes; what is in flight is carried out before this returns."""
+    here = found(offer.places)
     opening = asyncio.current_task()
     stop = _stopping(lambda: opening and opening.cancel())
     await _reach_house()
-    async with serve(*tools, host=offer.host, namesakes=offer.namesakes) as served:
+    async with _served(offer, here) as names:
         opening = None
-        _tell(f"{offer.host} serves {', '.join(each.spec.name for each in served)}; Ctrl-C ends it")
+        _tell(f"{offer.host} serves {', '.join(names)}; Ctrl-C ends it")
+        if here.agents:
+            _tell(
+                f"not served: {', '.join(here.agents)}; agents run in the agent service, from its folder of functions"
+            )
         _say_ready()
         await stop.wait()
     return COMPLETED
+
+
+@contextlib.asynccontextmanager
+async def _served(offer: Offer, here: Found) -> AsyncGenerator[list[str]]:
+    """Serve what was found for as long as the body runs; give the names."""
+    async with contextlib.AsyncExitStack() as stack:
+        names: list[str] = []
+        if here.tools:
+            opening = serve(*here.tools, host=offer.host, namesakes=offer.namesakes)
+            names += [each.spec.name for each in await stack.enter_async_context(opening)]
+        if here.hooks:
+            served = await stack.enter_async_context(serve_hooks(*here.hooks, host=offer.host))
+            names += [f"{name} (a hook)" for name in served]
+        yield names
 
 
 async def reloading(offer: Offer) -> int:
@@ -66,7 +80,7 @@ async def reloading(offer: Offer) -> int:
             newer = await _Child.start(offer, stop)
             if isinstance(newer, int):
                 if not stop.is_set():
-                    _tell("the tools before stay in service")
+                    _tell("what was served before stays in service")
                 continue
             child, older = newer, child
             await older.stop()
@@ -74,50 +88,6 @@ async def reloading(offer: Offer) -> int:
         died = child.has_died
         await child.stop()
     return FAILED if died else COMPLETED
-
-
-def found(places: Sequence[str]) -> list[Tool]:
-    """Return the tools that the modules at `places` hold under a name of their own.
-
-    Raises:
-        SpecInvalid: a place cannot be imported, or holds no tool.
-    """
-    tools: dict[int, Tool] = {}
-    for place in places:
-        here = [value for name, value in vars(_module(place)).items() if isinstance(value, Tool) and name[:1] != "_"]
-        if not here:
-            raise SpecInvalid(f"{place}: there is no tool", remedy="write `@natscope.tool` above a typed function")
-        tools.update({id(each): each for each in here})
-    return list(tools.values())
-
-
-def _module(place: str) -> ModuleType:
-    file = Path(place)
-    try:
-        if file.suffix != ".py":
-            sys.path.insert(0, os.getcwd())
-            return importlib.import_module(place)
-        if not file.is_file():
-            raise SpecInvalid(f"{place}: there is no such file")
-        sys.path.insert(0, str(file.resolve().parent))
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        if spec is None or spec.loader is None:
-            raise SpecInvalid(f"{place}: is no Python file")
-        module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except NatscopeError:
-        raise
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and place.startswith(error.name or place):
-            raise SpecInvalid(f"{place}: there is no such module, and it is no file that ends with .py") from error
-        ours = [each for each in traceback.extract_tb(error.__traceback__) if not _is_importlib(each.filename)]
-        where = "" if isinstance(error, SyntaxError) else f" ({ours[-1].filename}:{ours[-1].lineno})"
-        raise SpecInvalid(f"{place} cannot be imported: {type(error).__name__}: {error}{where}") from error
-    return module
-
-
-def _is_importlib(file: str) -> bool:
-    return file.startswith("<frozen") or Path(file).parent.name == "importlib"
 
 
 def _stopping(also: Callable[[], object] = lambda: None) -> asyncio.Event:

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from natscope.bus.answering import Doors
-from natscope.bus.room import open_room
 from natscope.bus.settings import BusSettings
+from natscope.client.hosting import must_be_let, open_host
 from natscope.contracts.errors import SpecInvalid
 from natscope.contracts.hook import ASK
 from natscope.hooks import HookFunction
@@ -23,13 +23,15 @@ async def serve_hooks(
 
     Raises:
         SpecInvalid: two hooks have the same name.
+        BusUnavailable: NATS has no streams, or whoever we are there may not serve hooks.
     """
     names = [each.name for each in hooks]
     if len(set(names)) < len(names):
         raise SpecInvalid("two hooks have the same name")
-    async with open_room(host, description="Serves hooks.", settings=settings) as room:
+    async with open_host(host, description="Serves hooks.", settings=settings) as room:
         doors = Doors(room.bus)
         for each in hooks:
             doors.answers(ASK, key=each.name, queue=host, workers=WORKERS)(each)
         await room.serve(doors)
+        must_be_let(room)
         yield names

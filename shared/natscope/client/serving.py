@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal
 
-from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from opentelemetry.trace import Span
 from pydantic import ValidationError
@@ -17,14 +15,15 @@ from natscope.bus.answering import Doors
 from natscope.bus.connection import Bus
 from natscope.bus.envelope import explain
 from natscope.bus.ledger import Ledger
-from natscope.bus.room import Room, open_room
+from natscope.bus.room import Room
 from natscope.bus.settings import BusSettings
 from natscope.bus.settling import settle
 from natscope.bus.streams import CALLS
+from natscope.client.hosting import must_be_let, open_host
 from natscope.client.tools import Function, Progress, Tool, ToolContext, tool
 from natscope.contracts import tool as tool_contract
 from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock, ToolResultBlock
-from natscope.contracts.errors import BusUnavailable, SpecInvalid, ToolNotFound
+from natscope.contracts.errors import SpecInvalid, ToolNotFound
 from natscope.contracts.tool import (
     CALL,
     CANCELLED,
@@ -48,7 +47,6 @@ DEADLINE_S = 60.0
 WORKERS = 64
 _LOOK_S = 0.25
 _FREE = nullcontext()
-RIGHTS = "serving tools takes the NATS user `tool-host`: set NATS_USER and NATS_PASSWORD"
 
 Namesakes = Literal["refuse", "rename", "override"]
 
@@ -81,12 +79,8 @@ async def serve(
         raise SpecInvalid("two tools have the same name")
     kept = TelemetrySettings().model_copy(update={"keep": True})
     telemetry = telemetry_for(host, kept)
-    async with AsyncExitStack() as stack:
-        opening = open_room(host, description="Serves tools.", settings=settings, telemetry=telemetry)
-        try:
-            room = await stack.enter_async_context(opening)
-        except nats_errors.TimeoutError as error:
-            raise BusUnavailable(f"host {host!r} could not give a sign of life", remedy=RIGHTS) from error
+    opening = open_host(host, description="Serves tools.", settings=settings, telemetry=telemetry)
+    async with opening as room:
         served = await _named(given, room, namesakes)
         ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=Called)
         hosted = Hosted({each.spec.name: each for each in served}, ledger, telemetry, room.bus)
@@ -94,23 +88,13 @@ async def serve(
         await room.serve(_doors(Doors(room.bus), hosted, listed))
         await room.bus.nc.subscribe(CANCELLED.wildcard, cb=hosted.cancelled)
         await settle(room.bus.nc)
-        _must_be_let(room.bus.nc.last_error)
+        must_be_let(room)
         await _announce(room)
         try:
             yield served
         finally:
             await room.finish()
             await _announce(room)
-
-
-def _must_be_let(said: Exception | None) -> None:
-    """Raise if the server has refused a subscription, which it says to nobody else."""
-    found = re.search(r'subscription to "tool\.call\.([^"]+)"', str(said), re.IGNORECASE)
-    if found is not None:
-        name = found[1]
-        raise SpecInvalid(
-            f"nobody but the house may serve {name!r} here", remedy="give it another name, and see NATS_USER"
-        )
 
 
 async def _announce(room: Room) -> None:

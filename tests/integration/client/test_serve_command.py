@@ -1,4 +1,4 @@
-"""`natscope serve`: the tools of a file, from a process that goes on while the file changes."""
+"""`natscope serve`: the tools and hooks of a file, from a process that goes on while the file changes."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from natscope import client
 from natscope.bus import BusSettings
-from natscope.contracts import tool
+from natscope.contracts import hook, tool
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
 from tests.nats_server import NatsServer
 
@@ -22,6 +22,22 @@ def {name}(word: str) -> str:
     """Say a word."""
     return word + "{ending}"
 '''
+
+HOOK = """
+import natscope
+from natscope.hooks import Answer
+
+@natscope.hook
+async def warden(asked):
+    return Answer(do="refuse", reason="{reason}")
+"""
+AGENT = """
+import natscope
+
+@natscope.agent
+async def desk(ctx, message):
+    return "done"
+"""
 
 
 class Serving:
@@ -71,29 +87,46 @@ async def say(house: client.House, name: str, call_id: str) -> str:
     return block.text
 
 
+async def warned(house: client.House) -> str:
+    """Return what the hook that is served says to a call."""
+    about = hook.Asked(point="before_acting", task="t1", agent="a", session="s1", step=1)
+    return (await house.bus.ask(hook.ASK, about, "warden")).reason
+
+
 class TestServe:
     async def test_a_changed_file_is_served_anew_and_a_wrong_one_changes_nothing(
         self, nats_url: str, tmp_path: Path
     ) -> None:
-        file = tmp_path / "my_tools.py"
-        file.write_text(TOOLS.format(name="speak", ending="!"))
+        file = tmp_path / "my_house.py"
+        file.write_text(TOOLS.format(name="speak", ending="!") + HOOK.format(reason="not by night") + AGENT)
         async with serving(nats_url, str(file)) as served, client.open(BusSettings(url=nats_url)) as house:
-            await served.says("tools serves speak")
-            assert await say(house, "speak", "r-1") == "hi!"
-            file.write_text(TOOLS.format(name="speak", ending="?"))
-            await served.says("tools serves speak")
+            await served.says("tools serves speak, warden (a hook)")
+            await served.says("not served: desk; agents run in the agent service")
+            assert (await say(house, "speak", "r-1"), await warned(house)) == ("hi!", "not by night")
+            file.write_text(TOOLS.format(name="speak", ending="?") + HOOK.format(reason="not by day"))
+            await served.says("tools serves speak, warden (a hook)")
             file.write_text("def (")
             await served.says("cannot be imported: SyntaxError")
-            await served.says("the tools before stay in service")
-            assert await say(house, "speak", "r-2") == "hi?"
+            await served.says("what was served before stays in service")
+            assert (await say(house, "speak", "r-2"), await warned(house)) == ("hi?", "not by day")
             assert await served.end() == 0
             assert await house.tools() == []
+
+    async def test_a_file_with_nothing_but_an_agent_is_told_where_it_belongs(
+        self, nats_url: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "my_agents.py"
+        file.write_text(AGENT)
+        async with serving(nats_url, "--no-reload", str(file)) as served:
+            await served.says("there is no tool or hook")
+            await served.says("put it into the agent service's folder of functions (AGENT_FUNCTIONS)")
+            assert await served.process.wait() == 4
 
     async def test_a_file_without_tools_or_no_file_is_said_in_one_line(self, nats_url: str, tmp_path: Path) -> None:
         empty = tmp_path / "empty.py"
         empty.write_text("x = 1\n")
         missing = (tmp_path / "none.py", "there is no such file")
-        for file, said in ((empty, "there is no tool"), missing, ("no_such_place", "there is no such module")):
+        for file, said in ((empty, "there is no tool or hook"), missing, ("no_such_place", "there is no such module")):
             async with serving(nats_url, "--no-reload", str(file)) as served:
                 await served.says(f"error: {file}: {said}")
                 assert await served.process.wait() == 4
