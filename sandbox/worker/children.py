@@ -14,6 +14,8 @@ from .program import leave_the_worker
 
 _REAP_WITHIN_S = 30.0
 """Longer than the executor waits for it: what it says of a run is better than that the cell is lost."""
+_STAT = 4096
+"""Bytes of a line that tells of a process, at most; `open` would take twice as long to read it."""
 _SETTLES_WITHIN_S = 2.0
 """How long a process may take to stop, or to end once it was killed: a large one takes its time."""
 
@@ -38,38 +40,36 @@ class Child:
     def __init__(self, pid: int, go: int, body: int, done: int, stdout: int, stderr: int) -> None:
         self.pid, self._go, self._body, self.done = pid, go, body, done
         self.stdout, self.stderr = stdout, stderr
-        self.stopped = False
+        self._stopped = False
         self._gives_more = True
 
     def give(self, order: bytes, *, lasts: bool = False) -> None:
         """Wake the child up with a program; with `lasts` it can be given others later."""
         os.ftruncate(self._body, 0)
         os.pwrite(self._body, order, 0)
-        if self.stopped:
-            self.stopped = False
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGCONT)
-        # one that was killed meanwhile is found dead when the run is looked after
+        # one that was killed meanwhile is found dead when the run is looked after; the word first: it wakes up once
         with contextlib.suppress(BrokenPipeError):
             os.write(self._go, b"!")
+        if self._stopped:
+            self._stopped = False
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
         if not lasts:
             self._stop_giving()
 
+    def was_stopped(self) -> None:
+        """Note that the end of a run has stopped it, and wait until it is seen to be so.
+
+        Until then it may be dying of what a program has done to it with its last breath.
+        """
+        self._stopped = True
+        give_up_at = time.monotonic() + _SETTLES_WITHIN_S
+        while not (self.ended or is_stopped(self.pid)) and time.monotonic() < give_up_at:
+            time.sleep(0.0002)
+
     @property
     def ended(self) -> bool:
-        """Whether its process has ended; it is not collected by this.
-
-        One that was stopped is waited for until it is seen to be so: until then it may be dying of what a program has
-        done to it with its last breath.
-        """
-        give_up_at = time.monotonic() + _SETTLES_WITHIN_S
-        while not self._has_ended():
-            if not self.stopped or is_stopped(self.pid) or time.monotonic() > give_up_at:
-                return False
-            time.sleep(0.0002)
-        return True
-
-    def _has_ended(self) -> bool:
+        """Whether its process has ended; it is not collected by this."""
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -189,10 +189,15 @@ def is_stopped(pid: int) -> bool:
 def stat_of(pid: int | str) -> list[str]:
     """Return what /proc/pid/stat says of a process, from its state on; nothing if it is gone. Source: proc(5)."""
     try:
-        with open(f"/proc/{pid}/stat") as line:
-            return line.read().rpartition(")")[2].split()
+        line = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
         return []
+    try:
+        return os.read(line, _STAT).rpartition(b")")[2].decode().split()
+    except OSError:
+        return []
+    finally:
+        os.close(line)
 
 
 def harden_worker(prepare: dict[str, Any] | None) -> None:

@@ -168,9 +168,9 @@ class Supervisor:
         if self._lasting is None:
             wiping.wipe()
         else:
-            self._lasting.stopped = True
+            self._lasting.was_stopped()
         if self._child is not None and run.spares_waiting:
-            self._child.stopped = True
+            self._child.was_stopped()
             return
         if self._child is not None and self._child is not run.child:
             self._child.close()
@@ -225,14 +225,16 @@ class Supervisor:
             self._send({"event": "ready", "python": sys.version.split()[0], "pid": os.getpid()})
 
     def _flush(self) -> None:
+        """Send what there is, at once: whoever listens wakes up once for a short program."""
         while self._out:
-            data = self._out.popleft()
+            data = b"".join(self._out)
+            self._out.clear()
             try:
                 written = os.write(1, data)
             except BlockingIOError:
                 written = 0
             if written < len(data):
-                self._out.appendleft(data[written:])
+                self._out.append(data[written:])
                 return
 
 

@@ -9,6 +9,8 @@ from typing import Any
 MAX_FRAME = 2 << 20
 MAX_HEADER = 0xFFFF
 _PREFIX = struct.Struct("!IH")
+_write = json.JSONEncoder(separators=(",", ":")).encode
+_read = json.JSONDecoder().decode
 
 
 class BadFrame(Exception):
@@ -34,7 +36,7 @@ def encode(header: Mapping[str, Any], payload: bytes = b"") -> bytes:
     Raises:
         BadFrame: it is over the limit of 2 MiB, or its header over that of 64 KiB.
     """
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = _write(header).encode()
     size = 2 + len(head) + len(payload)
     if len(head) > MAX_HEADER:
         raise BadFrame(f"a header of {len(head)} bytes is over the limit of {MAX_HEADER}")
@@ -76,7 +78,7 @@ class FrameReader:
 
 def _header(raw: bytes) -> Mapping[str, Any]:
     try:
-        header = json.loads(raw)
+        header = _read(raw.decode())
     except ValueError as error:
         raise BadFrame("a frame's header is not JSON") from error
     if not isinstance(header, dict):
