@@ -12,7 +12,7 @@ from tests.integration.agent.house import House, house
 
 async def buried(here: House, *, at_least: int = 1) -> list[Buried]:
     """Return what is buried, once so much is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             found = await Guest(here.bus).buried()
             if len(found) >= at_least:
@@ -59,7 +59,7 @@ class TestABuriedTask:
             await buried(here)
             before = await here.outcome("one")
             ticket = await Guest(here.bus).retry("one")
-            outcome = await ticket.result(10)
+            outcome = await ticket.result(30)
             with pytest.raises(TaskNotFound, match="'one'"):
                 await Guest(here.bus).retry("one")
             assert await Guest(here.bus).buried() == []
@@ -74,7 +74,7 @@ class TestABuriedTask:
             await here.bus.submit(SUBMIT_IN, body, "assistant", "one", message_id="another")
             await buried(here)
             ticket = await Guest(here.bus).retry("one")
-            assert (await ticket.result(10)).state == "completed"
+            assert (await ticket.result(30)).state == "completed"
             assert "x" * 400_000 in str(here.asked[-1].messages)
 
     async def test_that_is_no_task_cannot_be_tried_again_and_stays(self, nats_url: str) -> None:

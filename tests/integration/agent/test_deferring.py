@@ -25,7 +25,7 @@ def soon(seconds: float) -> datetime:
 
 async def set_aside(here: House, task_id: str) -> None:
     """Return when a task is set aside."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while await latest(here.bus, DEFER.stream, DEFER.at("assistant", task_id)) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -71,7 +71,7 @@ class TestATaskWithATime:
     async def test_outlives_every_process_that_could_carry_it_out(self, nats_url: str) -> None:
         async with house(nats_url, agents=0) as here:
             async with app(Settings(), bus=here.settings):
-                task = await here.submit("What is 2+2?", not_before=soon(1.5))
+                task = await here.submit("What is 2+2?", not_before=soon(2.5))
                 await set_aside(here, task.task_id)
             async with app(Settings(), bus=here.settings):
                 outcome = await here.outcome(task.task_id)
@@ -97,7 +97,7 @@ class TestATaskWithATime:
 
     async def test_hears_what_it_was_told_meanwhile(self, nats_url: str) -> None:
         async with house(nats_url) as here:
-            task = await here.submit("What is 2+2?", not_before=soon(1.0))
+            task = await here.submit("What is 2+2?", not_before=soon(2.0))
             await here.bus.submit(STEER, Steer.model_validate({"content": "Quick."}), task.task_id, message_id=new_id())
             await here.outcome(task.task_id)
         assert here.asked[0].messages[-1].text == "Quick."
@@ -109,7 +109,7 @@ class TestATaskWithATime:
             for content in ("Do.", "Do.", "Do something else."):
                 body = {"task_id": "t", "content": content, "not_before": at.isoformat()}
                 await here.bus.nc.publish("task.submit.assistant", json.dumps(body).encode())
-            told = json.loads((await buried.next_msg(timeout=10)).data)
+            told = json.loads((await buried.next_msg(timeout=20)).data)
             kept = await here.bus.js.stream_info(DEFER.stream)
         assert (told["failure"]["code"], json.loads(told["body"])["content"]) == ("task_conflict", "Do something else.")
         assert kept.state.messages == 1
@@ -129,7 +129,7 @@ class TestATaskWithATime:
 
     async def test_outlives_the_server(self, nats_server: NatsServer, nats_url: str) -> None:
         async with house(nats_url) as here:
-            task = await here.submit("What is 2+2?", not_before=soon(2.0))
+            task = await here.submit("What is 2+2?", not_before=soon(2.5))
             await set_aside(here, task.task_id)
             nats_server.kill()
             nats_server.start()

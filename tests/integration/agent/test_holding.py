@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from natscope.client import looking
 from natscope.contracts import model
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.run import JOURNALED, Resumed
@@ -10,13 +11,15 @@ from tests.integration.agent.house import House, call, house, reply
 
 
 async def _entries(here: House, task_id: str) -> list[str]:
-    subscription = await here.bus.js.subscribe(JOURNALED.at(task_id), ordered_consumer=True)
-    found: list[str] = []
-    try:
-        while True:
-            found.append(json.loads((await subscription.next_msg(timeout=0.3)).data)["entry"])
-    except TimeoutError:
-        return found
+    kept = await looking.page(here.bus, "JOURNAL", JOURNALED.at(task_id))
+    return [json.loads(message.data)["entry"] for message in kept]
+
+
+async def _taken_over(here: House, task_id: str) -> None:
+    """Return when another process has gone on with the task."""
+    async with asyncio.timeout(30):
+        while "resumed" not in await _entries(here, task_id):  # noqa: ASYNC110 - it can only be looked for
+            await asyncio.sleep(0.1)
 
 
 class TestHoldingARun:
@@ -31,9 +34,7 @@ class TestHoldingARun:
         async with house(nats_url, agents=2, beat_s=60) as here:
             here.tool_delay_s = 60
             task = await here.submit("slow")
-            async with asyncio.timeout(30):
-                while "resumed" not in await _entries(here, task.task_id):
-                    pass
+            await _taken_over(here, task.task_id)
             here.closing.set()
             outcome = await here.outcome(task.task_id)
             entries = await _entries(here, outcome.task_id)
@@ -57,7 +58,7 @@ class TestHoldingARun:
             outcome = await here.outcome(body.task_id)
             assert outcome.failure is not None
             assert (outcome.state, outcome.failure.code) == ("failed", "run_poisoned")
-            told = json.loads((await buried.next_msg(timeout=5)).data)
+            told = json.loads((await buried.next_msg(timeout=20)).data)
             assert (told["task_id"], told["failure"]["code"]) == ("poison", "run_poisoned")
             assert here.called == []
 
@@ -74,15 +75,15 @@ class TestHoldingARun:
     async def test_whose_calls_returned_before_its_reply_was_written_asks_the_same_again(self, nats_url: str) -> None:
         """The next holder must ask the model the very same, or it would pay twice, or be refused."""
 
-        async def four_at_once(asked: model.Chat) -> model.Chatted:
-            if asked.messages[-1].role == "tool":
-                await asyncio.sleep(3)
-                return reply("done")
-            return call(*(ToolUseBlock(id=f"c{n}", name="add", input={"a": n, "b": n}) for n in range(4)))
-
         async with house(nats_url, agents=2, beat_s=60) as here:
+
+            async def four_at_once(asked: model.Chat) -> model.Chatted:
+                if asked.messages[-1].role == "tool":
+                    await _taken_over(here, "go")
+                    return reply("done")
+                return call(*(ToolUseBlock(id=f"c{n}", name="add", input={"a": n, "b": n}) for n in range(4)))
+
             here.mind = four_at_once
-            outcome = await here.run("go")
-            assert "resumed" in await _entries(here, outcome.task_id)
+            outcome = await here.run("Go.", task_id="go")
             assert (outcome.state, outcome.text) == ("completed", "done")
             assert (len(here.asked), len(here.called)) == (2, 4)

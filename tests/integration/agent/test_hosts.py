@@ -50,7 +50,7 @@ class TestARunThatBegins:
             await tools.start()
             async with host(settings, "mine", goodbye=True):
                 assert [spec.name for spec in await tools.get(["m*"])] == ["mine"]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await tools.get(["m*"]):  # noqa: ASYNC110 - they can only be asked
                     await asyncio.sleep(0.02)
 
@@ -96,7 +96,7 @@ class TestAToolThatNobodyServes:
             await tools.start()
             async with host(settings, "mine", goodbye=True):
                 assert await tools.get(["mine"])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while await tools.get(["m*"]):  # noqa: ASYNC110 - they can only be asked
                     await asyncio.sleep(0.02)
             getting = asyncio.create_task(tools.get(["mine"], _into(said)))

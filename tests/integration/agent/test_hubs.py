@@ -53,7 +53,7 @@ class TestAHub:
             listener = await here.bus.nc.subscribe("hub.said.>")
             await _join(here, ["ada"])
             said = await _say(here, "ada", "hello")
-            spoken = await here.bus.read(hub.SAID, await listener.next_msg(timeout=5))
+            spoken = await here.bus.read(hub.SAID, await listener.next_msg(timeout=20))
             assert (spoken.message.name, spoken.message.text, spoken.session) == ("ada", said, "s-ada")
 
     async def test_is_not_told_what_a_stranger_answers(self, nats_url: str) -> None:

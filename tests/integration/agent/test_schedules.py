@@ -65,7 +65,7 @@ class TestASchedule:
 
     async def test_names_itself_and_its_time_to_the_task(self, nats_url: str) -> None:
         async with scheduling(nats_url) as (here, guest):
-            at = now().replace(microsecond=0) + SECOND
+            at = now().replace(microsecond=0) + 3 * SECOND
             await guest.schedules.add("once", "assistant", "What is 2+2?", at=at, session="s")
             outcome = await here.outcome(f"once-{at:%Y%m%dT%H%M%SZ}")
         asked = here.asked[0].messages[-1]
@@ -75,7 +75,7 @@ class TestASchedule:
 
     async def test_that_comes_once_is_over_then(self, nats_url: str) -> None:
         async with scheduling(nats_url) as (here, guest):
-            at = now() + SECOND / 2
+            at = now() + 2 * SECOND
             kept = await guest.schedules.add("once", "assistant", "What is 2+2?", at=at)
             found = await changed(guest, kept)
             assert found.last_task is not None
@@ -85,7 +85,7 @@ class TestASchedule:
     async def test_goes_on_when_every_process_was_restarted(self, nats_url: str) -> None:
         async with scheduling(nats_url, agents=0) as (here, guest):
             async with app(Settings(), bus=here.settings):
-                at = now().replace(microsecond=0) + 2 * SECOND
+                at = now().replace(microsecond=0) + 3 * SECOND
                 await guest.schedules.add("once", "assistant", "What is 2+2?", at=at)
             async with app(Settings(), bus=here.settings):
                 outcome = await here.outcome(f"once-{at:%Y%m%dT%H%M%SZ}")

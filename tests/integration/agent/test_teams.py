@@ -84,6 +84,14 @@ class TestAMember:
         async with house(nats_url, lead("one"), mate("one"), real_memory=True) as here:
             both = (assign("one", "a", "x", member="ann"), assign("one", "b", "y", member="bob"))
             plays(here, both, (assign("one", "c", member="ann"),))
+            said, asked = here.mind, asyncio.Barrier(2)
+
+            async def mind(body: model.Chat) -> model.Chatted:
+                if body.agent != "assistant" and body.messages[-1].text in "ab":
+                    await asked.wait()  # else the one asked later may hear the answer of the other before it is asked
+                return await said(body)
+
+            here.mind = mind
             outcome = await here.run("Build it.")
         ann = outcome.text.split(" || ")[2]
         assert ann.startswith("success: <assistant: a | one: <assistant: a> | bob: <")
@@ -156,7 +164,7 @@ class TestWhatIsToldToATeam:
             listener = await here.bus.nc.subscribe(hub.SAID.at("team-s"))
             plays(here, (tell("Go on."),), (assign("one", "a"),))
             outcome = await here.run("Build it.", session="s")
-            said = await here.bus.read(hub.SAID, await listener.next_msg(timeout=5))
+            said = await here.bus.read(hub.SAID, await listener.next_msg(timeout=20))
         assert (said.message.name, said.message.text) == ("assistant", "Go on.")
         assert outcome.text.endswith("success: <assistant: Go on. | assistant: a>")
 
@@ -248,7 +256,7 @@ class TestALeader:
             plays(here, (assign("one", "a"),))
             outcome = await here.run("Build it.")
             child = next(each.session for each in here.asked if each.agent == "one")
-            subjects = {(await ended.next_msg(timeout=5)).subject for _ in range(2)}
+            subjects = {(await ended.next_msg(timeout=20)).subject for _ in range(2)}
         assert subjects == {f"session.ended.{outcome.task_id}", f"session.ended.{child}"}
 
     async def test_waits_for_leave_where_rules_say_so(self, nats_url: str) -> None:
