@@ -61,7 +61,7 @@ def initialize(id: Any) -> None:
 
 def call(id: Any, name: str, arguments: Any) -> None:
     """Carry a call out."""
-    if name == "note":
+    if name in ("note", "mute"):
         with Path(os.environ["MCP_LOG"]).open("a") as file:
             file.write(f"{arguments}\n")
     for number in range(1000 if MANNER == "flood" else 0):

@@ -61,7 +61,7 @@ class TestDeadline:
         outcome = await run("print('begun', flush=True)\n" + source, seconds=0.5)
         assert outcome.timed_out
         assert not outcome.succeeded
-        assert outcome.duration < timedelta(seconds=2)
+        assert outcome.duration < timedelta(seconds=10)
         assert outcome.stdout.text.startswith("begun\n")
         assert (await run(PROCESSES)).stdout.text == "True\n"
 

@@ -21,12 +21,20 @@ class NoArguments(Arguments):
     """Nothing is asked."""
 
 
-def named(name: str, pause: asyncio.Event | None = None) -> BuiltIn[NoArguments]:
+class Pause:
+    """What a tool waits for, and whether it does."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = asyncio.Event(), asyncio.Event()
+
+
+def named(name: str, pause: Pause | None = None) -> BuiltIn[NoArguments]:
     """Return a tool that says its name, once `pause` is over."""
 
     async def act(_: NoArguments, place: Place) -> Result:
         if pause is not None:
-            await pause.wait()
+            pause.begun.set()
+            await pause.over.wait()
         return Result([TextBlock(text=name)])
 
     return built_in(name, "Says its name.", NoArguments, act, sandboxed=False)
@@ -45,11 +53,11 @@ async def call(bus: Bus, name: str) -> str:
 
 
 async def offered(bus: Bus) -> list[str]:
-    return [spec.name for found in await bus.ask_all(tool.LIST, tool.List(), wait_s=0.2) for spec in found.tools]
+    return [spec.name for found in await bus.ask_all(tool.LIST, tool.List(), wait_s=1) for spec in found.tools]
 
 
 async def until_refused(bus: Bus, name: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             await call(bus, name)
 
@@ -63,7 +71,7 @@ class TestOffering:
             with pytest.raises(ServiceNotRunning):
                 await call(bus, "second")
             toolbox.add(named("second"))
-            await heard.next_msg(timeout=5)
+            await heard.next_msg(timeout=20)
             assert await offered(bus) == ["first", "second"]
             assert [await call(bus, "first"), await call(bus, "second")] == ["first", "second"]
 
@@ -74,21 +82,21 @@ class TestOffering:
             await bus.nc.flush()
             assert await call(bus, "second") == "second"
             toolbox.remove("second")
-            await heard.next_msg(timeout=5)
+            await heard.next_msg(timeout=20)
             assert await offered(bus) == ["first"]
             with pytest.raises(ServiceNotRunning):
                 await until_refused(bus, "second")
 
     async def test_a_call_in_flight_ends_though_its_tool_goes(self, nats_url: str, bus: Bus) -> None:
-        pause = asyncio.Event()
+        pause = Pause()
         toolbox = Toolbox([named("slow", pause)])
         async with executor(nats_url, toolbox):
             heard = await bus.nc.subscribe(tool.CHANGED.wildcard)
             asked = asyncio.create_task(call(bus, "slow"))
-            await asyncio.sleep(0.2)
+            await pause.begun.wait()
             toolbox.remove("slow")
-            await heard.next_msg(timeout=5)
-            pause.set()
+            await heard.next_msg(timeout=20)
+            pause.over.set()
             assert await asked == "slow"
 
     async def test_a_tool_that_comes_back_is_called_again(self, nats_url: str, bus: Bus) -> None:
@@ -97,7 +105,7 @@ class TestOffering:
             heard = await bus.nc.subscribe(tool.CHANGED.wildcard)
             await bus.nc.flush()
             toolbox.remove("first")
-            await heard.next_msg(timeout=5)
+            await heard.next_msg(timeout=20)
             toolbox.add(named("first"))
-            await heard.next_msg(timeout=5)
+            await heard.next_msg(timeout=20)
             assert await call(bus, "first") == "first"

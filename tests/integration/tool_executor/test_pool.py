@@ -1,7 +1,6 @@
 """A pool of cells on real backends: ready before anybody asks, each handed out once."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -61,10 +60,10 @@ async def pool(backend: Backend) -> AsyncIterator[Pool]:
 
 class TestPool:
     async def test_a_ready_cell_is_handed_out_without_waiting_for_the_backend(self, pool: Pool) -> None:
-        began = time.monotonic()
-        cell = await pool.open_cell("s")
-        assert time.monotonic() - began < 0.05
-        assert await marks(cell) == "False"
+        opening = asyncio.create_task(pool.open_cell("s"))
+        await asyncio.sleep(0)
+        assert opening.done(), "its first step is its last"
+        assert await marks(opening.result()) == "False"
 
     async def test_it_is_full_again_after_cells_were_taken(self, pool: Pool) -> None:
         await pool.open_cell("a")
@@ -151,7 +150,7 @@ class TestOneShot:
         sessions = Sessions(pool, max_cells=4, idle_after=LONG)
         async with sessions.virgin() as workspace:
             cell = workspace.cell
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not cell.lost:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await sessions.close()

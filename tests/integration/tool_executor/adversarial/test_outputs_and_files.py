@@ -14,7 +14,7 @@ from tests.integration.tool_executor.adversarial.walls import House, Unhardened
 
 on_one_loop = pytest.mark.asyncio(loop_scope="module")
 
-HELD = "import subprocess\nsubprocess.Popen(['setsid', 'sleep', '2'])\nprint('done')"
+HELD = "import subprocess\nsubprocess.Popen(['setsid', 'sleep', '60'])\nprint('done')"
 FLOOD = "import os\nfor _ in range(1600): os.write(1, b'x' * 65536)"
 BETWEEN = "import os\nos.write(1, b'x' * 150000)\nprint('done')"
 BINARY = "import os; os.write(1, bytes(range(256)))"
@@ -61,7 +61,7 @@ class TestOutput:
         began = time.monotonic()
         outcome = await run(house, HELD)
         assert outcome.stdout.text == "done\n"
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.docker

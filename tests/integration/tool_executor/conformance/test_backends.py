@@ -55,7 +55,7 @@ class TestLimits:
         outcome = await run(cell, "print('begun', flush=True)\nwhile True: pass", wall_clock=timedelta(seconds=0.5))
         assert outcome.timed_out
         assert outcome.stdout.text == "begun\n"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert (await run(cell, "print('usable')")).stdout.text == "usable\n"
 
     async def test_memory_has_an_end(self, cell: Cell) -> None:

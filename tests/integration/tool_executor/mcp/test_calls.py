@@ -76,16 +76,16 @@ class TestACallWithoutAnAnswer:
     async def test_is_unknown_and_not_made_again(self, house: McpHouse) -> None:
         async with house.real().up() as up:
             await up.until("note_slowly", within_s=20)
-            result, seconds = await took(up.call("note_slowly", text="once", seconds=30, deadline_s=1.0))
+            result, seconds = await took(up.call("note_slowly", text="once", seconds=60, deadline_s=3.0))
         assert (result.state, house.lines) == ("unknown", ["once"])
-        assert seconds < 3
+        assert seconds < 20
 
     async def test_because_the_server_died_is_unknown_and_the_next_call_finds_it_back(self, house: McpHouse) -> None:
         async with house.bare().up() as up:
             first = await up.text("ping")
             result, seconds = await took(up.call("die"))
             second = await up.text("ping")
-        assert (result.state, seconds < 1) == ("unknown", True)
+        assert (result.state, seconds < 9) == ("unknown", True)
         assert first != second
 
     async def test_of_an_idempotent_tool_is_made_again(self, house: McpHouse) -> None:
@@ -104,7 +104,7 @@ class TestACallWithoutAnAnswer:
         async with house.up() as up:
             error, seconds = await took(up.call("mute", deadline_s=0.5))
         assert isinstance(error, DeadlineExceeded)
-        assert (error.retryable, seconds < 1) == (True, True)
+        assert (error.retryable, seconds < 9) == (True, True)
 
     async def test_has_a_server_that_answers_nothing_at_all_started_anew(self, house: McpHouse) -> None:
         async with house.real(start_s=20).up() as up:
@@ -119,7 +119,7 @@ class TestACallWithoutAnAnswer:
     @pytest.mark.parametrize("manner", ["garbled", "wrong"])
     async def test_that_can_be_read_is_unknown(self, house: McpHouse, manner: str) -> None:
         async with house.bare(manner).up() as up:
-            result = await up.call("note", deadline_s=1.0)
+            result = await up.call("note", deadline_s=3.0)
         assert (result.state, len(house.lines)) == ("unknown", 1)
 
 
@@ -127,7 +127,7 @@ class TestASessionPerCall:
     async def test_is_another_process_each_time_of_which_none_stays(self, house: McpHouse) -> None:
         async with house.bare(session="per_call").up() as up:
             texts = {await up.text("ping") for _ in range(3)}
-            assert await house.gone(5)
+            assert await house.gone(20)
         assert len(texts) == 3
 
     async def test_that_dies_is_unknown(self, house: McpHouse) -> None:

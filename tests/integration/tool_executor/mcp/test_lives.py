@@ -34,8 +34,8 @@ class TestAServerThatMisbehaves:
         error, seconds = await took(owner.session())
         await owner.close()
         assert isinstance(error, ToolUnavailable)
-        assert seconds < 6
-        assert await house.gone(3)
+        assert seconds < 20
+        assert await house.gone(20)
 
     async def test_by_ending_at_once_is_told_with_its_last_words(self, house: McpHouse) -> None:
         owner = Owner("s", entry(house, "gone", start_s=5), opener({}))
@@ -70,7 +70,8 @@ class TestAServerThatMisbehaves:
     async def test_by_starting_late_comes_late_and_holds_up_nobody(self, house: McpHouse) -> None:
         house.bare("late", name="late").bare(name="s")
         async with house.up() as up:
-            assert await up.until("ping", server="s", within_s=1)
+            assert await up.until("ping", server="s", within_s=20)
+            assert "mcp__late__ping" not in up.servers.tools
             assert await up.until("ping", server="late")
 
     async def test_by_not_starting_in_time_holds_up_nobody(self, house: McpHouse) -> None:
@@ -90,7 +91,7 @@ class TestTheEndOfAServer:
         """The control: a child in a session of its own outlives its group, and the house's count sees it."""
         parent = "import subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
         process = house.start(sys.executable, "-c", parent)
-        assert await eventually(lambda: len(house.processes()) == 2)
+        assert await eventually(lambda: any(command_of(each).startswith("sleep") for each in house.processes()))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         left = house.processes()
@@ -103,7 +104,7 @@ class TestTheEndOfAServer:
         async with house.bare("stubborn").up() as up:
             assert "ping of" in await up.text("ping")
             closing = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - closing < 4
+        assert asyncio.get_running_loop().time() - closing < 20
         assert house.processes() == []
 
     async def test_by_its_own_death_takes_its_children_along(self, house: McpHouse) -> None:
@@ -142,12 +143,12 @@ class TestTheEndOfAServer:
         executor.kill()
         executor.wait()
         executor.stdout.close()
-        assert await house.gone(3)
+        assert await house.gone(20)
 
 
 class TestASession:
     async def test_is_closed_from_another_task_than_opened_it(self, house: McpHouse) -> None:
-        owner = Owner("s", entry(house, "well", start_s=5), opener({}))
+        owner = Owner("s", entry(house, "well", start_s=20), opener({}))
         await owner.session()
         await asyncio.create_task(owner.close())
         assert house.processes() == []
@@ -156,13 +157,13 @@ class TestASession:
         owner = Owner("s", entry(house, "mute", start_s=30), opener({}))
         assert await eventually(lambda: len(house.processes()) == 2)
         _, seconds = await took(owner.close())
-        assert seconds < 4
+        assert seconds < 20
         assert house.processes() == []
 
     async def test_fails_its_calls_when_it_is_closed_under_them(self, house: McpHouse) -> None:
         async with house.bare().up() as up:
-            call = asyncio.create_task(up.call("mute", deadline_s=5))
-            await asyncio.sleep(0.2)
+            call = asyncio.create_task(up.call("mute", deadline_s=20))
+            assert await eventually(lambda: len(house.lines) == 1)
             await up.servers.tools["mcp__s__mute"].connection.close()
             assert (await call).state == "unknown"
 
