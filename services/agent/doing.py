@@ -13,7 +13,15 @@ from services.agent.actions import AskModel, Finish
 from services.agent.custom.loading import Functions
 from services.agent.hooks.asking import Hooking
 from services.agent.hooks.guarding import guarded, permitted
-from services.agent.hooks.questioning import began, had_a_word, opened_summary, reviewed, reviewed_summary, shaped
+from services.agent.hooks.questioning import (
+    began,
+    had_a_word,
+    opened_summary,
+    place_of,
+    reviewed,
+    reviewed_summary,
+    shaped,
+)
 from services.agent.hooks.standing import Standing
 from services.agent.judging import Judges, judged_event
 from services.agent.recording import Record
@@ -67,11 +75,13 @@ class Deeds:
         thinker, record = self._hands.thinker, self._record
         if not self._hooked:
             return await thinker.think(record.state, self._past, wanted, record.teller)
-        given = await shaped(self._hooks, wanted.step, lambda: question(record.state, self._past, wanted))
+        place = place_of(record.state, wanted.step)
+        given = await shaped(self._hooks, place, lambda: question(record.state, self._past, wanted))
         if given is not None:
             return given
-        reply = await thinker.think(record.state, self._past, wanted, record.teller)
-        return await reviewed(self._hooks, wanted.step, reply)
+        sent = await self._hooks.rewritten(place.call, question(record.state, self._past, wanted).messages)
+        reply = await thinker.think(record.state, self._past, wanted, record.teller, sent=sent)
+        return await reviewed(self._hooks, place, reply)
 
     async def summarise(self) -> Compressed:
         """Return a summary of what was said before (see `Thinker.compress`)."""

@@ -10,10 +10,10 @@ from natscope.contracts import approval
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock
 from natscope.contracts.errors import Failure
-from natscope.contracts.hook import Answer, Point
+from natscope.contracts.hook import Point
 from natscope.contracts.message import Message
 from natscope.contracts.model import Usage
-from natscope.contracts.run import ModelReplied, Parked, Part, Performed, Started
+from natscope.contracts.run import Hooked, ModelReplied, Parked, Part, Performed, Started
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import OpenTasks, ToolSpec
 from services.agent.fault import Fault
@@ -78,7 +78,7 @@ class State:
     """The latest plan that can be carried out."""
     wrong_plans: int = 0
     """Plans in a row that cannot."""
-    hooked: Mapping[tuple[Point, str], Answer] = field(default_factory=dict[tuple[Point, str], Answer])
+    hooked: Mapping[tuple[Point, str], Hooked] = field(default_factory=dict[tuple[Point, str], Hooked])
     """What hooks have decided since the latest reply, by the point and what it was about."""
     shaped: int = 0
     """How often they have changed, since then, what the model is asked."""

@@ -12,7 +12,7 @@ from services.agent.actions import AskModel
 from services.agent.asking import insist
 from services.agent.compressing import compress, shortened_talk
 from services.agent.hinting import hint_for
-from services.agent.hooks.shaping import adjusted, hooked_hint, hooked_prompt, withholds
+from services.agent.hooks.shaping import adjusted, call_key, hooked_hint, hooked_prompt, withholds
 from services.agent.loop import MAX_STEPS
 from services.agent.own import FINISH, listing
 from services.agent.planning import REPLANS
@@ -66,7 +66,7 @@ def question(state: State, past: list[Message], wanted: AskModel) -> model.Chat:
         agent=agent.name,
         session=task.lane,
     )
-    return adjusted(state, wanted.step, asked) if state.hooked else asked
+    return adjusted(state, call_key(state, wanted.step), asked) if state.hooked else asked
 
 
 class Thinker:
@@ -76,13 +76,19 @@ class Thinker:
         self._bus = bus
         self._patience_s = patience_s
 
-    async def think(self, state: State, past: list[Message], wanted: AskModel, teller: Teller) -> model.Chatted:
+    async def think(
+        self, state: State, past: list[Message], wanted: AskModel, teller: Teller, *, sent: list[Message] | None = None
+    ) -> model.Chatted:
         """Return the model's reply to step `wanted`; its tokens are told if the task asks for them.
+
+        It is asked `sent` where hooks have put that in the place of the conversation.
 
         Raises:
             NatscopeError: the gateway has given up, or nobody answered.
         """
         asked = question(state, past, wanted)
+        if sent is not None:
+            asked = asked.model_copy(update={"messages": sent})
         task = state.started.task
         id = f"{wanted.step}.start"
         await teller.tell(event.ModelCallStart(id=id, task_id=task.task_id, step=wanted.step, model=asked.model))

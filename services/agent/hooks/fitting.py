@@ -9,7 +9,7 @@ _CHANGES: dict[Point, frozenset[str]] = {
     "system_prompt": frozenset({"prompt"}),
     "before_reasoning": frozenset({"hint"}),
     "after_reasoning": frozenset({"content"}),
-    "before_model_call": frozenset({"model", "generation", "tools", "tool_choice"}),
+    "before_model_call": frozenset({"messages", "model", "generation", "tools", "tool_choice"}),
     "after_model_call": frozenset({"content"}),
     "permission": frozenset({"verdict"}),
     "before_acting": frozenset({"arguments"}),
@@ -80,7 +80,7 @@ def with_changes(asked: Asked, answer: Answer | None) -> Asked:
         changed["message"] = asked.message.model_copy(update={"content": answer.content})
     if answer.arguments is not None and asked.call is not None:
         changed["call"] = asked.call.model_copy(update={"input": answer.arguments})
-    for name in ("prompt", "model", "tools", "verdict", "output"):
+    for name in ("prompt", "messages", "model", "tools", "verdict", "output"):
         if (value := getattr(answer, name)) is not None:
             changed[name] = value
     return asked.model_copy(update=changed)

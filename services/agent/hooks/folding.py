@@ -19,7 +19,7 @@ def hooked(state: State, entry: Hooked) -> State:
     answer = entry.answer
     state = replace(
         state,
-        hooked={**state.hooked, (entry.point, entry.key): answer},
+        hooked={**state.hooked, (entry.point, entry.key): entry},
         shaped=state.shaped + (entry.point in SHAPES),
     )
     match entry.point:
@@ -53,4 +53,5 @@ def _answered(state: State, answer: Answer) -> State:
 
 def of_question(state: State, point: Point, key: str) -> Answer | None:
     """Return what the hooks of a point have decided of it; None: nothing, or there are none."""
-    return state.hooked.get((point, key)) if state.hooked else None
+    entry = state.hooked.get((point, key)) if state.hooked else None
+    return entry.answer if entry is not None else None

@@ -1,6 +1,7 @@
 """Asking a model between the hooks that stand around it: around the run, its steps, its questions and its summaries."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.hook import Answer, Point
@@ -9,11 +10,13 @@ from natscope.contracts.model import Chat, Chatted
 from natscope.contracts.run import Compressed
 from services.agent.actions import Finish
 from services.agent.compressing import covered_by, summary_id, summary_key
+from services.agent.hooks.folding import of_question
 from services.agent.hooks.shaping import call_key, step_key
 from services.agent.hooks.standing import Standing
-from services.agent.state import request_id
+from services.agent.state import State, request_id
 
-_FIRST = "0"
+FIRST = "0"
+"""What the task is called by hooks."""
 _HOOK = "hook"
 
 
@@ -21,36 +24,50 @@ async def began(hooks: Standing) -> None:
     """Have the hooks judge the task of a run that begins."""
     state = hooks.state
     if state.reply is None:
-        await hooks.asked("before_reply", _FIRST, request_id(state, 1), message=state.messages[0])
+        await hooks.asked("before_reply", FIRST, request_id(state, 1), message=state.messages[0])
 
 
-async def shaped(hooks: Standing, step: int, question: Callable[[], Chat]) -> Chatted | None:
+@dataclass(frozen=True)
+class Place:
+    """Where a question to a model stands, as hooks know it."""
+
+    id: str
+    """Under which it is asked if no hook shapes it any further."""
+    prompt: str | None
+    """What its prompt is called; None: hooks had their say to it."""
+    step: str
+    call: str
+
+
+def place_of(state: State, step: int) -> Place:
+    """Return where the question for `step` stands."""
+    is_first = state.reply is None or state.reply.message.name != state.agent.name
+    prompt = state.agent.name if is_first else None
+    return Place(request_id(state, step), prompt, step_key(state, step), call_key(state, step))
+
+
+async def shaped(hooks: Standing, place: Place, question: Callable[[], Chat]) -> Chatted | None:
     """Have the hooks shape a question, which `question` gives as it is by now; what they reply in the model's place."""
-    state, id = hooks.state, request_id(hooks.state, step)
-    instead = state.hooked.get(("before_reply", _FIRST))
+    instead = of_question(hooks.state, "before_reply", FIRST)
     if instead is not None and instead.do == "skip":
         return _reply(hooks, instead)
-    if hooks.stands("system_prompt") and (state.reply is None or state.reply.message.name != state.agent.name):
-        await hooks.asked("system_prompt", state.agent.name, id, prompt=question().messages[0].text)
+    if hooks.stands("system_prompt") and place.prompt is not None:
+        await hooks.asked("system_prompt", place.prompt, place.id, prompt=question().messages[0].text)
     if hooks.stands("before_reasoning"):
-        answer = await hooks.asked("before_reasoning", step_key(state, step), id, messages=question().messages)
+        answer = await hooks.asked("before_reasoning", place.step, place.id, messages=question().messages)
         if answer is not None and answer.do == "skip":
             return _reply(hooks, answer)
     if not hooks.stands("before_model_call"):
         return None
     asked = question()
     more = {"messages": asked.messages, "model": asked.model, "tools": [spec.name for spec in asked.tools]}
-    answer = await hooks.asked("before_model_call", call_key(state, step), id, **more)
+    answer = await hooks.asked("before_model_call", place.call, place.id, **more)
     return _reply(hooks, answer) if answer is not None and answer.do == "skip" else None
 
 
-async def reviewed(hooks: Standing, step: int, reply: Chatted) -> Chatted:
+async def reviewed(hooks: Standing, place: Place, reply: Chatted) -> Chatted:
     """Return a model's reply as the hooks leave it."""
-    state = hooks.state
-    keys: list[tuple[Point, str]] = [
-        ("after_model_call", call_key(state, step)),
-        ("after_reasoning", step_key(state, step)),
-    ]
+    keys: list[tuple[Point, str]] = [("after_model_call", place.call), ("after_reasoning", place.step)]
     for point, key in keys:
         answer = await hooks.asked(point, key, message=reply.message)
         if answer is not None and answer.content is not None:

@@ -14,8 +14,8 @@ def step_key(state: State, step: int) -> str:
 
 
 def call_key(state: State, step: int) -> str:
-    """Return what one question for `step` is called by hooks: after a summary it is another one."""
-    return f"{step}.{state.redirects}.{state.compressions}"
+    """Return what one question for `step` is called by hooks: after a summary, or a person's help, it is another."""
+    return f"{step}.{state.redirects}.{state.compressions}" + (f".{state.helps}" if state.helps else "")
 
 
 def hooked_prompt(state: State) -> str | None:
@@ -29,9 +29,9 @@ def hooked_hint(state: State, step: int) -> str | None:
     return answer.hint if answer is not None else None
 
 
-def adjusted(state: State, step: int, asked: Chat) -> Chat:
-    """Return a question as hooks want it put."""
-    answer = of_question(state, "before_model_call", call_key(state, step))
+def adjusted(state: State, key: str, asked: Chat) -> Chat:
+    """Return the question that hooks call `key` as they want it put, but for its messages (see `rewriting`)."""
+    answer = of_question(state, "before_model_call", key)
     if answer is None:
         return asked
     changed: dict[str, object] = {}

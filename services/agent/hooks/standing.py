@@ -10,10 +10,13 @@ from natscope.bus.streams import CALLS, REPLIES
 from natscope.contracts import event
 from natscope.contracts.errors import BusUnavailable, Failure, HookRefused, NatscopeError, RunFenced
 from natscope.contracts.hook import Answer, Asked, Hook, Point
+from natscope.contracts.message import Message
 from natscope.contracts.run import Hooked
 from services.agent.compressing import summary_id
 from services.agent.hooks.asking import Hooking
 from services.agent.hooks.fitting import both, with_changes
+from services.agent.hooks.folding import of_question
+from services.agent.hooks.rewriting import kept, rewritten
 from services.agent.recording import Record
 from services.agent.state import State, call_id, open_calls_of, request_id
 
@@ -72,7 +75,7 @@ class Standing:
         Raises:
             RunFenced: another process holds the run.
         """
-        answer = self.state.hooked.get((point, key))
+        answer = of_question(self.state, point, key)
         if answer is not None or not self.stands(point) or (point, key) in self._silent or self.has_begun(begun):
             return answer
         asked = self._asked(point, more)
@@ -88,8 +91,18 @@ class Standing:
         if answer is None:
             self._silent.add((point, key))
             return None
-        await self._record.written(Hooked(point=point, key=key, hooks=by, answer=answer))
+        entry = Hooked(point=point, key=key, hooks=by, answer=answer)
+        await self._record.written(await kept(self._hooking.bus.blobs, asked.messages, entry))
         return answer
+
+    async def rewritten(self, key: str, messages: list[Message]) -> list[Message] | None:
+        """Return what hooks have put in the place of the messages of the question that they call `key`.
+
+        Raises:
+            NatscopeError: it cannot be found (see `rewriting`).
+        """
+        entry = self.state.hooked.get(("before_model_call", key))
+        return await rewritten(self._hooking.bus.blobs, messages, entry)
 
     async def asked(self, point: Point, key: str, begun: str = "", **more: object) -> Answer | None:
         """As `decided`, where a refusal ends the run.

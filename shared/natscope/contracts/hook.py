@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from natscope.contracts.blocks import ResultState, ToolResultBlock, ToolUseBlock
+from natscope.contracts.blocks import ResultState, ToolResultBlock, ToolUseBlock, URLSource
 from natscope.contracts.contract import Contract, Duration, Token
 from natscope.contracts.door import Command
 from natscope.contracts.message import Content, Message
@@ -112,6 +112,8 @@ class Answer(Contract):
     hint: str | None = None
     """`before_reasoning`: told to the model behind the conversation, this once · `before_compression`: what the summary
     must hold."""
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
+    """`before_model_call`: all that the model is asked instead, this once; a result has to stand behind its call."""
     model: str | None = None
     """`before_model_call`: another alias."""
     generation: Generation | None = None
@@ -120,6 +122,26 @@ class Answer(Contract):
     """`before_model_call`: of the tools, those that the model is offered."""
     tool_choice: str | None = None
     """`before_model_call`: `auto`, `none`, `required`, or a tool's name."""
+
+
+class Stretch(Contract):
+    """Messages that stay: so many of those that the model would have been asked."""
+
+    first: Annotated[int, Field(ge=0)]
+    """The place of the first, from 0."""
+    count: Annotated[int, Field(gt=0)]
+    """How many, that one included."""
+
+
+class Rewritten(Contract):
+    """What a model is asked instead, as it differs from what it would have been asked."""
+
+    of: int
+    """How many messages that was."""
+    parts: list[Stretch | Message] = Field(default_factory=list[Stretch | Message])
+    """In their order: what stays, and what is new or another."""
+    stored: URLSource | None = None
+    """Where the parts are, if they are too much for a journal."""
 
 
 ASK = Command(

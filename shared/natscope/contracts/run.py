@@ -10,7 +10,7 @@ from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract, Instant, now
 from natscope.contracts.door import Event
 from natscope.contracts.errors import Failure
-from natscope.contracts.hook import Answer, Point
+from natscope.contracts.hook import Answer, Point, Rewritten
 from natscope.contracts.memory import Position
 from natscope.contracts.message import Message
 from natscope.contracts.model import FinishReason, Usage
@@ -136,7 +136,9 @@ class Hooked(_Entry):
     hooks: list[str]
     """Those that had a part in it."""
     answer: Answer
-    """What came of all of them."""
+    """What came of all of them, without `messages`."""
+    messages: Rewritten | None = None
+    """Instead of them."""
 
 
 class Judged(_Entry):

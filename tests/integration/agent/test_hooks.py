@@ -16,6 +16,7 @@ from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import ToolResultBlock, text_of
 from natscope.contracts.hook import ASK
+from natscope.contracts.run import Hooked
 from natscope.contracts.task import Finished
 from natscope.hooks import Answer, Asked
 from services.agent.app import app
@@ -173,6 +174,45 @@ class TestAHook:
             asked_for, after = next((one, two) for one, two in pairwise(here.asked) if is_summary(one))
         assert asked_for.messages[0].text.endswith("Leave the names out.")
         assert after.messages[1].text == "All of it."
+
+
+class TestAQuestionThatIsRewritten:
+    async def test_is_put_as_the_last_hook_leaves_it_this_once(self, nats_url: str) -> None:
+        around = spec(warden("rewrites", "before_model_call"), warden("shouts", "before_model_call"))
+        async with house(nats_url, around, agents=0) as here, agents(here):
+            here.mind = says(call(ADDS), reply("Done."))
+            outcome = await here.run("Add.", session="s")
+            written = [each for each in await Journal(here.bus, outcome.task_id).read() if isinstance(each, Hooked)]
+        first, second = ([message.text for message in each.messages] for each in here.asked)
+        assert first == ["YOU HELP.!", f"NOTE 1. {'X' * 40}!", "ADD.!"]
+        assert (len(second), second[1][:7], outcome.text) == (3, "NOTE 3.", "Done.")
+        assert here.sessions["s"][0].text == "Add."
+        assert [each.answer.messages for each in written] == [None, None]
+
+    @pytest.mark.parametrize("size", [10, 20_000])
+    async def test_is_the_same_for_who_takes_the_run_over_and_paid_once(self, nats_url: str, size: int) -> None:
+        name = "rewrites" if size < 100 else "shouts"
+        async with house(nats_url, spec(warden(name, "before_model_call")), agents=0) as here:
+            began, gate = asyncio.Event(), asyncio.Event()
+
+            async def mind(chat: model.Chat) -> model.Chatted:
+                began.set()
+                await gate.wait()
+                return reply("Done.")
+
+            here.mind = mind
+            async with agents(here):
+                task = await here.submit("x" * size)
+                async with asyncio.timeout(20):
+                    await began.wait()
+            gate.set()
+            async with agents(here):
+                outcome = await here.outcome(task.task_id)
+            written = [each for each in await Journal(here.bus, outcome.task_id).read() if isinstance(each, Hooked)]
+        assert (outcome.text, len(here.asked), len(asked(task.task_id))) == ("Done.", 1, 1)
+        (kept,) = written
+        assert kept.messages is not None
+        assert (kept.messages.stored is None, len(kept.model_dump_json()) < 2_000) == (size < 100, True)
 
 
 class TestAnObjection:

@@ -20,6 +20,7 @@ class TestAnAnswer:
             ("permission", Answer(do="change", verdict="ask")),
             ("before_acting", Answer(do="change", arguments={})),
             ("before_model_call", Answer(do="change", tools=[], tool_choice="none")),
+            ("before_model_call", Answer(do="change", messages=[Message(name="u", role="user", content=plain("Go."))])),
         ],
     )
     def test_fits_where_it_can_be_done(self, point: Point, answer: Answer) -> None:

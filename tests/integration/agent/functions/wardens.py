@@ -6,6 +6,7 @@ from collections import defaultdict
 import natscope
 from natscope.contracts.blocks import plain, text_of
 from natscope.contracts.hook import Point
+from natscope.contracts.message import Message
 from natscope.hooks import Answer, Asked
 
 asked: dict[str, list[Asked]] = defaultdict(list)
@@ -103,6 +104,22 @@ async def wavers(about: Asked) -> Answer:
     if about.point == "before_acting":
         return Answer(do="change", arguments={"a": times, "b": times})
     return Answer(do="change", hint=f"Told {times} times.")
+
+
+@natscope.hook
+async def rewrites(about: Asked) -> Answer:
+    """Keep the first and the last message, and put one of its own between them: another each time."""
+    asked[about.task].append(about)
+    note = Message(name="user", role="user", content=plain(f"Note {len(asked[about.task])}. {'x' * 40}"))
+    return Answer(do="change", messages=[about.messages[0], note, about.messages[-1]])
+
+
+@natscope.hook
+async def shouts(about: Asked) -> Answer:
+    """Send another wording of all that was said."""
+    asked[about.task].append(about)
+    loud = [each.model_copy(update={"content": plain(f"{each.text.upper()}!")}) for each in about.messages]
+    return Answer(do="change", messages=loud)
 
 
 @natscope.hook
