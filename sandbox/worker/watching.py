@@ -22,7 +22,7 @@ class Watch:
         self._wanted: dict[str, float] = limits.get("watch", {})
         self._folder = folder
         self._but = but
-        self._look_at = 0.0
+        self._look_at = time.monotonic() + _EVERY_S
 
     def wake_at(self, otherwise: float) -> float:
         """Return when to look next."""
