@@ -88,15 +88,21 @@ class Ear:
         self._after = max([self._after, *(each.sequence for each in new)])
         return any(each.redirect for each in new)
 
+    async def listen(self) -> None:
+        """Take what was said, once the stream has it."""
+        if not self._pricked:
+            return
+        self._pricked = False
+        for pause_s in STORED_S:
+            await asyncio.sleep(pause_s)
+            after = self._after
+            found = await controls_for(self._bus, self._task, after=after)
+            self.take(found.steered)
+            if self._after > after:
+                break
+
     async def hear(self) -> list[Steered]:
         """Return what was said and not returned yet."""
-        if self._pricked:
-            self._pricked = False
-            for pause_s in STORED_S:
-                await asyncio.sleep(pause_s)
-                found = await controls_for(self._bus, self._task, after=self._after)
-                if found.steered:
-                    self.take(found.steered)
-                    break
+        await self.listen()
         taken, self._taken = self._taken, []
         return taken

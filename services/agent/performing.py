@@ -172,12 +172,16 @@ class Performance:
         return told
 
     async def _turn(self) -> None:
-        """Drop what is under way, and tell the model what it is dropped for."""
+        """Drop what is under way, and tell the model what it is dropped for.
+
+        The same redirection may be heard twice, as it is said and in its stream; it is one until it is told.
+        """
+        await self._close_calls()
+        await self._record.settled()
+        await self._ear.listen()
         self._redirected = False
         if not self._interrupted and not self._expired:
             self._reins.pulled = False
-        await self._close_calls()
-        await self._record.settled()
         await self._tell_steering()
 
     async def _tell_steering(self) -> bool:

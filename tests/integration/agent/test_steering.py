@@ -149,6 +149,16 @@ class TestARedirection:
         assert [subject.split(".")[0] for subject in here.cancelled] == ["tool"]
         assert spent < 10
 
+    async def test_is_one_although_it_is_heard_and_found_in_its_stream(self, nats_url: str) -> None:
+        async with house(nats_url, beat_s=0.001) as here:
+            here.mind, here.tool_delay_s = calls_then_tells, 30
+            task = await here.submit("Add them.")
+            await here.began.wait()
+            await steer(here, task, "Never mind.", redirect=True)
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, len(here.asked)) == ("Add them. / Never mind.", 2)
+        assert [subject.split(".")[0] for subject in here.cancelled] == ["tool"]
+
     async def test_stops_the_model_and_asks_it_anew(self, nats_url: str) -> None:
         async with house(nats_url) as here:
             thinking = asyncio.Event()
