@@ -17,7 +17,7 @@ _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
 _READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
 _LAST_CAPABILITY = 63
 _INTERRUPT = int(signal.SIGINT)
-_HANDLED = (int(signal.SIGCHLD), int(signal.SIGPIPE), int(signal.SIGXFSZ))
+_CHILD, _IGNORED = int(signal.SIGCHLD), (int(signal.SIGPIPE), int(signal.SIGXFSZ))
 _FILTER, _COUNTED_MEMORY = deny_filter(), counted_memory_filter()
 
 
@@ -114,11 +114,16 @@ def die_first() -> None:
 
 
 def reset_signals() -> None:
-    """Give every signal the worker handles or ignores its default action back."""
+    """Let every signal do what it does in an interpreter that has just started."""
     _signal.set_wakeup_fd(-1)
-    for number in _HANDLED:
-        _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(_CHILD, _signal.SIG_DFL)
     _signal.signal(_INTERRUPT, _signal.default_int_handler)
+
+
+def heed_signals() -> None:
+    """Let the signals that Python ignores do what they do in any other program; one started from here inherits it."""
+    for number in _IGNORED:
+        _signal.signal(number, _signal.SIG_DFL)
 
 
 def _load(steps: bytes) -> None:
@@ -127,11 +132,13 @@ def _load(steps: bytes) -> None:
 
 
 def _limit(kind: int, value: int | None) -> None:
+    """Limit what is not limited so already: gVisor lets nobody set a limit that it has no use for."""
     if value is None:
         return
-    _, hard = resource.getrlimit(kind)
+    soft, hard = resource.getrlimit(kind)
     ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (ceiling, ceiling))
+    if (soft, hard) != (ceiling, ceiling):
+        resource.setrlimit(kind, (ceiling, ceiling))
 
 
 def _limit_cpu(seconds: float | None) -> None:

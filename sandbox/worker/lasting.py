@@ -38,6 +38,7 @@ def run_lasting(wires: Wires, first: str, namespace: dict[str, Any], figures: An
     """Run program after program in `namespace`; leaves when the worker is gone or a program exits."""
     source, number, process = first, 0, os.getpid()
     streams = (os.dup(1), os.dup(2))
+    namespace["display"] = _display
     while True:
         number += 1
         _restore_output(streams)
@@ -87,8 +88,7 @@ def _execute(source: str, name: str, namespace: dict[str, Any]) -> None:
         value = _evaluate(compile(ast.Expression(last.value), name, "eval", _AWAIT, dont_inherit=True), namespace)
         if value is not None:
             namespace["_"] = value
-            sys.stdout.write(repr(value) + "\n")
-            _show_picture(value)
+            _display(value)
 
 
 def _evaluate(code: CodeType, namespace: dict[str, Any]) -> Any:
@@ -105,6 +105,13 @@ def _await(value: Any) -> Any:
         _loop = asyncio.new_event_loop()
         asyncio.set_event_loop(_loop)
     return _loop.run_until_complete(value)
+
+
+def _display(*values: Any) -> None:
+    """Show values as that of a last expression is shown; notebooks give it to programs as `display`."""
+    for value in values:
+        sys.stdout.write(repr(value) + "\n")
+        _show_picture(value)
 
 
 def _show_picture(value: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
-from .telling import open_output, remember, show, status_of
+from .telling import open_input, open_output, remember, show, status_of
 
 NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
@@ -27,7 +27,6 @@ LASTING = "stateful"
 _REHEARSED = "print(end='')"
 
 _SHELLS = ("/bin/bash", "/bin/sh")
-_MAIN = types.ModuleType("__main__")
 _SPEC = importlib.machinery.ModuleSpec("__main__", None)
 """Tells `multiprocessing` that there is no file to be run again in a process that it spawns."""
 
@@ -42,7 +41,16 @@ def leave_the_worker(kept: tuple[int, int, int], streams: tuple[int | None, int,
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     _close_all_but(*kept)
-    os.chdir(folder)
+    _enter(folder)
+
+
+def _enter(folder: str) -> None:
+    """Go to the cell's own folder, even where the program before lets nobody in."""
+    try:
+        os.chdir(folder)
+    except PermissionError:
+        os.chmod(folder, 0o700)
+        os.chdir(folder)
 
 
 def furnish(environment: dict[str, str]) -> None:
@@ -50,19 +58,17 @@ def furnish(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [NAME]
-    stdin = io.FileIO(0, closefd=False)
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(stdin, encoding="utf-8", errors="surrogateescape")
+    open_input()
     open_output()
     for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
         del sys.modules[name]
-    sys.modules["__main__"] = _MAIN
-    _MAIN.__dict__.update(__builtins__=builtins, __file__=NAME, __spec__=_SPEC)
 
 
 def wait_and_run(wires: Wires) -> NoReturn:
     """Sleep until the worker gives the word, then become the program; leaves when the worker is gone."""
     forking.begin_anew()
     _rehearse()
+    main = _main_module()
     if not os.read(wires.go, 1):
         os._exit(0)
     order = read_order(wires.body)
@@ -76,21 +82,32 @@ def wait_and_run(wires: Wires) -> NoReturn:
         _run_shell(source)
     if kind in chores.KINDS:
         chores.perform(kind, source)
-    sys.path[0] = ""
     watch_for_pictures()
     if kind == LASTING:
+        sys.path[0] = ""
         gc.enable()
-        run_lasting(wires, source, _MAIN.__dict__, save_figures)
+        run_lasting(wires, source, main.__dict__, save_figures)
+    sys.path[0] = os.getcwd()
+    del main
     _run_python(source)
 
 
+def _main_module() -> types.ModuleType:
+    """Return the program's module. It is made after the fork: what was there before is never collected as garbage."""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __file__=NAME, __cached__=None, __spec__=_SPEC, __annotations__={})
+    return main
+
+
 def _run_shell(source: str) -> NoReturn:
+    hardening.heed_signals()
     shell = next(path for path in _SHELLS if os.path.exists(path))
     os.execv(shell, [shell, "-c", source])  # noqa: S606 - a shell is what was asked for
 
 
 def _run_python(source: str) -> NoReturn:
-    collections, status = _collections(), _execute(source.removeprefix("\ufeff"), _MAIN.__dict__)
+    collections = _collections()
+    status = _execute(source.removeprefix("\ufeff"), sys.modules["__main__"].__dict__)
     save_figures()
     _leave(status, collections)
 
@@ -120,13 +137,16 @@ def _rehearse() -> None:
 
 
 def _leave(status: int, collections: int) -> NoReturn:
-    """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down."""
+    """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down.
+
+    Nobody but the program holds its module then: its things end as garbage does, while its names are still known.
+    """
     try:
         sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         sys.settrace(None)
         sys.setprofile(None)
-        _MAIN.__dict__.clear()
+        sys.modules.pop("__main__", None)
         gc.collect(0 if _collections() == collections else 2)
         _flush_what_is_open()
     except BaseException as error:  # noqa: BLE001 - an exit handler may raise anything

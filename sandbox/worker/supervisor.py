@@ -266,6 +266,7 @@ def _settle(environment: dict[str, str], packages: str | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     site.setquit()
     site.sethelper()
+    site.setcopyright()
     sys.path[1:] = [*sys.path[1:], *(path for path in site.getsitepackages() if os.path.isdir(path))]
     output.make(ROOT)
     if packages is not None:

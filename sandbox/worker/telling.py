@@ -1,4 +1,4 @@
-"""What a Python program tells: its standard output and error, and how its end is shown there."""
+"""What a Python program reads and tells: its standard streams, and how its end is shown there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from typing import Any
 _OURS = os.path.dirname(__file__) + os.sep
 
 
+def open_input() -> None:
+    """Give the interpreter its standard input."""
+    raw = io.FileIO(0, closefd=False)
+    sys.stdin = sys.__stdin__ = _named(io.BufferedReader(raw), raw, "<stdin>", "surrogateescape")
+
+
 def open_output() -> None:
     """Give the interpreter its standard output and error anew; what is printed is written at once."""
-    sys.stdout = sys.__stdout__ = _unbuffered(1, "surrogateescape")
-    sys.stderr = sys.__stderr__ = _unbuffered(2, "backslashreplace")
+    sys.stdout = sys.__stdout__ = _unbuffered(1, "<stdout>", "surrogateescape")
+    sys.stderr = sys.__stderr__ = _unbuffered(2, "<stderr>", "backslashreplace")
 
 
 def remember(name: str, source: str) -> None:
@@ -40,6 +46,8 @@ def show(error: BaseException, name: str) -> None:
     """Show an error that ends a program as Python does, without the worker's own frames."""
     trace = _own_part(error.__traceback__, name)
     error.__traceback__ = trace
+    if isinstance(error, SyntaxError) and error.text is None and error.lineno is not None:
+        error.text = linecache.getline(error.filename or "", error.lineno)
     try:
         if sys.excepthook is not sys.__excepthook__:
             sys.excepthook(type(error), error, trace)
@@ -50,9 +58,17 @@ def show(error: BaseException, name: str) -> None:
     _say(_text(error, name))
 
 
-def _unbuffered(descriptor: int, errors: str) -> io.TextIOWrapper:
+def _unbuffered(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
     raw: Any = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(raw, encoding="utf-8", errors=errors, write_through=True)
+    return _named(raw, raw, name, errors)
+
+
+def _named(buffer: Any, raw: Any, name: str, errors: str) -> io.TextIOWrapper:
+    """Return a stream that bears its name and mode as the interpreter's own do."""
+    raw.name = name
+    stream: Any = io.TextIOWrapper(buffer, encoding="utf-8", errors=errors, write_through=True)
+    stream.mode = raw.mode.rstrip("b")
+    return stream  # type: ignore[no-any-return]
 
 
 def _text(error: BaseException, name: str) -> str:

@@ -249,7 +249,7 @@ def _preparation(limits: CellLimits, user: int) -> dict[str, object]:
     texts = {
         "/etc/passwd": f"cell:x:{user}:{user}:cell:/workspace:/bin/sh\n",
         "/etc/group": f"cell:x:{user}:\n",
-        "/etc/hosts": "127.0.0.1 localhost\n",
+        "/etc/hosts": "127.0.0.1 localhost cell\n",
     }
     return {"user": user, "mounts": folders, "texts": texts, "read_only": ["/proc/sys", "/dev", "/"]}
 

@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.docker_settings import DockerSettings
-from services.tool_executor.doorsteps import DOOR
+from services.tool_executor.doorsteps import DOOR, lay_papers
 from services.tool_executor.installing import installing_of
 
 T = TypeVar("T")
@@ -28,9 +28,8 @@ Client = docker.DockerClient
 Act = Callable[[docker.DockerClient], T]
 
 _FIRST_USER, _USERS = 1_879_048_192, 1 << 20
-"""Each cell has a user of its own: the kernel counts processes by user, so a limit of them holds for one cell, and
-refuses a fork before it costs anything. The cgroup's limit alone would refuse it after the memory was copied: a fork
-bomb then uses up the cell's CPU time in the kernel for a tenth of a second, and the worker's with it."""
+"""Each cell has a user of its own: the kernel counts processes by user, so a limit of them holds for one cell. The
+cgroup's limit alone would refuse a fork after the memory was copied: a bomb then costs the worker its CPU time too."""
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
 _DOORSTEP = "/run/natscope"
@@ -204,7 +203,8 @@ def _create(
     host = walls(client, settings, user)
     if doorstep is not None:
         worker["dial"] = f"{_DOORSTEP}/{DOOR}"
-        host["Mounts"] = [Mount(_DOORSTEP, str(doorstep), type="bind", read_only=True, propagation="private")]
+        seen = {_DOORSTEP: doorstep, **lay_papers(doorstep, user)}.items()
+        host["Mounts"] = [Mount(at, str(it), type="bind", read_only=True, propagation="private") for at, it in seen]
     created = client.api.create_container(
         settings.image,
         command=[json.dumps(worker)],

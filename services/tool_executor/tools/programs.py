@@ -28,6 +28,12 @@ def _bounded(source: str) -> str:
 Source = Annotated[str, Field(min_length=1), AfterValidator(_bounded)]
 
 
+def _sayable(command: str) -> str:
+    if "\0" in command:
+        raise ValueError("has a null byte, which no command line can hold")
+    return command
+
+
 class PythonArguments(Arguments):
     """Arguments of `execute_python`."""
 
@@ -40,7 +46,7 @@ class PythonArguments(Arguments):
 class ShellArguments(Arguments):
     """Arguments of `execute_shell`."""
 
-    command: Annotated[Source, Field(description="A command line for the shell.")]
+    command: Annotated[Source, AfterValidator(_sayable), Field(description="A command line for the shell.")]
 
 
 async def _python(arguments: PythonArguments, place: Place) -> Result:

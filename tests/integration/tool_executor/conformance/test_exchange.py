@@ -108,6 +108,14 @@ class TestACommand:
         await run(walled, "mkdir -p sub && cd sub && export WORD=1", language="shell")
         assert (await run(walled, "pwd; echo ${WORD:-none}", language="shell")).stdout.text == "/workspace\nnone\n"
 
+    @pytest.mark.parametrize(
+        "left", ["chmod 0 /workspace", "rm -rf /workspace", "chmod 0 output; rm -rf / 2>/dev/null"]
+    )
+    async def test_works_whatever_the_one_before_left_of_the_workspace(self, walled: Cell, left: str) -> None:
+        await run(walled, left, language="shell")
+        again = await run(walled, "pwd && mkdir -p output && echo kept > kept && cat kept", language="shell")
+        assert (again.stdout.text, again.exit_code) == ("/workspace\nkept\n", 0)
+
     async def test_finds_the_tools_of_every_day(self, walled: Cell) -> None:
         tools = "sh bash python3 ps grep sed awk find sort tar gzip head tail wc cut tr xargs env"
         outcome = await run(

@@ -37,6 +37,7 @@ SEQUENCES: dict[str, list[tuple[str, str]]] = {
         ("from multiprocessing import Pool\ndef square(x): return x * x", ""),
         ("with Pool(2) as pool: squares = pool.map(square, [2, 3])\nsquares", "[4, 9]\n"),
     ],
+    "what shows values before the last": [("display(1, 'two')\n3", "1\n'two'\n3\n")],
     "its output, whatever was done to it": [
         ("import os; os.close(1); os.close(2)", ""),
         ("print('there')", "there\n"),

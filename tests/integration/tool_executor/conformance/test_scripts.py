@@ -100,6 +100,39 @@ PRINTS = {
         "print(told == {sys.version + '\\n'})",
         "True",
     ),
+    "its names while its things end": (
+        "class A:\n    def __del__(self): print('ended', NAME)\nNAME = 'a'; a = A()",
+        "ended a",
+    ),
+    "nobody at the other end as an error": (
+        "import os\nr, w = os.pipe(); os.close(r)\ntry: os.write(w, b'x')\nexcept BrokenPipeError: print('broken')",
+        "broken",
+    ),
+    "a file that grows too large as an error": (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9))\n"
+        "try: os.truncate(os.open('large', os.O_CREAT | os.O_RDWR), 99)\nexcept OSError as e: print(e.strerror)",
+        "File too large",
+    ),
+    "itself on its network by name": (
+        "import socket; print(*map(socket.gethostbyname, ('localhost', socket.gethostname())))",
+        "127.0.0.1 127.0.0.1",
+    ),
+    "its user by name": (
+        "import os, pwd, subprocess; subprocess.run('whoami')\nprint(pwd.getpwuid(os.getuid()).pw_dir)",
+        "cell\n/workspace",
+    ),
+    "modules beside it wherever it goes": (
+        "import os; open('beside.py', 'w').write('v = 7')\nos.chdir('/tmp'); import beside; print(beside.v)",
+        "7",
+    ),
+    "streams with names and modes": (
+        "import sys; print(*[(s.name, s.mode) for s in (sys.stdin, sys.stdout, sys.stderr)], sys.stdin.buffer.peek(1))",
+        "('<stdin>', 'r') ('<stdout>', 'w') ('<stderr>', 'w') b''",
+    ),
+    "what every script has": (
+        "print(__annotations__, __cached__, __package__, copyright is None)",
+        "{} None None False",
+    ),
     "a tracer that outlives it": (
         "import sys\ndef trace(*_): return trace\nsys.settrace(trace); print('traced')",
         "traced",
@@ -117,6 +150,11 @@ FAILS = {
         "x = 1\nprint('a'\n",
         1,
         "line 2\n    print('a'\n         ^\nSyntaxError: '(' was never closed",
+    ),
+    "the line of what only the compiler refuses": (
+        "x = 1\nreturn x\n",
+        1,
+        "line 2\n    return x\n    ^^^^^^^^\nSyntaxError",
     ),
     "an indentation that is missing": ("def f():\nreturn 1", 1, "IndentationError: expected an indented block"),
     "what an error was caused by": (
