@@ -68,15 +68,17 @@ async def _served(offer: Offer, here: Found) -> AsyncGenerator[list[str]]:
 
 async def reloading(offer: Offer) -> int:
     """Serve from a child process; when a file there changes, from another one. A wrong file changes nothing."""
-    # only here: `natscope ask` and its kind start without it
-    from watchfiles import PythonFilter, awatch
-
-    stop = _stopping()
+    stop, changed = _stopping(), asyncio.Event()
+    watching = asyncio.create_task(_watch(offer.places, changed, stop))
+    # begun before a child reads the files: no change is missed in between
+    await asyncio.sleep(0)
     child = await _Child.start(offer, stop)
     if isinstance(child, int):
+        watching.cancel()
         return child
     try:
-        async for _ in awatch(*_folders(offer.places), watch_filter=PythonFilter(), stop_event=stop, debounce=300):
+        while await changed.wait() and not watching.done():
+            changed.clear()
             newer = await _Child.start(offer, stop)
             if isinstance(newer, int):
                 if not stop.is_set():
@@ -84,10 +86,23 @@ async def reloading(offer: Offer) -> int:
                 continue
             child, older = newer, child
             await older.stop()
+        await watching
     finally:
         died = child.has_died
         await child.stop()
     return FAILED if died else COMPLETED
+
+
+async def _watch(places: Sequence[str], changed: asyncio.Event, stop: asyncio.Event) -> None:
+    """Set `changed` whenever a Python file beside those at `places` changes, and when this ends."""
+    # only here: `natscope ask` and its kind start without it
+    from watchfiles import PythonFilter, awatch
+
+    try:
+        async for _ in awatch(*_folders(places), watch_filter=PythonFilter(), stop_event=stop, debounce=300):
+            changed.set()
+    finally:
+        changed.set()
 
 
 def _stopping(also: Callable[[], object] = lambda: None) -> asyncio.Event:

@@ -50,7 +50,7 @@ class Serving:
     async def says(self, text: str) -> None:
         """Return when it has said `text` since the last look."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while text not in self.said:
                 line = await self.process.stderr.readline()
                 assert line, f"it ended, and had said: {self.said}"
@@ -60,7 +60,7 @@ class Serving:
     async def end(self, number: int = signal.SIGINT) -> int:
         """Send it a signal and return its exit code."""
         self.process.send_signal(number)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             return await self.process.wait()
 
 
