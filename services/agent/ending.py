@@ -1,6 +1,7 @@
 """How a run ends: its outcome as the state has it, what is told of it, and what its session remembers."""
 
 import time
+from collections.abc import Iterator
 
 from opentelemetry.trace import Span
 
@@ -8,7 +9,7 @@ from natscope.bus import Bus
 from natscope.contracts import event, memory
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Message
-from natscope.contracts.run import ToolReturned
+from natscope.contracts.run import Heard, ToolReturned
 from natscope.contracts.task import Finished, Outcome
 from natscope.telemetry import names
 from natscope.telemetry.setup import fail_with
@@ -58,6 +59,23 @@ def result_event(task_id: str, entry: ToolReturned) -> event.ToolResult:
     """Return what is told of a result."""
     id = f"{entry.step}.{index_of(entry.result)}.result"
     return event.ToolResult(id=id, task_id=task_id, step=entry.step, result=entry.result, backend=entry.backend)
+
+
+def heard_event(task_id: str, entry: Heard) -> event.Heard:
+    """Return what is told of something that a team has said."""
+    return event.Heard(id=f"heard.{entry.hub}.{entry.sequence}", task_id=task_id, hub=entry.hub, message=entry.message)
+
+
+def limit_reached(task_id: str, limit: str) -> event.LimitReached:
+    """Return what is told of a limit."""
+    return event.LimitReached(id=f"limit.{limit}", task_id=task_id, limit=limit)
+
+
+def handed_over(task_id: str, entry: ToolReturned) -> Iterator[event.HandedOver]:
+    """Yield what is told of a call that has handed the conversation over, if it has."""
+    if entry.successor is not None:
+        name, id = entry.successor.agent.name, f"{entry.step}.handed"
+        yield event.HandedOver(id=id, task_id=task_id, step=entry.step, agent=name)
 
 
 def describe(span: Span, outcome: Finished) -> None:

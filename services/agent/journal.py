@@ -80,6 +80,15 @@ class Journal:
             self._last = int(found.seq or 0)
             sequence = self._last + 1
 
+    async def is_ours(self) -> bool:
+        """Return whether nobody else has written since; if that cannot be found out, it is taken for granted."""
+        async with self._line:
+            try:
+                found = await latest(self._bus, STREAM, JOURNALED.at(self._run))
+            except BusUnavailable:
+                return True
+            return found is None or int(found.seq or 0) == self._last
+
     async def _mine(self, mark: str) -> bool:
         found = await latest(self._bus, STREAM, JOURNALED.at(self._run))
         if found is None or (found.headers or {}).get("Nats-Msg-Id") != mark:

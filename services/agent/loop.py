@@ -194,9 +194,10 @@ def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
     match entry:
         case Parked():
             put_off = state.put_off.union(each.call_id for each in entry.waiting)
-            return replace(planning.begun(state, entry), parked=entry, put_off=put_off, takeovers=0)
+            told = max(state.told, entry.told)
+            return replace(planning.begun(state, entry), parked=entry, put_off=put_off, told=told, takeovers=0)
         case Resumed():
-            return replace(state, takeovers=state.takeovers + 1)
+            return replace(state, takeovers=state.takeovers + 1, resumptions=state.resumptions + 1)
         case Ended():
             return replace(state, ended=entry.outcome)
 

@@ -5,12 +5,12 @@ import logging
 
 from natscope.contracts import event
 from natscope.contracts.approval import Waiting
-from natscope.contracts.blocks import ToolUseBlock, text_of
+from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import ContentRefused, ContextTooLong, Failure, NatscopeError, RunFenced, RunPoisoned
 from natscope.contracts.message import Message
 from natscope.contracts.run import Ended, Parked, Steered
 from natscope.contracts.task import Finished
-from services.agent import children, helping
+from services.agent import children, helping, narrating
 from services.agent.acting import interrupted
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
 from services.agent.batching import batches, together
@@ -27,7 +27,6 @@ from services.agent.state import State, open_calls_of
 from services.agent.stepping import begin_tasks
 from services.agent.teaming import hear
 from services.agent.telling import Teller
-from services.agent.thinking import tell_reply
 from services.agent.window import may_compress
 
 log = logging.getLogger(__name__)
@@ -145,8 +144,8 @@ class Performance:
         match wanted:
             case AskModel():
                 await self._ask_model(wanted)
-            case Compress(step):
-                await self._compress(step)
+            case Compress():
+                await self._compress()
             case CallTools():
                 await self._call_tools(wanted)
             case Park():
@@ -188,10 +187,7 @@ class Performance:
         told = await self._ear.hear()
         for entry in told:
             await self._record.append(entry)
-            id = f"steer.{entry.sequence}"
-            await self._teller.tell(
-                event.Steered(id=id, task_id=self._task, message=entry.message, redirect=entry.redirect)
-            )
+            await self._teller.tell(narrating.steered(self._task, entry))
         return bool(told)
 
     async def _ask_model(self, wanted: AskModel) -> None:
@@ -204,7 +200,7 @@ class Performance:
         except ContextTooLong:
             if self.state.compressed_at == self.state.step or not may_compress(self.state):
                 raise
-            await self._compress(self.state.step)
+            await self._compress()
             return
         except Stopped:
             await self._hands.thinker.forget(self.state, wanted.step)
@@ -216,15 +212,14 @@ class Performance:
             await self._record.written(entry)
         else:
             self._record.happened(entry)
-        await tell_reply(self._teller, self._task, wanted.step, reply.model_copy(update={"message": entry.message}))
+        for told in narrating.replied(self._task, wanted.step, entry.message, entry):
+            await self._teller.tell(told)
 
-    async def _compress(self, step: int) -> None:
+    async def _compress(self) -> None:
         """Have the model go on from a summary."""
         entry = await self._reins.hold(self._deeds.summarise())
         await self._record.append(entry)
-        text = text_of(entry.summary.content) if entry.summary is not None else ""
-        id = f"{step}.compressed.{self.state.compressions}"
-        await self._teller.tell(event.Compressed(id=id, task_id=self._task, step=step + 1, summary=text))
+        await self._teller.tell(narrating.compressed(self.state, entry))
 
     async def _call_tools(self, wanted: CallTools) -> None:
         await begin_tasks(self._hands.bus, self._record, self._begun)
@@ -241,13 +236,11 @@ class Performance:
         return await self._stand_by(list(wanted.waiting))
 
     async def _stand_by(self, waiting: list[Waiting]) -> Parked:
-        parked = helping.parked(self.state, waiting)
-        asked = [each for each in waiting if each.kind != "task"]
         await self._record.settled()
+        await self._teller.flush()
+        parked = helping.parked(self.state, waiting).model_copy(update={"told": self._teller.kept})
         await self._record.append(parked)
-        if asked:
-            id = f"{parked.step}.{len(self.state.decisions)}.{self.state.helps}.waiting"
-            told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=parked.until)
+        for told in narrating.waiting(self.state, parked):
             await self._teller.tell(told)
         return parked
 

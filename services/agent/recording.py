@@ -2,9 +2,9 @@
 
 import asyncio
 
-from natscope.contracts import event, tool
+from natscope.contracts import tool
 from natscope.contracts.run import JournalEntry, ToolReturned
-from services.agent.ending import result_event
+from services.agent.ending import handed_over, limit_reached, result_event
 from services.agent.journal import Journal
 from services.agent.loop import after
 from services.agent.own_acting import Handed
@@ -19,6 +19,7 @@ class Record:
         self._journal = journal
         self._writes: list[asyncio.Task[None]] = []
         self.teller = teller
+        self.teller.holds = journal.is_ours
         self.state = state
 
     @property
@@ -74,10 +75,9 @@ class Record:
         entry = ToolReturned(step=step, result=called.result, backend=called.backend, successor=successor)
         self.happened(entry)
         await self.teller.tell(result_event(self.task_id, entry))
-        if successor is not None:
-            name = successor.agent.name
-            await self.teller.tell(event.HandedOver(id=f"{step}.handed", task_id=self.task_id, step=step, agent=name))
+        for told in handed_over(self.task_id, entry):
+            await self.teller.tell(told)
 
     async def limit_reached(self, limit: str) -> None:
         """Tell that a limit was reached."""
-        await self.teller.tell(event.LimitReached(id=f"limit.{limit}", task_id=self.task_id, limit=limit))
+        await self.teller.tell(limit_reached(self.task_id, limit))

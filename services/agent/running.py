@@ -25,7 +25,7 @@ from natscope.contracts.message import Message
 from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started
 from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
-from services.agent import children, helping
+from services.agent import children
 from services.agent.asking import insist
 from services.agent.casting import Casting
 from services.agent.compressing import since_summary
@@ -38,14 +38,14 @@ from services.agent.hearing import Controls, controls_for
 from services.agent.intake import Task
 from services.agent.journal import Journal
 from services.agent.loop import after, replay
+from services.agent.narrating import retold, told_by
 from services.agent.performing import Performance
 from services.agent.seats import sessions_of, speaks_in
 from services.agent.shortening import remembering
 from services.agent.state import State, begin
-from services.agent.stepping import ended_steps, told_of
+from services.agent.stepping import ended_steps
 from services.agent.teaming import placed
 from services.agent.telling import Teller
-from services.agent.thinking import tell_reply
 from services.agent.window import tokens_of
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Runner:
         with self._bus.telemetry.span(f"invoke_agent {state.agent.name}", attributes=_attributes(state)) as span:
             resumed = state.takeovers > 0
             start = event.ReplyStart(
-                id=f"start.{state.takeovers}",
+                id=f"start.{state.resumptions}",
                 task_id=task.id,
                 agent=state.agent.name,
                 session=task.submit.lane,
@@ -149,8 +149,10 @@ class Runner:
         return outcome
 
     async def _begin(self, task: Task, teller: Teller, *, fresh: bool) -> Performance | Parked:
-        if not fresh and await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
-            return await self._take_over(task, teller)
+        if not fresh:
+            if await latest(self._bus, JOURNALED.stream or "", JOURNALED.at(task.id)) is not None:
+                return await self._take_over(task, teller)
+            await teller.look_back(after=0)
         spec = await self._casting.spec(task.agent, task.submit)
         past, part = await asyncio.gather(self._recall(task, spec, None), self._casting.part(spec, task.submit, teller))
         position = past.position
@@ -180,7 +182,8 @@ class Runner:
     async def _take_over(self, task: Task, teller: Teller) -> Performance | Parked:
         journal = Journal(self._bus, task.id)
         try:
-            state = replay(await journal.read())
+            entries = await journal.read()
+            state = replay(entries)
         except BodyInvalid as error:
             raise Unavailable(
                 f"the journal of {task.id!r} is of a later version: {error.message}", remedy="update this agent service"
@@ -201,15 +204,16 @@ class Runner:
             heard = [*await decisions_for(self._bus, task.id, state.parked), *returned, *steps]
             if not heard and not controls.interrupted and not controls.redirects:
                 return state.parked
+        await teller.look_back(after=state.told)
+        for told in retold(entries):
+            await teller.tell(told)
         past: list[Message] = []
         if state.ended is None:
             for entry in (Resumed(holder=self._instance), *heard):
                 await journal.append(entry)
-                state = after(state, entry)
-                for told in told_of(task.id, entry, state):
+                before, state = state, after(state, entry)
+                for told in told_by(before, entry, state):
                     await teller.tell(told)
-                if (said := helping.told_as_reply(state, entry)) is not None:
-                    await tell_reply(teller, task.id, state.step, said)
             past = (await self._recall(task, state.agent, state.started.position)).messages
         performance = _kind_of(state)(self._hands, journal, teller, remembering(state, past), past)
         _tell_all(performance, controls)
@@ -291,6 +295,7 @@ class Runner:
     async def _announce(self, outcome: Finished) -> None:
         """Tell the end of a task that had no run."""
         teller = Teller(self._bus, outcome.task_id)
+        await teller.look_back(after=0)
         await teller.tell(end_of(outcome))
         await teller.flush()
         await self._record(outcome)

@@ -64,6 +64,8 @@ class State:
     """Up to where in the log of each of its teams' hubs it has heard, besides what it recalled at first."""
     heard: int = 0
     """Up to where in the stream CONTROL steering was heard."""
+    told: int = 0
+    """Up to where in the stream EVENTS all that was told is kept."""
     unanswered: bool = False
     """Whether something was slipped in behind the latest reply."""
     redirects: int = 0
@@ -108,6 +110,8 @@ class State:
     """Why it is to end, as a person has decided who was asked for help."""
     takeovers: int = 0
     """Takeovers since the last step."""
+    resumptions: int = 0
+    """How often anybody has gone on with it in all."""
     ended: Finished | None = None
 
     @property

@@ -13,7 +13,7 @@ from natscope.contracts.run import JournalEntry, StepEnded, ToolReturned
 from natscope.contracts.task import SUBMIT_IN, Submit
 from services.agent import children
 from services.agent.acting import not_begun
-from services.agent.ending import result_event
+from services.agent.ending import handed_over, result_event
 from services.agent.loop import waiting_of
 from services.agent.plan import Plan
 from services.agent.planning import is_step, step_of
@@ -101,6 +101,7 @@ def told_of(task_id: str, entry: JournalEntry, state: State) -> Iterator[TaskEve
     """
     if isinstance(entry, ToolReturned):
         yield result_event(task_id, entry)
+        yield from handed_over(task_id, entry)
     plan = state.plan
     if plan is None or not isinstance(entry, StepEnded):
         return

@@ -7,12 +7,13 @@ from nats.js import errors as js_errors
 
 from natscope.bus import Bus
 from natscope.bus.ledger import latest
-from natscope.contracts import event, hub
+from natscope.contracts import hub
 from natscope.contracts.errors import BodyInvalid, BusUnavailable
 from natscope.contracts.memory import Position
 from natscope.contracts.run import Heard
 from natscope.contracts.task import Submit
 from services.agent.asking import insist
+from services.agent.ending import heard_event
 from services.agent.recording import Record
 from services.agent.seats import heard_up_to, hub_of, hubs_of, members_of, to_be_heard
 from services.agent.state import State
@@ -53,9 +54,9 @@ async def hear(bus: Bus, record: Record) -> bool:
             message = to_be_heard(record.state, name, said.message) if said is not None else None
             if said is None or message is None or said.session == record.state.started.task.lane:
                 continue
-            await record.append(Heard(hub=name, sequence=after, message=message))
-            told = event.Heard(id=f"heard.{name}.{after}", task_id=record.task_id, hub=name, message=message)
-            await record.teller.tell(told)
+            entry = Heard(hub=name, sequence=after, message=message)
+            await record.append(entry)
+            await record.teller.tell(heard_event(record.task_id, entry))
             news = True
     return news
 

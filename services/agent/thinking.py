@@ -5,7 +5,7 @@ from nats.aio.msg import Msg
 from natscope.bus import Bus
 from natscope.bus.envelope import read
 from natscope.contracts import event, model
-from natscope.contracts.blocks import TextBlock, ThinkingBlock, ToolUseBlock, plain
+from natscope.contracts.blocks import plain
 from natscope.contracts.message import Message, Role
 from natscope.contracts.run import Compressed
 from services.agent.actions import AskModel
@@ -165,28 +165,3 @@ def _started(
         return event.ToolCallStart.model_validate(where | {"tool": delta.tool or ""})
     kind = event.TextStart if delta.kind == "text" else event.ThinkingStart
     return kind.model_validate(where)
-
-
-async def tell_reply(teller: Teller, task: str, step: int, reply: model.Chatted) -> None:
-    """Tell a whole reply: its blocks, then the end of the call."""
-    for index, block in enumerate(reply.message.content):
-        id = f"{step}.{index}.end"
-        match block:
-            case TextBlock():
-                await teller.tell(event.TextEnd(id=id, task_id=task, step=step, block=index, text=block.text))
-            case ThinkingBlock():
-                thought = block.thinking
-                await teller.tell(event.ThinkingEnd(id=id, task_id=task, step=step, block=index, thinking=thought))
-            case ToolUseBlock():
-                await teller.tell(event.ToolCallEnd(id=id, task_id=task, step=step, block=index, call=block))
-            case _:
-                pass
-    end = event.ModelCallEnd(
-        id=f"{step}.end",
-        task_id=task,
-        step=step,
-        model=reply.model,
-        finish_reason=reply.finish_reason,
-        usage=reply.usage,
-    )
-    await teller.tell(end)

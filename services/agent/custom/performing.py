@@ -153,7 +153,9 @@ class FunctionPerformance(Performance):
         await self._record.settled()
         held = [self._waiting(at) for at in self._waits.values()]
         unanswered = self.state.agent.permissions.unanswered
-        parked = Parked(step=self.state.step, waiting=held, heard=self._ear.after, unanswered=unanswered)
+        await self._teller.flush()
+        kept = {"heard": self._ear.after, "told": self._teller.kept}
+        parked = Parked.model_validate({"step": self.state.step, "waiting": held, "unanswered": unanswered, **kept})
         await self._record.append(parked)
         asked = [each for each in held if each.is_for_somebody]
         if asked:

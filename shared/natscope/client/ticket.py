@@ -50,7 +50,7 @@ class Ticket:
         Every event comes once and in order, whether it happened before or after this was called. If the events are
         gone (they are kept for a day), this ends once the outcome is known.
         """
-        finished = False
+        finished, given = False, set[str]()
         async with aclosing(follow(self.bus, _EVENTS, event.HAPPENED.at(self.task_id), after=after)) as kept:
             async for item in kept:
                 if item is None:
@@ -58,6 +58,10 @@ class Ticket:
                         return
                     finished = await self._outcome_if_reachable() is not None
                     continue
+                id = (item.message.headers or {}).get("Nats-Msg-Id")
+                if id is not None and id in given:
+                    continue
+                given.update([id] if id is not None else [])
                 happened = await self.bus.read(event.HAPPENED, item.message)
                 yield Heard(item.sequence, happened)
                 if isinstance(happened, event.ReplyEnd):

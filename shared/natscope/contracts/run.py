@@ -203,6 +203,8 @@ class Parked(_Entry):
     waiting: list[Waiting]
     heard: int = 0
     """Up to where in the stream CONTROL steering was heard."""
+    told: int = 0
+    """Up to where in the stream EVENTS all that was told of it is kept."""
     until: Instant | None = None
     unanswered: Literal["approve", "deny", "retry", "abort"] = "deny"
 
