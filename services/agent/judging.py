@@ -15,6 +15,7 @@ from natscope.contracts.run import Judged
 from services.agent.actions import Finish
 from services.agent.asking import insist
 from services.agent.compressing import transcript
+from services.agent.custom.retelling import talk_of
 from services.agent.registry import Agents
 from services.agent.state import State
 
@@ -71,7 +72,7 @@ class Judges:
             spec = await self._agents.get(critic.agent)
             alias, prompt = critic.model or spec.model, spec.system_prompt
         answer = wanted.message.text if state.output is None else json.dumps(state.output, ensure_ascii=False)
-        talk = [message for message in state.messages if message.id != wanted.message.id]
+        talk = [message for message in talk_of(state) if message.id != wanted.message.id]
         text = f"<conversation>\n{transcript(state, talk)}\n</conversation>\n\n<answer>\n{answer}\n</answer>"
         digest = hashlib.sha256(f"{alias}\n{prompt}".encode()).hexdigest()[:8]
         id = f"{task.task_id}-j{state.step}-{place}-{digest}"

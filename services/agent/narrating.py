@@ -20,18 +20,20 @@ from services.agent.stepping import told_of
 def retold(entries: Iterable[JournalEntry]) -> list[TaskEvent]:
     """Return what is told of a whole journal, since the run was parked last: before it parks, all is kept.
 
-    What an agent's own function does is told before it is written down, so that nothing of it can be missing.
+    What an agent's own function does is told before it is written down, so that nothing of it can be missing but what
+    critics have said of its answer.
     """
     first, *more = entries
     found: list[TaskEvent] = []
     state = begin(first) if first.entry == "started" else None
-    if state is None or state.agent.strategy == "custom":
+    if state is None:
         return found
     for entry in more:
         if isinstance(entry, Parked):
             found.clear()
         before, state = state, after(state, entry)
-        found += told_by(before, entry, state)
+        if state.agent.strategy != "custom" or isinstance(entry, Judged):
+            found += told_by(before, entry, state)
     return found
 
 

@@ -32,11 +32,12 @@ def judged(state: State, entry: Judged) -> State:
 def objected(state: State, reason: str, cost: int = 0) -> State:
     """Return the state once somebody, for so many tokens, has objected to the latest reply, which was to be the answer.
 
-    What counts is what was spent since the first objection of the run, whatever the model did in between.
+    Without one it is a function's, which is not run again. What counts is what was spent since the first objection of
+    the run, whatever the model did in between.
     """
     reply = state.reply
     if reply is None:
-        return state
+        return replace(state, limit=OBJECTION)
     before, spent = state.objections, state.usage.input_tokens + state.usage.output_tokens
     if before is None:
         first = reply.usage.input_tokens + reply.usage.output_tokens + cost

@@ -17,8 +17,11 @@ from natscope.contracts.run import Performed
 from natscope.contracts.task import Finished
 from services.agent import children
 from services.agent.custom.branches import At
-from services.agent.custom.folding import RUN_LIMIT
+from services.agent.custom.folding import RUN_LIMIT, hook_names, shapes_of
 from services.agent.delegating import child_of, why_not
+from services.agent.hooks.folding import of_question
+from services.agent.hooks.questioning import Place
+from services.agent.hooks.shaping import adjusted
 from services.agent.loop import MAX_STEPS
 from services.agent.own import ASK_AGENT
 from services.agent.permitting import verdict_on
@@ -45,6 +48,18 @@ def id_of(state: State, at: At) -> str:
     return call_id(replace(state, place=at.position), 0)
 
 
+def request_of(state: State, at: At) -> str:
+    """Return the id under which a model is asked; another one once hooks have shaped the question any further."""
+    shaped = shapes_of(state, at.position)
+    return id_of(state, at) + (f"-k{shaped}" if shaped else "")
+
+
+def place_of(state: State, at: At) -> Place:
+    """Return where a question to a model stands, as hooks know it: each has a prompt of its own."""
+    name, _ = hook_names(state, at.position)
+    return Place(request_of(state, at), name, name, name)
+
+
 def limit_before(state: State, *, asked: int) -> BudgetExhausted | None:
     """Return what a function is told if its agent may ask no model any more; `asked` are being asked now."""
     limit = MAX_STEPS if state.step + asked >= state.agent.limits.max_steps else spent(state)
@@ -56,16 +71,20 @@ def limit_before(state: State, *, asked: int) -> BudgetExhausted | None:
 def chat_of(state: State, at: At) -> model.Chat:
     """Return what to ask the model."""
     agent, task, body, id = state.agent, state.started.task, at.step.body, id_of(state, at)
-    system = {"name": "system", "role": "system", "content": body["system"] or agent.system_prompt}
+    name, _ = hook_names(state, at.position)
+    told, hint = of_question(state, "system_prompt", name), of_question(state, "before_reasoning", name)
+    prompt = told.prompt if told is not None and told.prompt is not None else body["system"] or agent.system_prompt
+    system = {"name": "system", "role": "system", "content": prompt}
     given = body["messages"] if isinstance(body["messages"], list) else []
+    more = [{"name": "system", "role": "user", "content": hint.hint}] if hint is not None and hint.hint else []
     messages = [
         Message.model_validate({**each, "id": f"{id}-{place}", "created_at": state.started.at})
-        for place, each in enumerate([system, *given])
+        for place, each in enumerate([system, *given, *more])
         if isinstance(each, dict)
     ]
     wanted = body["tools"] if isinstance(body["tools"], list) else []
-    return model.Chat(
-        request_id=id,
+    asked = model.Chat(
+        request_id=request_of(state, at),
         model=str(body["model"] or agent.model),
         messages=messages,
         tools=[spec for spec in state.tools if spec.name in wanted],
@@ -75,6 +94,7 @@ def chat_of(state: State, at: At) -> model.Chat:
         agent=agent.name,
         session=task.lane,
     )
+    return adjusted(state, name, asked) if state.hooked else asked
 
 
 def replied(at: At, chatted: model.Chatted) -> Performed:
@@ -93,6 +113,8 @@ def call_of(at: At) -> ToolUseBlock:
 
 def held(state: State, at: At) -> Waiting | None:
     """Return what a tool's call waits with, if its permissions want somebody to decide, or somebody outside acts."""
+    if at.step.kind == "ask":
+        return _held_back(state, at)
     if at.step.kind != "tool":
         return None
     call, id = call_of(at), id_of(state, at)
@@ -111,6 +133,19 @@ def held(state: State, at: At) -> Waiting | None:
         rules=[] if external else list(verdict.suggestions),
         until=now() + wait if wait is not None else None,
     )
+
+
+def _held_back(state: State, at: At) -> Waiting | None:
+    """Return what a step that asks another agent waits with, if hooks want somebody to decide."""
+    id, answer = id_of(state, at), of_question(state, "permission", id_of(state, at))
+    if answer is None or answer.verdict != "ask" or id in state.decisions:
+        return None
+    return Waiting(call_id=id, call=ask_of(at), kind="approval", reason=answer.reason)
+
+
+def ask_of(at: At) -> ToolUseBlock:
+    """Return the call that asking another agent is."""
+    return ToolUseBlock(id=at.position, name=ASK_AGENT, input=at.step.body)
 
 
 def waiting_of(state: State, at: At) -> Waiting:
@@ -134,13 +169,21 @@ def step_of(waiting: Waiting) -> At:
 
 def barred(state: State, at: At) -> Refused | None:
     """Return why another agent may not be asked, if it may not."""
-    why = why_not(state, ToolUseBlock(id=at.position, name=ASK_AGENT, input=at.step.body))
-    return Refused(why, remedy="name it in the agent's `agents`") if why is not None else None
+    if (why := why_not(state, ask_of(at))) is not None:
+        return Refused(why, remedy="name it in the agent's `agents`")
+    answer, decision = of_question(state, "permission", id_of(state, at)), state.decisions.get(id_of(state, at))
+    if answer is not None and (answer.do == "refuse" or answer.verdict == "deny"):
+        return Refused(f"another agent may not be asked: {answer.reason or 'no reason given'}")
+    if decision is not None and decision.verdict != "approve":
+        return Refused(f"another agent may not be asked: {decision.reason or 'no reason given'}")
+    if decision is not None and decision.arguments not in (None, at.step.body):
+        return Refused("another agent was approved of with other arguments, which its function has not given")
+    return None
 
 
 def answered(at: At, outcome: Finished) -> Performed:
     """Return what another agent has answered, as the journal keeps it."""
-    call = ToolUseBlock(id=at.position, name=ASK_AGENT, input=at.step.body)
+    call = ask_of(at)
     told = Result(block=children.result_of(call, 0, outcome), output=outcome.output)
     return done(at, told.model_dump(mode="json"), usage=outcome.usage, cost_usd=outcome.cost_usd)
 

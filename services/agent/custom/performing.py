@@ -6,9 +6,11 @@ import random
 import traceback
 import uuid
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
 
-from natscope.agents import Context
+from natscope.agents import Context, FunctionAgent
+from natscope.bus.streams import CALLS, REPLIES
 from natscope.contracts import event
 from natscope.contracts.approval import Waiting
 from natscope.contracts.contract import now
@@ -16,6 +18,7 @@ from natscope.contracts.errors import BudgetExhausted, Failure, FunctionFailed, 
 from natscope.contracts.run import Parked, Performed, Steered
 from natscope.contracts.task import Finished
 from services.agent import children
+from services.agent.actions import Finish
 from services.agent.custom import asking
 from services.agent.custom.answering import ended
 from services.agent.custom.branches import At, Branches
@@ -23,6 +26,9 @@ from services.agent.custom.effects import Effects
 from services.agent.custom.folding import END, RUN_LIMIT, limit_of
 from services.agent.custom.replaying import Replay
 from services.agent.ending import outcome_of
+from services.agent.hooks.folding import of_question
+from services.agent.hooks.guarding import judged
+from services.agent.hooks.questioning import FIRST, began
 from services.agent.mending import mended
 from services.agent.performing import Performance
 
@@ -51,15 +57,27 @@ class FunctionPerformance(Performance):
         self._waits, self._under_way = {}, {}
         if self.state.ended is not None:
             return self.state.ended
+        self._resumed = self.state.takeovers > 0
+        if self.state.agent.hooks:
+            await self._reins.hold(began(self._deeds.hooks, keep=True))
+        instead = of_question(self.state, "before_reply", FIRST)
+        if END not in self.state.performed and instead is not None and instead.do == "skip":
+            self._record.happened(ended(self.state, instead.content))
         if END in self.state.performed:
-            return self._outcome()
-        function = self._hands.functions.load(self.state.agent)
+            return await self._judged()
+        return await self._run(self._hands.functions.load(self.state.agent))
+
+    async def _run(self, function: FunctionAgent) -> Finished | Parked:
         self._replay = Replay(self.state.performed)
-        self._effects = Effects(self._hands, self._record)
-        context = Context(self.state.started.task, mended(self._past))
-        branches = Branches(function(context, self.state.messages[0]))
+        self._effects = Effects(self._hands, self._record, self._deeds.hooks)
+        asked = self.state.messages[0]
+        task = self.state.started.task.model_copy(update={"content": asked.content})
+        branches = Branches(function(Context(task, mended(self._past)), asked))
         try:
-            return await self._carry_on(branches) or self._end(branches)
+            parked = await self._carry_on(branches)
+            if parked is not None or (limited := self._end(branches)) is None:
+                return parked or await self._judged()
+            return limited
         finally:
             for work in self._under_way:
                 work.cancel()
@@ -89,8 +107,10 @@ class FunctionPerformance(Performance):
     async def _begin(self, at: At) -> Performed | None:
         """Begin a step that the journal does not have; what came of it is returned if that is known at once."""
         self._reins.check()
+        if self.state.agent.hooks and at.step.kind in ("model", "tool", "ask"):
+            await self._reins.hold(self._permit(at))
         entry = await self._at_once(at)
-        if entry is None and at.step.kind == "ask":
+        if entry is None and at.step.kind == "ask" and asking.held(self.state, at) is None:
             await self._record.settled()
             entry = await self._effects.begin(at, self._waiting(at))
         if entry is not None:
@@ -102,6 +122,19 @@ class FunctionPerformance(Performance):
         await self._record.settled()
         self._under_way[asyncio.create_task(self._reins.hold(self._effects.of(at)))] = at
         return None
+
+    async def _permit(self, at: At) -> None:
+        """Find out what had begun of a step, and have the hooks judge the call that it may be."""
+        hooks = self._deeds.hooks
+        if self._resumed and at.step.kind == "model":
+            await hooks.look_for(REPLIES, asking.request_of(self.state, at))
+        if at.step.kind == "tool":
+            if self._resumed:
+                await hooks.look_for(CALLS, asking.id_of(self.state, at))
+            await judged(hooks, replace(self.state, place=at.position), 0, asking.call_of(at))
+        if at.step.kind == "ask" and asking.barred(self.state, at) is None:
+            id, call = asking.id_of(self.state, at), asking.ask_of(at)
+            await hooks.decided("permission", id, keep=True, call=call, verdict="allow")
 
     async def _at_once(self, at: At) -> Performed | None:
         """Return what comes of a step that nobody else has a part in, or of one that may not be taken."""
@@ -171,8 +204,8 @@ class FunctionPerformance(Performance):
         """End the run: what a function was raised is journaled, and a function that wants help asks for it."""
         return outcome_of(self.state, "failed", None, failure=Failure.of(error))
 
-    def _end(self, branches: Branches) -> Finished:
-        """Return the outcome of a function that has ended, or raise what it has raised."""
+    def _end(self, branches: Branches) -> Finished | None:
+        """Take what a function has ended with, or raise what it has raised; its outcome if it has ended at a limit."""
         failure = branches.failure
         if isinstance(failure, BudgetExhausted) and RUN_LIMIT in failure.details:
             return outcome_of(self.state, "limited", None, limit=str(failure.details[RUN_LIMIT]))
@@ -182,11 +215,16 @@ class FunctionPerformance(Performance):
         if failure is not None:
             raise _failed(failure) from failure
         self._record.happened(ended(self.state, branches.answer))
-        return self._outcome()
+        return None
 
-    def _outcome(self) -> Finished:
-        limit = limit_of(self.state)
-        return outcome_of(self.state, "limited" if limit else "completed", self.state.messages[-1], limit=limit)
+    async def _judged(self) -> Finished:
+        """Return the outcome of a function that has answered, once hooks and critics have had their say to it."""
+        while True:
+            answer, limit = self.state.messages[-1], limit_of(self.state)
+            if not self._deeds.may_object or not await self._objected(Finish(answer, "stop", limit)):
+                break
+        answer, limit = self.state.messages[-1], limit_of(self.state)
+        return outcome_of(self.state, "limited" if limit else "completed", answer, limit=limit)
 
     async def _close_calls(self) -> None:
         """Stop what is under way, and the agents that were asked."""

@@ -40,14 +40,15 @@ def _answered(state: State, answer: Answer) -> State:
     """Return the state with another last reply."""
     if answer.output is not None:
         state = replace(state, output=answer.output)
-    if answer.content is None or state.reply is None:
+    if answer.content is None:
         return state
-    message = state.reply.message.model_copy(update={"content": answer.content})
+    last = state.reply.message if state.reply is not None else state.messages[-1]
+    message = last.model_copy(update={"content": answer.content})
 
     def changed(each: Message) -> Message:
         return message if each.id == message.id else each
 
-    reply = state.reply.model_copy(update={"message": message})
+    reply = state.reply.model_copy(update={"message": message}) if state.reply is not None else None
     return replace(state, reply=reply, messages=tuple(map(changed, state.messages)))
 
 

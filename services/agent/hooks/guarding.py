@@ -10,7 +10,7 @@ from services.agent.delegating import delegates, effective
 from services.agent.hooks.standing import Standing
 from services.agent.permitting import by_rules
 from services.agent.refusing import refuse
-from services.agent.state import call_id, open_calls_of
+from services.agent.state import State, call_id, open_calls_of
 from services.agent.telling import Teller
 
 
@@ -20,17 +20,23 @@ async def permitted(hooks: Standing) -> None:
     if not hooks.stands("permission"):
         return
     for index, call in open_calls_of(state):
-        id, call = call_id(state, index), effective(state, index, call)
-        if id in state.decisions or id in state.put_off or refuse(state, call) is not None:
-            continue
-        verdict = by_rules(state, call)
-        more = {"call": call, "verdict": verdict.behaviour, "reason": verdict.reason}
-        await hooks.decided("permission", id, id, **more)
+        await judged(hooks, state, index, call)
 
 
-async def guarded(hooks: Standing, actor: Actor, index: int, call: ToolUseBlock, teller: Teller) -> Called:
+async def judged(hooks: Standing, state: State, index: int, call: ToolUseBlock) -> None:
+    """Have the hooks judge a call, unless somebody has, or it is of no use."""
+    id, call = call_id(state, index), effective(state, index, call)
+    if id in state.decisions or id in state.put_off or refuse(state, call) is not None:
+        return
+    verdict = by_rules(state, call)
+    more = {"call": call, "verdict": verdict.behaviour, "reason": verdict.reason}
+    await hooks.decided("permission", id, id, **more)
+
+
+async def guarded(
+    hooks: Standing, actor: Actor, state: State, index: int, call: ToolUseBlock, teller: Teller
+) -> Called:
     """Return the outcome of a call as `Actor.act` does, or as the hooks have it."""
-    state = hooks.state
     id, call = call_id(state, index), effective(state, index, call)
     barred = actor.barred(state, index, call)
     if barred is not None or delegates(call):

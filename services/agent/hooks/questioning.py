@@ -20,11 +20,11 @@ FIRST = "0"
 _HOOK = "hook"
 
 
-async def began(hooks: Standing) -> None:
+async def began(hooks: Standing, *, keep: bool = False) -> None:
     """Have the hooks judge the task of a run that begins."""
     state = hooks.state
     if state.reply is None:
-        await hooks.asked("before_reply", FIRST, request_id(state, 1), message=state.messages[0])
+        await hooks.asked("before_reply", FIRST, request_id(state, 1), keep=keep, message=state.messages[0])
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Standing:
         self._record = record
         self._silent: set[tuple[Point, str]] = set()
         """Where no hook had anything to say."""
-        self._begun: frozenset[str] = frozenset()
+        self._begun: set[str] = set()
         """What whoever held the run before had begun, by the ids of calls and questions."""
 
     @property
@@ -51,7 +51,13 @@ class Standing:
         state = self.state
         ids = [(CALLS, call_id(state, index)) for index, _ in open_calls_of(state)]
         ids += [(REPLIES, request_id(state, state.step + 1)), (REPLIES, summary_id(state))]
-        self._begun = frozenset([id for bucket, id in ids if await self._is_known(bucket, id)])
+        for bucket, id in ids:
+            await self.look_for(bucket, id)
+
+    async def look_for(self, bucket: str, id: str) -> None:
+        """Find out whether whoever held the run before had begun the call or question of that id."""
+        if await self._is_known(bucket, id):
+            self._begun.add(id)
 
     async def _is_known(self, bucket: str, id: str) -> bool:
         end = time.monotonic() + PATIENCE_S
@@ -67,10 +73,13 @@ class Standing:
         """Return whether a call or a question had begun before this process took the run over."""
         return id in self._begun
 
-    async def decided(self, point: Point, key: str, begun: str = "", **more: object) -> Answer | None:
+    async def decided(
+        self, point: Point, key: str, begun: str = "", *, keep: bool = False, **more: object
+    ) -> Answer | None:
         """Return what the hooks of a point decide of what it is about; None: it goes on as it is.
 
-        `more` is what they are asked about. If `begun` had begun before, only what is written of it counts.
+        `more` is what they are asked about. If `begun` had begun before, only what is written of it counts. Silence is
+        written down, too, where `keep` says that no ledger tells what had begun.
 
         Raises:
             RunFenced: another process holds the run.
@@ -88,9 +97,10 @@ class Standing:
             answer = both(answer, given)
             if given.do in _ENDS:
                 break
-        if answer is None:
+        if answer is None and not keep:
             self._silent.add((point, key))
             return None
+        answer = answer or Answer()
         entry = Hooked(point=point, key=key, hooks=by, answer=answer)
         await self._record.written(await kept(self._hooking.bus.blobs, asked.messages, entry))
         return answer
@@ -104,13 +114,15 @@ class Standing:
         entry = self.state.hooked.get(("before_model_call", key))
         return await rewritten(self._hooking.bus.blobs, messages, entry)
 
-    async def asked(self, point: Point, key: str, begun: str = "", **more: object) -> Answer | None:
-        """As `decided`, where a refusal ends the run.
+    async def asked(
+        self, point: Point, key: str, begun: str = "", *, keep: bool = False, **more: object
+    ) -> Answer | None:
+        """As `decided`, where a refusal ends the run, or is raised in its function.
 
         Raises:
             HookRefused: a hook has refused it.
         """
-        answer = await self.decided(point, key, begun, **more)
+        answer = await self.decided(point, key, begun, keep=keep, **more)
         if answer is not None and answer.do == "refuse":
             raise HookRefused(f"refused at `{point}`: {answer.reason or 'no reason given'}", details={"point": point})
         return answer

@@ -1,7 +1,7 @@
 """Agents: declared, not programmed; any replica can run any of them."""
 
 from datetime import timedelta
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -14,8 +14,6 @@ from natscope.contracts.plan import Planning
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import CellMode, ToolPattern
 from natscope.contracts.tool import Limits as ToolLimits
-
-T = TypeVar("T")
 
 AgentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -152,12 +150,6 @@ def _if_custom(value: str | None, info: ValidationInfo) -> str | None:
     return value
 
 
-def _unless_custom(value: list[T], info: ValidationInfo) -> list[T]:
-    if value and info.data.get("strategy") == "custom":
-        raise ValueError(f"`strategy: custom` has no {info.field_name}: the function does itself what they would")
-    return value
-
-
 class AgentSpec(Contract):
     """One agent, as a file of `deploy/agents/` declares it and the `agents` bucket keeps it."""
 
@@ -201,10 +193,11 @@ class AgentSpec(Contract):
     waits for a person to help it on (`approval.decide.<task>`)."""
     needs_human: NeedsHuman = NeedsHuman()
     hints: Hints = Hints()
-    hooks: Annotated[list[Hook], AfterValidator(_unless_custom)] = Field(default_factory=list[Hook])
-    """What stands around what its runs do. A function (`custom`) has none: it does itself what they would."""
-    critics: Annotated[list[Critic], AfterValidator(_unless_custom)] = Field(default_factory=list[Critic])
-    """Who judges its answers, one after the other. What is objected to is answered again, twice at most."""
+    hooks: list[Hook] = Field(default_factory=list[Hook])
+    """What stands around what its runs do."""
+    critics: list[Critic] = Field(default_factory=list[Critic])
+    """Who judges its answers, one after the other. What is objected to is answered again, twice at most; a function
+    (`custom`) is not run again: its outcome is `limited`."""
 
 
 ASK = Command(

@@ -3,8 +3,6 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from natscope.client import Ticket
 from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
@@ -167,9 +165,3 @@ class TestACritic:
                 outcome = await here.outcome(task.task_id)
             written = await verdicts(here, outcome)
         assert (outcome.text, len(here.asked), len(written), outcome.usage.input_tokens) == ("4", 2, 1, 20)
-
-
-class TestAnAgentThatIsAFunction:
-    def test_has_no_critics(self) -> None:
-        with pytest.raises(ValueError, match="has no critics"):
-            spec({}, strategy="custom", function="night_desk:sums")

@@ -371,9 +371,3 @@ class TestARunThatIsTakenOver:
                 await here.outcome(task.task_id)
         assert [chat.messages[0].text for chat in here.asked] == ["You help. Politely."] * 2
         assert (here.sessions["s"][0].text, len(asked(task.task_id))) == ("Add, please.", 2)
-
-
-class TestAnAgentThatIsAFunction:
-    def test_has_no_hooks(self) -> None:
-        with pytest.raises(ValueError, match="has no hooks"):
-            spec(warden("watches", "before_acting"), strategy="custom", function="night_desk:sums")

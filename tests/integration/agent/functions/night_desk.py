@@ -7,6 +7,7 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 import natscope
+from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
 
 _RUNS = itertools.count()
@@ -27,6 +28,31 @@ async def _word(ctx: natscope.Context) -> str:
 
 async def _sum(ctx: natscope.Context) -> str:
     return (await ctx.tool("add", {"a": 2, "b": 3})).text
+
+
+@natscope.agent
+async def steps(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model, then a tool."""
+    said = await ctx.model(message.text)
+    return f"{said.text} {(await ctx.tool('add', {'a': 2, 'b': 2})).text}"
+
+
+@natscope.agent
+async def at_once(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model twice at the same time."""
+    return " ".join(each.text for each in await ctx.gather(ctx.model("One."), ctx.model("Two.")))
+
+
+@natscope.agent
+async def tries(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model and another agent, and say which errors that raises."""
+    said: list[str] = []
+    for work in (ctx.model("Well?"), ctx.ask("one", "Go.")):
+        try:
+            said.append((await work).text)
+        except Refused as error:
+            said.append(f"{type(error).__name__}: {error.message}")
+    return " | ".join(said)
 
 
 @natscope.agent
