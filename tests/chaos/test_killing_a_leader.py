@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from natscope.client import looking
 from natscope.contracts.agent import AgentSpec, Team
 from natscope.contracts.blocks import plain
 from natscope.contracts.hub import SAID
@@ -75,12 +76,5 @@ class TestKillingALeader:
 
 async def _said(house: ProcessHouse, hub: str) -> list[str]:
     """Return all that was said in a hub, as often as it was."""
-    subscription = await house.bus.js.subscribe(SAID.at(hub), ordered_consumer=True)
-    found: list[str] = []
-    try:
-        while True:
-            found.append((await house.bus.read(SAID, await subscription.next_msg(timeout=1))).message.text)
-    except TimeoutError:
-        return found
-    finally:
-        await subscription.unsubscribe()
+    kept = await looking.page(house.bus, "HUB", SAID.at(hub))
+    return [(await house.bus.read(SAID, each)).message.text for each in kept]

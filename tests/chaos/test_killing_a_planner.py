@@ -73,7 +73,7 @@ async def _ended(house: ProcessHouse, task_id: str) -> list[str]:
     subscription = await house.bus.js.subscribe(JOURNALED.at(task_id), ordered_consumer=True)
     found: list[str] = []
     while True:
-        entry = await house.bus.read(JOURNALED, await subscription.next_msg(timeout=10))
+        entry = await house.bus.read(JOURNALED, await subscription.next_msg(timeout=30))
         if isinstance(entry, StepEnded):
             found.append(entry.name)
         if isinstance(entry, Ended):

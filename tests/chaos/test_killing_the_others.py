@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import docker.errors
 import pytest
 import pytest_asyncio
 
+from natscope.client import looking
 from natscope.contracts import memory
 from natscope.contracts.blocks import ToolResultBlock, plain, text_of
 from natscope.contracts.event import HAPPENED
@@ -66,14 +67,8 @@ class Stage:
 
     async def executions(self, task: Submit) -> int:
         """Return how often the task's tool has said that it has begun."""
-        subscription = await self.house.bus.js.subscribe(HAPPENED.at(task.task_id), ordered_consumer=True)
-        count = 0
-        with suppress(TimeoutError):
-            while True:
-                event = (await subscription.next_msg(timeout=0.5)).data
-                count += BEGUN in event and b'"tool_result"' not in event
-        await subscription.unsubscribe()
-        return count
+        told = [each.data for each in await looking.page(self.house.bus, "EVENTS", HAPPENED.at(task.task_id))]
+        return sum(BEGUN in event and b'"tool_result"' not in event for event in told)
 
     async def replied(self, task: Submit) -> None:
         """Return when the task's first model call is in its journal."""

@@ -155,9 +155,9 @@ async def kill_all(house: House, figures: Figures) -> None:
         await house.kill(kind)
         if kind == "executor":
             figures.took("restart of the executor", time.monotonic() - began)
-            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=2))
+            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=20))
         elif kind == "engine":
-            refilled = await until(house.refilling(), seconds=5)
+            refilled = await until(house.refilling(), seconds=20)
             figures.took("until as many cells as the pool has were made after an engine's loss", refilled)
 
 
@@ -191,7 +191,7 @@ class TestKillingTheSandbox:
         await self._nothing_left(house)
 
     async def _nothing_left(self, house: House) -> None:
-        await until(lambda: house.made <= house.removed, seconds=5)
+        await until(lambda: house.made <= house.removed, seconds=20)
         print(f"  containers: {len(house.made)} made, {len(house.removed)} removed")
         assert house.cells() == []
         assert house.processes() == []

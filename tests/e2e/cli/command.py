@@ -37,13 +37,21 @@ class Command:
 
     async def line(self, wanted: str) -> str:
         """Return the next line of standard output that has `wanted` in it."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(60):
-            while line := (await self.process.stdout.readline()).decode():
-                if wanted in line:
-                    return line
-        raise AssertionError(f"ended without {wanted!r}")
+        return await _line(self.process.stdout, wanted)
+
+    async def note(self, wanted: str) -> str:
+        """Return the next line of standard error that has `wanted` in it; it is not in what `done` returns."""
+        return await _line(self.process.stderr, wanted)
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
+
+
+async def _line(stream: asyncio.StreamReader | None, wanted: str) -> str:
+    assert stream is not None
+    async with asyncio.timeout(60):
+        while line := (await stream.readline()).decode():
+            if wanted in line:
+                return line
+    raise AssertionError(f"ended without {wanted!r}")

@@ -81,7 +81,7 @@ class TestAsk:
             command.interrupt()
             ended = await command.done()
             async with client.open(BusSettings(url=nats_url)) as house:
-                assert (await house.ticket("t1").result(5)).state == "interrupted"
+                assert (await house.ticket("t1").result(20)).state == "interrupted"
         assert ended.code == 130
         assert ended.lines[-1]["outcome"]["state"] == "interrupted"
         assert "Ctrl-C again leaves" in ended.err
@@ -89,10 +89,9 @@ class TestAsk:
     async def test_a_second_ctrl_c_leaves_a_run_that_does_not_stop(self, nats_url: str, natscope: Start) -> None:
         async with fake_agent.fake_agent(nats_url, fake_agent.never_answers):
             command = await natscope(*ASK, "--json", "--task-id", "t1", url=nats_url)
-            await command.line("submitted")
-            await asyncio.sleep(0.3)
+            await command.line("reply_start")
             command.interrupt()
-            await asyncio.sleep(0.3)
+            await command.note("Ctrl-C again leaves")
             command.interrupt()
             ended = await command.done()
         assert ended.code == 130

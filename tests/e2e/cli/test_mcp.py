@@ -185,7 +185,7 @@ class TestACallThatIsNotWanted:
 
         async with fake_agent.fake_agent(nats_url, waits):
             await leave(begun)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await ended.wait()
         return states
 
@@ -279,7 +279,7 @@ class Told:
         ready = asyncio.Event()
         listening = asyncio.create_task(listen())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await ready.wait()
             yield
         finally:
@@ -415,7 +415,7 @@ class TestOverPipes:
         command.process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
         assert "jsonrpc" in await command.line("jsonrpc")
         command.process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await command.process.wait() == 0
 
 

@@ -57,7 +57,7 @@ class TestARoom:
         async def insist(bus: Bus) -> None:
             while not closed.is_set():
                 try:
-                    told.append(type(await bus.ask(memory.CLEAR, memory.Clear(session="s"), deadline_s=5)))
+                    told.append(type(await bus.ask(memory.CLEAR, memory.Clear(session="s"), deadline_s=20)))
                 except ServiceNotRunning as error:
                     told.append(type(error))
                     await asyncio.sleep(0.01)

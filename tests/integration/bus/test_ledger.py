@@ -37,12 +37,14 @@ class _Work:
 
     def __init__(self, answer: int = 1, *, delay_s: float = 0.0, during: Callable[[], None] | None = None) -> None:
         self.done = 0
+        self.begun = asyncio.Event()
         self._answer = answer
         self._delay_s = delay_s
         self._during = during
 
     async def __call__(self) -> memory.Cleared:
         self.done += 1
+        self.begun.set()
         if self._during is not None:
             self._during()
         await asyncio.sleep(self._delay_s)
@@ -75,7 +77,7 @@ class TestTheLedger:
             works = [_Work(7, delay_s=0.4), _Work(8)]
             ledgers = [Ledger(r.bus, r.instance, bucket=CALLS, answer=memory.Cleared) for r in (one, other)]
             first = asyncio.create_task(ledgers[0].once("id", ASK, works[0]))
-            await asyncio.sleep(0.1)
+            await works[0].begun.wait()
             assert await ledgers[1].once("id", ASK, works[1]) == (memory.Cleared(removed=7), True)
             await first
             assert [work.done for work in works] == [1, 0]
@@ -125,7 +127,7 @@ class TestTheLedger:
             ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
             work = _Work(5, delay_s=0.3)
             impatient = asyncio.create_task(ledger.once("id", ASK, work))
-            await asyncio.sleep(0.1)
+            await work.begun.wait()
             impatient.cancel()
             assert await ledger.once("id", ASK, work) == (memory.Cleared(removed=5), True)
             assert work.done == 1
@@ -133,11 +135,12 @@ class TestTheLedger:
     async def test_stops_what_is_no_longer_wanted(self, nats_url: str) -> None:
         async with open_room("a", settings=BusSettings(url=nats_url)) as room:
             ledger = Ledger(room.bus, room.instance, bucket=CALLS, answer=memory.Cleared)
-            waiting = asyncio.create_task(ledger.once("id", ASK, _Work(delay_s=60)))
-            await asyncio.sleep(0.1)
+            work = _Work(delay_s=60)
+            waiting = asyncio.create_task(ledger.once("id", ASK, work))
+            await work.begun.wait()
             assert ledger.cancel("id")
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(waiting, timeout=2)
+                await asyncio.wait_for(waiting, timeout=20)
             assert not ledger.cancel("id")
 
 
@@ -155,7 +158,7 @@ class TestAServerThatFallsSilent:
             with pytest.raises(BusUnavailable):
                 await ledgers[0].once("id", ASK, work, lost=lost)
             nats_server.resume()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 assert await ledgers[asker].once("id", ASK, work, lost=lost) == (memory.Cleared(removed=7), False)
             assert (work.done, lost.done) == (1, 0)
 
@@ -181,7 +184,7 @@ class TestAServerThatFallsSilent:
             with pytest.raises(BusUnavailable, match="could not be kept"):
                 await ledgers[0].once("id", ASK, work, lost=lost)
             nats_server.resume()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 answer, _ = await ledgers[asker].once("id", ASK, work, lost=lost)
             assert work.done == 1
             assert (answer.removed, lost.done) in ((-1, 1), (7, 0)), "lost, or kept late after all"
@@ -199,7 +202,7 @@ class TestAProcessWithoutASign:
         async with open_room("a", settings=settings) as one, open_room("b", settings=settings) as other:
             nats_server.kill()
             nats_server.start()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not (one.bus.nc.is_connected and other.bus.nc.stats["reconnects"]):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.05)
             await one.bus.js.purge_stream("KV_instances")

@@ -113,7 +113,8 @@ async def reaches_a_limit(stage: Stage) -> task.Finished:
 
 
 async def never_answers(stage: Stage) -> task.Finished:
-    """Takes the task and falls silent."""
+    """Begins, and falls silent."""
+    await stage.tell(event.ReplyStart, agent=stage.agent, session=stage.body.lane)
     await asyncio.Event().wait()
     raise AssertionError("unreachable")
 

@@ -33,7 +33,7 @@ class TestEvents:
     async def test_who_comes_late_hears_all_of_them_once(self, nats_url: str) -> None:
         async with fake_agent.fake_agent(nats_url), client.open(settings(nats_url)) as house:
             ticket = await house.submit("assistant", "primes?")
-            await ticket.result(10)
+            await ticket.result(20)
             assert await kinds(ticket) == await kinds(house.ticket(ticket.task_id))
 
     async def test_listening_again_goes_on_behind_the_last_one_heard(self, nats_url: str) -> None:
@@ -87,9 +87,9 @@ class TestResult:
         async with fake_agent.fake_agent(nats_url), client.open(settings(nats_url)) as house:
             ticket = await house.submit("assistant", "primes?")
             await kinds(ticket)
-            await ticket.result(10)
+            await ticket.result(20)
         async with client.open(settings(nats_url)) as house:
-            assert (await house.ticket(ticket.task_id).result(1)).text == fake_agent.ANSWER
+            assert (await house.ticket(ticket.task_id).result(20)).text == fake_agent.ANSWER
 
     async def test_a_deadline_ends_the_wait_and_says_how_to_go_on(self, nats_url: str) -> None:
         never = fake_agent.never_answers
@@ -126,5 +126,5 @@ class TestInterrupt:
             async for heard in ticket.events():
                 if heard.event.type == "reply_start":
                     await ticket.interrupt("enough")
-            outcome = await ticket.result(5)
+            outcome = await ticket.result(20)
             assert (outcome.state, outcome.text) == ("interrupted", "so far")

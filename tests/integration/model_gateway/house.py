@@ -53,7 +53,7 @@ class House:
 
     async def chat(self, text: str = "Hello?", **more: object) -> model.Chatted:
         """Ask the gateway."""
-        return await self.guest.ask(model.CHAT, question(text, **more), deadline_s=20)
+        return await self.guest.ask(model.CHAT, question(text, **more), deadline_s=90)
 
 
 def question(text: str = "Hello?", **more: object) -> model.Chat:
@@ -68,7 +68,7 @@ async def opened(
     provider_url: str,
     folder: Path,
     *,
-    deadline_s: float = 20.0,
+    deadline_s: float = 60.0,
     models: str | None = None,
     environment: Mapping[str, str] | None = None,
     settings: Mapping[str, object] | None = None,

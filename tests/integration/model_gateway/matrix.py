@@ -79,7 +79,7 @@ class Matrix:
         subject = await self._listen(result) if self._streamed else None
         ask = question(f"Try <{name}>.", model=_slug(name), deltas_to=subject, tools=[TOOL])
         try:
-            result.outcome = _outcome(await self._house.guest.ask(model.CHAT, ask, deadline_s=30), right(name))
+            result.outcome = _outcome(await self._house.guest.ask(model.CHAT, ask, deadline_s=60), right(name))
         except NatscopeError as error:
             result.outcome, result.error = f"{error.code}: {error.details.get('fault')}", error
         await self._house.guest.nc.flush()
@@ -105,7 +105,7 @@ async def matrix(
     streamed: bool,
     case: Case,
     names: tuple[str, ...] = NAMES,
-    deadline_s: float = 25.0,
+    deadline_s: float = 55.0,
 ) -> AsyncIterator[Matrix]:
     """Open a gateway with a provider for each of `names`, and a healthy one beside it if `case` has it."""
     _, spoken = WIRES[wire]

@@ -27,7 +27,7 @@ async def ended(house: House, text: str) -> str:
     """Ask, and return how that ended."""
     try:
         ask = question(text, tenant="acme", generation={"max_output_tokens": 7})
-        await house.guest.ask(model.CHAT, ask, deadline_s=60)
+        await house.guest.ask(model.CHAT, ask, deadline_s=90)
     except NatscopeError as error:
         return error.code
     return "done"

@@ -124,7 +124,7 @@ class TestAKilledGateway:
         async with replica(nats_url, budget(tokens=10), patience=Patience(budget_s=30)) as books:
             began = time.monotonic()
             assert await call(books) == "done"
-            assert 3 < time.monotonic() - began < 15
+            assert 1 < time.monotonic() - began < 25
             assert (await books.account("tenant", "acme")).reserved_tokens == 0
 
 

@@ -59,7 +59,7 @@ class TestAnswers:
         provider.queue(Reply(text="one two three", pieces=3, pace_s=0.15))
         subject = await house.listen()
         asked = asyncio.create_task(house.chat(deltas_to=subject))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await house.heard.wait()
         assert not asked.done()
         await asked
@@ -196,7 +196,7 @@ class TestOnce:
         asked = (
             b'{"model": "default", "request_id": "r-1", "messages": [{"name": "me", "role": "user", "content": "Hm?"}]}'
         )
-        answers = [(await house.guest.nc.request("model.chat", asked, timeout=5)).data for _ in range(2)]
+        answers = [(await house.guest.nc.request("model.chat", asked, timeout=20)).data for _ in range(2)]
         assert [model.Chatted.model_validate_json(answer).replayed for answer in answers] == [False, True]
         assert provider.total == 1
 
@@ -235,7 +235,7 @@ class TestCancel:
         provider.queue(Reply(text="never heard to the end", delay_s=0.0 if stream else 30, pace_s=30))
         ask = question(request_id="r-1", deltas_to="deltas.r-1" if stream else None)
         asked = asyncio.create_task(house.guest.ask(model.CHAT, ask))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await provider.was_asked.wait()
             await house.guest.tell(model.CANCELLED, model.Cancelled(request_id="r-1"), "r-1")
             with pytest.raises(errors.Refused, match="cancelled"):

@@ -122,7 +122,7 @@ class TestFaults:
     async def test_cancelling_closes_the_stream(self, asker: Asker, provider: Provider) -> None:
         provider.queue(Sent(text="x" * 400, pieces=400, pace_s=0.01))
         task = asyncio.create_task(asker.ask(streamed=True, timeout_s=30))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await asker.heard.wait()
             task.cancel()
             await provider.was_abandoned.wait()

@@ -73,7 +73,7 @@ class TestWhatIsBeingAnswered:
     async def test_holds_room_for_one_call_however_many_ask(self, nats_url: str, tmp_path: Path) -> None:
         async with house(nats_url, tmp_path, Reply(text="Yes.", delay_s=2.0)) as (here, provider):
             ask = question(tenant="acme", request_id="same")
-            asked = [asyncio.create_task(here.guest.ask(model.CHAT, ask, deadline_s=20)) for _ in range(4)]
+            asked = [asyncio.create_task(here.guest.ask(model.CHAT, ask, deadline_s=90)) for _ in range(4)]
             await running(here, 1)
             assert {answer.message.text for answer in await asyncio.gather(*asked)} == {"Yes."}
             assert provider.total == 1
