@@ -164,11 +164,17 @@ def _assign(team: list[AgentSpec]) -> ToolSpec:
 def _tell_team() -> ToolSpec:
     parameters: Schema = {
         "type": "object",
-        "properties": {"message": {"type": "string", "minLength": 1}},
+        "properties": {
+            "message": {"type": "string", "minLength": 1},
+            "to": {"type": "string", "description": "Who alone is to hear it, by name; if it is left out, all do."},
+        },
         "required": ["message"],
         "additionalProperties": False,
     }
-    text = "Tell all of your team something that they should know; who is at work hears it before its next step."
+    text = (
+        "Tell all of your team, or one of them, something that they should know; who is at work hears it before its "
+        "next step."
+    )
     return _spec(TELL_TEAM, text, parameters)
 
 

@@ -1,21 +1,26 @@
 """Carrying out the agent's own tools: they change the run, and tell its team."""
 
+from contextlib import suppress
+
 from pydantic import JsonValue
 
 from natscope.bus import Bus
 from natscope.contracts import hub
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock, plain
-from natscope.contracts.errors import AgentNotFound, SpecInvalid
+from natscope.contracts.errors import AgentNotFound, HubNotFound, SpecInvalid
 from natscope.contracts.message import Message
 from natscope.contracts.run import Part
 from natscope.contracts.tool import Called, ToolSpec
+from services.agent.asking import insist
 from services.agent.casting import Casting
 from services.agent.handing import hands_over
 from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, TELL_TEAM, switched
-from services.agent.seats import voice_of
+from services.agent.seats import called, voice_of
 from services.agent.skills import Skills
 from services.agent.state import State, call_id
+
+PATIENCE_S = 60.0
 
 
 class Handed(Called):
@@ -63,15 +68,34 @@ class OwnTools:
         return Handed(result=_result(call, text, metadata), successor=part)
 
     async def _tell_team(self, state: State, call: ToolUseBlock, index: int) -> str:
-        message, voice = call.input.get("message"), voice_of(state)
+        message, to, voice = call.input.get("message"), call.input.get("to"), voice_of(state)
         if not isinstance(message, str) or not message.strip() or voice is None:
             raise SpecInvalid("there is nothing to tell", remedy="say it in `message`")
         name, speaker = voice
         id = f"{call_id(state, index)}-told"
-        said = Message(id=id, name=speaker, role="user", content=plain(message))
-        spoken = hub.Said(message=said, session=state.started.task.lane)
+        session = await self._called(state, name, str(to)) if to is not None else None
+        text = message if to is None else f"[{speaker} to {to} alone]\n{message}"
+        said = Message(id=id, name=speaker, role="user", content=plain(text))
+        spoken = hub.Said(message=said, session=state.started.task.lane, to=session)
         await self._bus.record(hub.SAID, spoken, name, message_id=f"{id}@{name}")
-        return "The team is told."
+        return "The team is told." if to is None else f"{to} is told."
+
+    async def _called(self, state: State, name: str, to: str) -> str:
+        """Return the session of whom the team calls so.
+
+        Raises:
+            SpecInvalid: it calls nobody so, or several.
+            Unavailable: the memory does not answer.
+        """
+        asked, members = hub.List(hub=name), list[hub.Member]()
+        with suppress(HubNotFound):
+            listed = await insist(self._bus, hub.LIST, asked, deadline_s=PATIENCE_S, patience_s=PATIENCE_S)
+            members = [member for each in listed.hubs for member in each.members]
+        others = called(state, name, members)
+        if len(others.get(to, [])) == 1:
+            return others[to][0]
+        many = "several are called" if to in others else "nobody is called"
+        raise SpecInvalid(f"in the team {many} {to!r}", remedy=f"there are: {', '.join(sorted(others))}")
 
     async def _read(self, agent: AgentSpec, name: str) -> tuple[str, dict[str, JsonValue]]:
         if name not in agent.skills:

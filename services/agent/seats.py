@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from natscope.contracts.blocks import TextBlock, ToolUseBlock
+from natscope.contracts.hub import Member, Said
 from natscope.contracts.message import Message
 from natscope.contracts.run import Heard
 from natscope.contracts.task import Seat, Submit
@@ -13,10 +14,12 @@ from services.agent.delegating import effective, is_name, why_not
 from services.agent.own import ASSIGN
 from services.agent.state import State, open_calls_of
 
+_HUB = "team-"
+
 
 def hub_of(task: Submit) -> str:
     """Return where the team speaks that a session's agent leads."""
-    return f"team-{task.lane}"
+    return f"{_HUB}{task.lane}"
 
 
 def session_of(lane: str, agent: str, member: str) -> str:
@@ -34,8 +37,8 @@ def seated(state: State, call: ToolUseBlock, body: Submit) -> Submit:
     return body.model_copy(update={"session": session, "seat": seat})
 
 
-def members_of(state: State) -> dict[str, str]:
-    """Return whom the team's hub is for by now: agents by session.
+def members_of(state: State) -> dict[str, tuple[str, str]]:
+    """Return whom the team's hub is for by now: agents and names by session.
 
     One of each agent, and those that open calls name.
     """
@@ -43,7 +46,7 @@ def members_of(state: State) -> dict[str, str]:
     team = state.agent.team.agents if state.agent.team is not None else []
     calls = (effective(state, index, call) for index, call in open_calls_of(state) if call.name == ASSIGN)
     named = [*((agent, agent) for agent in team), *(_who(call) for call in calls if why_not(state, call) is None)]
-    return {session_of(lane, agent, member): agent for agent, member in named}
+    return {session_of(lane, *who): who for who in named}
 
 
 def sessions_of(state: State) -> set[str]:
@@ -51,6 +54,18 @@ def sessions_of(state: State) -> set[str]:
     lane = state.started.task.lane
     calls = (call for message in state.messages for call in message.tool_uses if call.name == ASSIGN)
     return {session_of(lane, *who) for who in map(_who, calls) if all(map(is_name, who))}
+
+
+def called(state: State, hub: str, members: list[Member]) -> dict[str, list[str]]:
+    """Return the sessions of the others in a team by what they are called; who leads it is called so before others."""
+    task = state.started.task
+    found: dict[str, list[str]] = {}
+    for each in members:
+        if each.session != task.lane:
+            found.setdefault(each.name or each.agent or each.session, []).append(each.session)
+    if task.seat is not None and task.seat.hub == hub:
+        found[task.asked_by[-1]] = [hub.removeprefix(_HUB)]
+    return found
 
 
 def hubs_of(state: State) -> Iterator[str]:
@@ -89,18 +104,21 @@ def heard_up_to(state: State, hub: str) -> int:
     return max(state.heard_in.get(hub, 0), state.started.position.hubs.get(hub, 0))
 
 
-def to_be_heard(state: State, hub: str, message: Message) -> Message | None:
+def to_be_heard(state: State, hub: str, said: Said) -> Message | None:
     """Return what the run takes in of something that was said in a hub; None: nothing.
 
-    Members hear everything; a leader has their answers as results, and hears what they tell besides.
+    Members hear everything but what they said themselves and what is for another alone; a leader has their answers as
+    results, and hears what they tell besides.
     """
-    seat = state.started.task.seat
-    if seat is not None and seat.hub == hub:
+    seat, lane, message = state.started.task.seat, state.started.task.lane, said.message
+    if said.session == lane or said.to not in (None, lane):
+        return None
+    if (seat is not None and seat.hub == hub) or said.to is not None:
         return message
     if message.role != "user":
         return None
-    said = TextBlock(text=f"[{message.name} tells the team]")
-    return message.model_copy(update={"content": [said, *message.content]})
+    speaker = TextBlock(text=f"[{message.name} tells the team]")
+    return message.model_copy(update={"content": [speaker, *message.content]})
 
 
 def taken_in(state: State, entry: Heard) -> State:

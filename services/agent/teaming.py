@@ -29,9 +29,9 @@ async def take_seats(bus: Bus, state: State, seated: set[str]) -> None:
     """
     if state.agent.team is None:
         return
-    new = {session: agent for session, agent in members_of(state).items() if session not in seated}
+    new = {session: who for session, who in members_of(state).items() if session not in seated}
     name = hub_of(state.started.task)
-    joins = (hub.Join(hub=name, session=session, agent=agent) for session, agent in new.items())
+    joins = (hub.Join(hub=name, session=session, agent=who[0], name=who[1]) for session, who in new.items())
     asks = (insist(bus, hub.JOIN, join, deadline_s=PATIENCE_S, patience_s=PATIENCE_S) for join in joins)
     await asyncio.gather(*asks)
     seated.update(new)
@@ -51,8 +51,8 @@ async def hear(bus: Bus, record: Record) -> bool:
         after = heard_up_to(record.state, name)
         while (found := await _next(bus, name, after)) is not None:
             after, said = found
-            message = to_be_heard(record.state, name, said.message) if said is not None else None
-            if said is None or message is None or said.session == record.state.started.task.lane:
+            message = to_be_heard(record.state, name, said) if said is not None else None
+            if message is None:
                 continue
             entry = Heard(hub=name, sequence=after, message=message)
             await record.append(entry)

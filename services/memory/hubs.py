@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from natscope.contracts.blocks import TextBlock, ThinkingBlock
 from natscope.contracts.contract import Contract
 from natscope.contracts.errors import HubNotFound, Overloaded
-from natscope.contracts.hub import SAID, Hub, Member, Said
+from natscope.contracts.hub import SAID, Hub, Join, Member, Said
 from natscope.contracts.message import Message
 from services.memory.log import Entry, Log, Moved, pages
 from services.memory.reading import Heard, Reading, Wanted, read_back
@@ -33,6 +33,7 @@ class Membership(Contract):
 
     session: str
     agent: str | None = None
+    name: str | None = None
     spans: list[Span] = Field(default_factory=list[Span])
 
     @property
@@ -43,7 +44,7 @@ class Membership(Contract):
     @property
     def member(self) -> Member:
         """It as the contract shows it."""
-        return Member(session=self.session, agent=self.agent, cursor=self.spans[-1].after)
+        return Member(session=self.session, agent=self.agent, name=self.name, cursor=self.spans[-1].after)
 
     def hears(self, sequence: int) -> bool:
         """Return whether it was a member when that was said."""
@@ -57,17 +58,17 @@ class Hubs:
         self._members = members
         self._said = said
 
-    async def join(self, hub: str, session: str, agent: str | None) -> Member:
-        """Let `session` hear `hub` from now on; joining again changes nothing."""
+    async def join(self, ask: Join) -> Member:
+        """Let a session hear a hub from now on; joining again changes nothing."""
         for _ in range(ATTEMPTS):
-            found, revision = await self._find(hub, session)
+            found, revision = await self._find(ask.hub, ask.session)
             if found.active:
                 return found.member
             span = Span(after=await self._said.end())
-            joined = Membership(session=session, agent=agent, spans=[*found.spans, span])
-            if await self._keep(hub, joined, revision):
+            joined = Membership(session=ask.session, agent=ask.agent, name=ask.name, spans=[*found.spans, span])
+            if await self._keep(ask.hub, joined, revision):
                 return joined.member
-        raise _contested(hub)
+        raise _contested(ask.hub)
 
     async def leave(self, hub: str, session: str) -> bool:
         """Let `session` hear no more than it has; return whether it was a member.
@@ -118,14 +119,14 @@ class Hubs:
         return found
 
     async def newest(self, hub: str, membership: Membership, wanted: Wanted, *, upto: int | None = None) -> Reading:
-        """Return what the member heard last in the hub: not what it said itself, and no one's thoughts."""
+        """Return what the member heard last in the hub: not what it said itself, or was said to another alone."""
         first, end = membership.spans[0].after, membership.spans[-1].upto
         if end is not None:
             upto = end if upto is None else min(upto, end)
 
         def parse(entry: Entry) -> list[Heard]:
             said = _said(entry, hub) if membership.hears(entry.sequence) else None
-            if said is None or said.session == membership.session:
+            if said is None or said.session == membership.session or said.to not in (None, membership.session):
                 return []
             return [Heard(message, entry.at_ns) for message in _aloud(said.message)]
 

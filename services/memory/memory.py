@@ -86,7 +86,7 @@ class Memory:
 
     async def join(self, ask: hub.Join) -> hub.Joined:
         """Let a session hear a hub from now on."""
-        return hub.Joined(hub=ask.hub, member=await self._hubs.join(ask.hub, ask.session, ask.agent))
+        return hub.Joined(hub=ask.hub, member=await self._hubs.join(ask))
 
     async def leave(self, ask: hub.Leave) -> hub.Left:
         """Let a session hear a hub no longer."""

@@ -8,11 +8,13 @@ from natscope.contracts.message import Message
 
 
 class Said(Contract):
-    """One message that everybody in the hub hears. It never triggers a reply by itself."""
+    """One message that everybody in the hub hears, or one member. It never triggers a reply by itself."""
 
     message: Message
     session: str | None = None
     """The member that spoke; it does not hear itself. None if the speaker is no member."""
+    to: str | None = None
+    """The session that alone hears it; None: all. It is kept from the others' models, not from who listens to NATS."""
 
 
 class Join(Contract):
@@ -22,6 +24,8 @@ class Join(Contract):
     session: Token
     agent: str | None = None
     """Who speaks for the session, for the list."""
+    name: str | None = None
+    """What it is called in the hub, if that is not the agent's name."""
 
 
 class Member(Contract):
@@ -29,6 +33,8 @@ class Member(Contract):
 
     session: Token
     agent: str | None = None
+    name: str | None = None
+    """What it is called in the hub, if that is not the agent's name."""
     cursor: int
     """Stream sequence of the hub's log at the time of joining; what came later is heard."""
 
