@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from opentelemetry.trace import Span, SpanKind
@@ -40,6 +40,7 @@ class House:
     bus: Bus
     tenant: str | None = None
     """Whose budgets the tasks of this connection are held to."""
+    _seen: submitting.Seen = field(default_factory=submitting.Seen, repr=False, compare=False)
 
     async def submit(  # noqa: PLR0913 - all of what a task may say, each by its name
         self,
@@ -81,7 +82,7 @@ class House:
             )
         except ValidationError as error:
             raise BodyInvalid(f"the task is not right: {explain(error).replace('Value error, ', '')}") from error
-        await submitting.submit(self.bus, agent, body, own_id=task_id is not None)
+        await submitting.submit(self.bus, agent, body, own_id=task_id is not None, seen=self._seen)
         return Ticket(self.bus, id)
 
     async def ask(

@@ -1,5 +1,7 @@
 """Submitting a task: the agent is known, the body is small enough, and an id means one task only."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -15,11 +17,33 @@ from natscope.contracts.errors import AgentNotFound, BodyInvalid, BodyTooLarge, 
 MAX_BODY_BYTES = 16 << 20
 """A task's body above this is refused (16 MiB); files over 64 KiB do not count, they travel as blobs."""
 
+SEEN_S = 1.0
 
-async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool) -> None:
+
+class Seen:
+    """Agents that were there a moment ago, so that who submits task after task does not look for each of them.
+
+    A task for one that was removed within the last second is submitted, and fails with `agent_not_found`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def has(self, agent: str) -> bool:
+        """Return whether the agent was there within the last second."""
+        return self._until.get(agent, float("-inf")) > self._clock()
+
+    def note(self, agent: str) -> None:
+        """Remember that the agent is there."""
+        self._until[agent] = self._clock() + SEEN_S
+
+
+async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool, seen: Seen | None = None) -> None:
     """Hand `body` to `agent`; when this returns, it is kept and will be finished.
 
     `own_id`: the task's id was chosen by the caller and may have been used before. Submitting the same again is fine.
+    `seen` are the agents that need not be looked for.
 
     Raises:
         AgentNotFound: no agent of that name is applied; nothing was sent.
@@ -28,7 +52,10 @@ async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool) -> No
         TaskConflict: the id was used for another task, which stands.
         Overloaded, BusUnavailable, ServiceNotRunning: as `Bus.submit`.
     """
-    await check_agent(bus, agent)
+    if seen is None or not seen.has(agent):
+        await check_agent(bus, agent)
+    if seen is not None:
+        seen.note(agent)
     _check_size(body)
     check_time(body)
     if own_id and await _finished_before(bus, agent, body):
