@@ -90,7 +90,6 @@ def describe(span: Span, outcome: Finished) -> None:
 
 async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
     """Append what the run has said to its session; what is there already is not appended again."""
-    asked = memory.Append(
-        session=state.started.task.lane, messages=[m for m in (*state.messages, *summaries(state)) if m.content]
-    )
+    task, said = state.started.task, [m for m in (*state.messages, *summaries(state)) if m.content]
+    asked = memory.Append(session=task.lane, messages=said, fresh=task.session is None)
     await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)

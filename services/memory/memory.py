@@ -36,7 +36,7 @@ class Memory:
 
     async def append(self, ask: memory.Append) -> memory.Appended:
         """Add messages, once each."""
-        added, last = await self._sessions.append(ask.session, ask.messages)
+        added, last = await self._sessions.append(ask.session, ask.messages, fresh=ask.fresh)
         return memory.Appended(added=added, position=Position(session=last))
 
     async def recall(self, ask: memory.Recall) -> memory.Recalled:

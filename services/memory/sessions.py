@@ -30,8 +30,10 @@ class Sessions:
         self._remembered = Remembered(remembered_ids)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def append(self, session: str, messages: Sequence[Message]) -> tuple[int, int]:
+    async def append(self, session: str, messages: Sequence[Message], *, fresh: bool = False) -> tuple[int, int]:
         """Write the messages that are not there yet, in order; return how many that were and the log's last sequence.
+
+        `fresh` says that the session is likely to be new, which saves a look; it may be wrong.
 
         They become one entry, so that they are there together or not at all; only what is over 16 MiB becomes several,
         one after the other.
@@ -46,7 +48,9 @@ class Sessions:
         lock = self._locks.setdefault(session, asyncio.Lock())
         async with lock:
             known = self._remembered.take(session)
-            if known is None or known.contested or known.ids.issuperset(ids):
+            if known is None and fresh:
+                known = Known()
+            elif known is None or known.contested or known.ids.issuperset(ids):
                 known = await self._look(session, known)
             added = 0
             for _ in range(ATTEMPTS):

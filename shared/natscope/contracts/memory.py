@@ -23,6 +23,8 @@ class Append(Contract):
 
     session: Token
     messages: Annotated[list[Message], Field(min_length=1)]
+    fresh: bool = False
+    """Whether the session is likely to be new, which saves a look if it is; it may be wrong."""
 
 
 class Appended(Contract):

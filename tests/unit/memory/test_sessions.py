@@ -37,6 +37,19 @@ class TestAppend:
         assert await sessions.append("s", _batch("b", "c")) == (1, 2)
         assert await _ids(log) == ["a", "b", "c"]
 
+    async def test_a_session_that_is_new_as_was_guessed_is_not_looked_for(self) -> None:
+        guessed, looked_for = FakeLog(), FakeLog()
+        assert await Sessions(guessed).append("s", _batch("a"), fresh=True) == (1, 1)
+        assert await Sessions(looked_for).append("s", _batch("a")) == (1, 1)
+        assert (guessed.reads, looked_for.reads) == (0, 1)
+        assert await _ids(guessed) == ["a"]
+
+    async def test_a_session_that_was_guessed_to_be_new_and_is_not_keeps_each_message_once(self) -> None:
+        log = FakeLog()
+        await Sessions(log).append("s", _batch("a", "b"))
+        assert await Sessions(log).append("s", _batch("b", "c"), fresh=True) == (1, 2)
+        assert await _ids(log) == ["a", "b", "c"]
+
     async def test_an_id_twice_in_one_batch_is_added_once(self) -> None:
         log = FakeLog()
         first, second = _batch("a")[0], Message(id="a", name="ben", role="user", content=[])
