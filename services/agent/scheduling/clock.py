@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 LOOK_S = 60.0
 """How often all schedules are read again: a change that was made while we reconnect is not heard."""
 RETRY_S = 1.0
+AGAIN_S = 1.0
+"""A change is heard a moment before the bucket has it; so soon after it is looked once more."""
 APART_S = 0.1
 """Replicas look at a time that has come up to so long after it, so that most find it done."""
 
@@ -54,9 +56,11 @@ class Clock:
 
     async def _run(self) -> None:
         while self._open:
+            heard = self._changed.is_set()
             self._changed.clear()
             try:
                 pause_s = await self._tick()
+                pause_s = min(pause_s, AGAIN_S) if heard else pause_s
             except NatscopeError as error:
                 log.warning("the schedules are looked at again", extra={"reason": error.message})
                 pause_s = RETRY_S

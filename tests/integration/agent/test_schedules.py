@@ -8,12 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from natscope import client
+from natscope.bus import Bus
 from natscope.bus.streams import SCHEDULES
 from natscope.client import House as Guest
 from natscope.contracts.contract import now
 from natscope.contracts.errors import AgentNotFound, ScheduleConflict, ScheduleInvalid, ScheduleNotFound
 from natscope.contracts.schedule import Kept, Schedule
+from natscope.contracts.task import SUBMIT_IN
 from services.agent.app import app
+from services.agent.registry import Agents
+from services.agent.scheduling.clock import Clock
+from services.agent.scheduling.schedules import Entry, Schedules
 from services.agent.settings import Settings
 from tests.integration.agent.house import House, house
 
@@ -49,6 +54,37 @@ async def changed(guest: Guest, was: Kept) -> Kept:
             if found.next_at != was.next_at:
                 return found
             await asyncio.sleep(0.02)
+
+
+class Belated(Schedules):
+    """A bucket in which what was written is not there yet when it is first looked for."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__(bus, Agents(bus))
+        self.is_late, self.looked_for = False, asyncio.Event()
+
+    async def all(self) -> list[Entry]:
+        if self.is_late:
+            self.is_late = False
+            return []
+        found = await super().all()
+        self.looked_for.set()
+        return found
+
+
+class TestAClock:
+    async def test_misses_no_schedule_that_it_hears_of_before_it_is_kept(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            schedules = Belated(here.bus)
+            clock = Clock(here.bus, schedules)
+            await clock.start()
+            await schedules.looked_for.wait()
+            tasks = await here.bus.nc.subscribe(SUBMIT_IN.wildcard)
+            schedules.is_late = True
+            await keep(here, old("once"))
+            message = await tasks.next_msg(timeout=20)
+            await clock.stop()
+        assert b'"name":"schedule"' in message.data
 
 
 class TestASchedule:
