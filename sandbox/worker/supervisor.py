@@ -14,7 +14,7 @@ from collections import deque
 from typing import Any, NoReturn
 
 from . import chores, output, program, wiping
-from .children import Child, harden_worker, start_child
+from .children import CellIsLost, Child, harden_worker, start_child
 from .dialling import dial
 from .frames import FrameReader, Header, encode
 from .lasting import Wires
@@ -220,8 +220,11 @@ class Supervisor:
         self._out.append(encode(header, payload))
 
     def _greet(self, header: Header, payload: bytes = b"") -> None:
-        """Take the end of the rehearsal for the sign that all is ready."""
+        """Take the end of the rehearsal for the sign that all is ready; where it fails, no program would run."""
+        os.write(2, payload)
         if header["event"] == "done":
+            if header["exit_code"] != 0:
+                raise CellIsLost("an empty program fails here")
             self._send({"event": "ready", "python": sys.version.split()[0], "pid": os.getpid()})
 
     def _flush(self) -> None:

@@ -59,19 +59,21 @@ async def choose_backend(settings: Settings, *, instance: str) -> Backend:
 
 
 def _candidates(settings: Settings, instance: str, reasons: list[str]) -> list[Candidate]:
+    """With a runtime asked for, `auto` is Docker alone: nobody gets weaker walls than were wanted."""
     found: list[Candidate] = []
+    others = ("auto",) if settings.runtime is None else ()
     if settings.backend in ("auto", "docker"):
         try:
             found.append(DockerCells(DockerSettings.of(settings), Owner.here(instance)))
         except OSError as error:
             reasons.append(f"docker: {error}")
-    if settings.backend in ("auto", "bubblewrap"):
+    if settings.backend in ("bubblewrap", *others):
         bubblewrap = BubblewrapSettings.of(settings)
         if bubblewrap is None:
             reasons.append("bubblewrap: there is no bwrap")
         else:
             found.append(BubblewrapCells(bubblewrap))
-    if settings.backend in ("auto", "monty"):
+    if settings.backend in ("monty", *others):
         found.append(MontyCells(memory_bytes=settings.memory_bytes))
     return found
 

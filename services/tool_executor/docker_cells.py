@@ -27,6 +27,8 @@ HOUSE = "natscope.house"
 once that the executor is dead, though its process table cannot be seen and its sign of life is still there."""
 PROGRAM = "natscope.program"
 """On a container that is no cell: it holds a program of the operator's."""
+_BY_SHIM = "io.containerd."
+"""A runtime of such a name is a program of the engine's host, which the engine need not list."""
 _GREETING_S = 15.0
 _PAUSES_S = (1.0, 2.0)
 """Between the attempts to reach an engine that is there and silent: what is found at the start holds for good."""
@@ -58,14 +60,32 @@ class DockerCells:
         """Return why no cell can be made here, or None if one can; an engine that does not answer is asked again."""
         for pause_s in (*_PAUSES_S, None):
             try:
-                if await self._engine.missing_image(self._settings.image):
-                    return f"the engine has no image {self._settings.image!r}: build it with `make sandbox-image`"
                 self._house = await self._engine.incarnation(own_container())
-                return None
+                return await self._lacking() or await self._fault_of_the_runtime()
             except SandboxUnavailable as error:
                 if pause_s is None or isinstance(error.__cause__, _NOT_THERE):
                     return error.message
             await asyncio.sleep(pause_s)
+        return None
+
+    async def _lacking(self) -> str | None:
+        """Return what the engine does not have of what cells are made with; raises as `Engine.call` does."""
+        image, runtime = self._settings.image, self._settings.runtime
+        if await self._engine.missing_image(image):
+            return f"the engine has no image {image!r}: build it with `make sandbox-image`"
+        if runtime is None or runtime.startswith(_BY_SHIM):
+            return None
+        there = (await self._engine.call(lambda client: client.api.info())).get("Runtimes", {})
+        return None if runtime in there else f"the engine has no runtime {runtime!r}, but {', '.join(sorted(there))}"
+
+    async def _fault_of_the_runtime(self) -> str | None:
+        """Return why no cell runs in the runtime that was asked for, which may be there and not work."""
+        if self._settings.runtime is None:
+            return None
+        try:
+            await (await self.open_cell("probe")).close()
+        except SandboxUnavailable as error:
+            return f"runtime {self._settings.runtime!r}: {error.message}"
         return None
 
     async def open_cell(self, session: str) -> Cell:

@@ -24,7 +24,8 @@ class Settings(BaseSettings):
     image: str = "natscope-sandbox:dev"
     """The cells' image; `make sandbox-image` builds it."""
     runtime: str | None = None
-    """The engine's runtime for cells, e.g. `runsc`. None: the engine's default."""
+    """The engine's runtime for cells, e.g. `runsc`. None: the engine's default. With one set, `auto` is Docker or none,
+    and a cell is made at the start to see that it works."""
     doorsteps: Path | Literal["auto", "none"] = "auto"
     """A folder that the engine sees under the same path: cells' workers dial in at sockets there, which takes less time
     than the engine's stream. `auto`: the one for temporary files, unless the engine is on another machine or this
