@@ -18,6 +18,7 @@ from natscope.contracts.run import Parked, ToolReturned
 from natscope.contracts.task import FINISHED, INTERRUPT, SUBMIT_IN, Finished, Interrupt, Submit
 from services.agent.own import ASSIGN
 from services.agent.seats import seated
+from services.agent.sharing import left
 from services.agent.shortening import shortened
 from services.agent.state import State, call_id, open_calls_of
 
@@ -32,17 +33,15 @@ def submission(state: State, waiting: Waiting) -> tuple[str, Submit]:
 
 
 def task_for(state: State, waiting: Waiting, content: Content) -> Submit:
-    """Return a task that the run waits for: with what the run may still spend."""
-    task, limits, usage = state.started.task, state.agent.limits, state.usage
-    tokens = None if limits.tokens is None else max(1, limits.tokens - usage.input_tokens - usage.output_tokens)
-    usd = None if limits.usd is None else max(1e-6, limits.usd - state.cost_usd)
+    """Return a task that the run waits for: with its share of what the run may still spend."""
+    task, rest = state.started.task, left(state).shared(1)
     return Submit(
         task_id=waiting.task or "",
         content=content,
         name=state.agent.name,
         tenant=task.tenant,
-        tokens=tokens,
-        usd=usd,
+        tokens=rest.tokens if waiting.tokens is None else waiting.tokens,
+        usd=rest.usd if waiting.usd is None else waiting.usd,
         asked_by=[*task.asked_by, state.agent.name],
     )
 

@@ -47,6 +47,7 @@ from services.agent.permitting import verdict_on
 from services.agent.reasking import OBJECTION, failed_again, fault_in, given_up, without_tries
 from services.agent.refusing import refuse
 from services.agent.seats import taken_in
+from services.agent.sharing import shared
 from services.agent.shortening import files_left_by
 from services.agent.state import State, begin, call_id, index_of, open_calls_of, results_id, spent
 from services.agent.window import is_full
@@ -162,7 +163,7 @@ def _waits(state: State, index: int, call: ToolUseBlock) -> bool:
 def waiting_of(state: State) -> tuple[Waiting, ...]:
     """Return the open calls that cannot be carried out here and now, with what each of them waits for."""
     waiting = (_waiting(state, index, call) for index, call in open_calls_of(state) if _waits(state, index, call))
-    return tuple(each for group in waiting for each in group)
+    return shared(state, tuple(each for group in waiting for each in group))
 
 
 def _waiting(state: State, index: int, call: ToolUseBlock) -> tuple[Waiting, ...]:
@@ -195,7 +196,9 @@ def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
         case Parked():
             put_off = state.put_off.union(each.call_id for each in entry.waiting)
             told = max(state.told, entry.told)
-            return replace(planning.begun(state, entry), parked=entry, put_off=put_off, told=told, takeovers=0)
+            tasks = {each.call_id: each for each in entry.waiting if each.kind == "task"}
+            state = replace(planning.begun(state, entry), parked=entry, put_off=put_off, promised=tasks)
+            return replace(state, told=told, takeovers=0)
         case Resumed():
             return replace(state, takeovers=state.takeovers + 1, resumptions=state.resumptions + 1)
         case Ended():

@@ -13,6 +13,7 @@ from natscope.contracts.run import Decided, Parked, StepEnded
 from services.agent.delegating import child_of, effective
 from services.agent.own import KEPT, PLAN
 from services.agent.plan import Plan, ended, following, steps_in, why_not
+from services.agent.sharing import has_enough
 from services.agent.state import State, call_id, index_of, spent
 
 STEP = "step"
@@ -109,9 +110,11 @@ def waits_of(state: State) -> tuple[Waiting, ...]:
     plan = _open(state)
     if plan is None:
         return ()
-    ready = () if spent(state) else plan.ready
+    waits = {step.id: _waiting(state, plan, place) for place, step in enumerate(plan.steps)}
+    under_way = [waits[step.id] for step in plan.under_way]
+    ready = () if spent(state) or not has_enough(state, under_way, len(plan.ready)) else plan.ready
     names = {step.id for step in (*plan.under_way, *ready)}
-    return tuple(_waiting(state, plan, place) for place, step in enumerate(plan.steps) if step.id in names)
+    return tuple(waits[step.id] for step in plan.steps if step.id in names)
 
 
 def _waiting(state: State, plan: Plan, place: int) -> Waiting:

@@ -58,6 +58,8 @@ class State:
     """Rules that decisions have added."""
     parked: Parked | None = None
     """What the run waits with, if it waits."""
+    promised: Mapping[str, approval.Waiting] = field(default_factory=dict[str, approval.Waiting])
+    """The tasks that it has waited with last, with what each may spend, by their calls' ids."""
     waited: timedelta = timedelta()
     """How long it has waited in all."""
     heard_in: Mapping[str, int] = field(default_factory=dict[str, int])

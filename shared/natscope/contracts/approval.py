@@ -58,6 +58,10 @@ class Waiting(Contract):
     """How long this call waits at the most; None: as long as the others."""
     trouble: Trouble | None = None
     """With `needs_human`."""
+    tokens: int | None = None
+    """What a `task` may spend of what the run has left; None: as its agent's limits say."""
+    usd: float | None = None
+    """The same in dollars."""
     task: str | None = None
     """With `task`: the id of the other agent's task."""
     reason: str = ""
