@@ -30,6 +30,15 @@ SPEC = AgentSpec.model_validate(
         "hooks": [{"hook": "warden", "at": ["before_reasoning", "before_acting"], "deadline": 30}],
     }
 )
+DESK = SPEC.model_copy(update={"name": "desk", "strategy": "custom", "function": "hooked_desk:answer"})
+FUNCTION = """
+import natscope
+
+@natscope.agent
+async def answer(ctx, message):
+    said = await ctx.model(message.text)
+    return f"{said.text}: {(await ctx.tool('execute_python', {'code': '1'})).text.strip()}"
+"""
 
 
 async def reached(moment: str, house: ProcessHouse, task_id: str, provider: Provider) -> None:
@@ -45,6 +54,16 @@ async def reached(moment: str, house: ProcessHouse, task_id: str, provider: Prov
         await asyncio.sleep(0.25)
 
 
+async def killed(moment: str, house: ProcessHouse, agent: str, session: str, provider: Provider) -> list[str]:
+    """Kill the agent service when a task has come so far, and return what it comes to after all."""
+    task = Submit(content=plain(moment), session=session)
+    await house.submit(task, agent)
+    await reached(moment, house, task.task_id, provider)
+    house.services["agent"].kill()
+    await house.restart("agent")
+    return [outcome.text for outcome in await house.outcomes(task.task_id)]
+
+
 async def printed(house: ProcessHouse, session: str) -> str:
     """Return what the tool printed, from the session's memory."""
     recalled = await house.bus.ask(memory.RECALL, memory.Recall(session=session))
@@ -53,7 +72,7 @@ async def printed(house: ProcessHouse, session: str) -> str:
 
 
 class TestKillingAHookedRun:
-    @pytest.mark.timeout(400)
+    @pytest.mark.timeout(600)
     async def test_between_a_word_and_its_effect_holds_to_the_word(self, tmp_path: Path) -> None:
         asked: Counter[tuple[str, str, int]] = Counter()
 
@@ -65,25 +84,27 @@ class TestKillingAHookedRun:
                 return Answer(do="change", hint=f"Told {times} times.")
             return Answer(do="change", arguments={"code": CODE.format(times)})
 
+        (tmp_path / "functions").mkdir()
+        (tmp_path / "functions" / "hooked_desk.py").write_text(FUNCTION)
         telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))
         async with Provider(delay_s=0.3) as provider:
             environment = {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": provider.url, "OPENAI_MODEL": "small-1"}
+            environment["AGENT_FUNCTIONS"] = str(tmp_path / "functions")
             async with process_house(tmp_path, telemetry=telemetry, environment=environment) as house:
-                await house.apply(SPEC)
+                await house.apply(SPEC, DESK)
                 host = BusSettings.model_construct(
                     url=house.server.url, user="tool-host", password=SecretStr("of-tool-host"), credentials=None
                 )
                 async with natscope.serve_hooks(warden, settings=host):
                     for number, moment in enumerate(MOMENTS):
-                        provider.reset()
-                        provider.queue(Reply(calls=(Call("execute_python", '{"code": "1"}'),)), Reply(text=moment))
-                        task = Submit(content=plain(moment), session=f"s-{number}")
-                        await house.submit(task, "hooked")
-                        await reached(moment, house, task.task_id, provider)
-                        house.services["agent"].kill()
-                        await house.restart("agent")
-                        outcomes = await house.outcomes(task.task_id)
-                        assert [outcome.text for outcome in outcomes] == [moment], house.logs()
+                        replies = Reply(calls=(Call("execute_python", '{"code": "1"}'),)), Reply(text=moment)
+                        provider.queue(*replies)
+                        assert await killed(moment, house, "hooked", f"s-{number}", provider) == [moment], house.logs()
                         assert provider.total == 2, (moment, house.logs())
                         assert await printed(house, f"s-{number}") == "1 1", (moment, house.logs())
-        assert (len(asked), set(asked.values())) == (3 * len(MOMENTS), {1})
+                        provider.reset()
+                        provider.queue(Reply(text=moment))
+                        answers = await killed(moment, house, "desk", f"d-{number}", provider)
+                        assert (answers, provider.total) == ([f"{moment}: 1 1"], 1), house.logs()
+                        provider.reset()
+        assert (len(asked), set(asked.values())) == ((3 + 2) * len(MOMENTS), {1})
