@@ -66,24 +66,28 @@ class House:
             Overloaded: the queue is full; nothing was submitted.
             BusUnavailable: it may or may not have been submitted; submit again under the same `task_id`.
         """
-        id = task_id or new_id()
+        told = {
+            "session": session,
+            "name": name,
+            "not_before": not_before,
+            "stream": stream,
+            "metadata": metadata or {},
+        }
+        body = await self._body(task_id or new_id(), content, files, told)
+        await submitting.submit(self.bus, agent, body, own_id=task_id is not None, seen=self._seen)
+        return Ticket(self.bus, body.task_id)
+
+    async def _body(
+        self, id: str, content: Content, files: Sequence[Attachable], told: Mapping[str, object]
+    ) -> task.Submit:
         attached = await attach(self.bus.blobs, files, task_id=id)
         blocks = [TextBlock(text=content)] if isinstance(content, str) else list(content)
         try:
-            body = task.Submit(
-                task_id=id,
-                content=[*blocks, *attached],
-                session=session,
-                name=name,
-                tenant=self.tenant,
-                not_before=not_before,
-                stream=stream,
-                metadata=dict(metadata or {}),
+            return task.Submit.model_validate(
+                {**told, "task_id": id, "content": [*blocks, *attached], "tenant": self.tenant}
             )
         except ValidationError as error:
             raise BodyInvalid(f"the task is not right: {explain(error).replace('Value error, ', '')}") from error
-        await submitting.submit(self.bus, agent, body, own_id=task_id is not None, seen=self._seen)
-        return Ticket(self.bus, id)
 
     async def ask(
         self,
@@ -96,8 +100,11 @@ class House:
     ) -> task.Finished:
         """Submit a task and wait for its outcome, in one span; see `submit` and `Ticket.result`."""
         with self.span(agent, session=session):
-            ticket = await self.submit(agent, content, session=session, files=files)
-            return await ticket.result(deadline_s)
+            ticket = self.ticket(new_id())
+            body = await self._body(ticket.task_id, content, files, {"session": session})
+            async with ticket.heard() as arrived:
+                await submitting.submit(self.bus, agent, body, own_id=False, seen=self._seen)
+                return await ticket.awaited(arrived, deadline_s)
 
     def span(self, agent: str, *, session: str | None = None) -> AbstractContextManager[Span]:
         """Return the span of a whole task as its caller sees it, to be entered around `submit` and what follows."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from natscope.bus.connection import Bus
@@ -78,6 +78,12 @@ class Ticket:
         Raises:
             DeadlineExceeded: there was none within `deadline_s` seconds; the task goes on.
         """
+        async with self.heard() as arrived, self._within(deadline_s):
+            return await self.outcome() or await self._arrives(arrived)
+
+    @asynccontextmanager
+    async def heard(self) -> AsyncGenerator[asyncio.Event]:
+        """Hear of the outcome from now on; if the task is submitted after this, none is overlooked."""
         arrived = asyncio.Event()
 
         async def note(_: object) -> None:
@@ -85,22 +91,34 @@ class Ticket:
 
         subscription = await self.bus.nc.subscribe(task.FINISHED.at(self.task_id), cb=note)
         try:
+            yield arrived
+        finally:
+            if not self.bus.nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def awaited(self, arrived: asyncio.Event, deadline_s: float | None = None) -> task.Finished:
+        """Wait for the outcome of a task that was submitted while it was `heard`, and return it; see `result`."""
+        async with self._within(deadline_s):
+            return await self._arrives(arrived)
+
+    async def _arrives(self, arrived: asyncio.Event) -> task.Finished:
+        outcome, wait_s = None, LOOK_AGAIN_S
+        while outcome is None:
+            heard = await _either(arrived, wait_s)
+            wait_s = SOON_S if heard else min(2 * wait_s, LOOK_AGAIN_S)
+            outcome = await self._outcome_if_reachable()
+        return outcome
+
+    @asynccontextmanager
+    async def _within(self, deadline_s: float | None) -> AsyncGenerator[None]:
+        try:
             async with asyncio.timeout(deadline_s):
-                outcome = await self.outcome()
-                wait_s = LOOK_AGAIN_S
-                while outcome is None:
-                    heard = await _either(arrived, wait_s)
-                    wait_s = SOON_S if heard else min(2 * wait_s, LOOK_AGAIN_S)
-                    outcome = await self._outcome_if_reachable()
-                return outcome
+                yield
         except TimeoutError as error:
             raise DeadlineExceeded(
                 f"task {self.task_id!r} was not finished within {deadline_s:g} s",
                 remedy=f"it goes on: `natscope watch --task {self.task_id}`",
             ) from error
-        finally:
-            if not self.bus.nc.is_closed:
-                await subscription.unsubscribe()
 
     async def _outcome_if_reachable(self) -> task.Finished | None:
         try:
