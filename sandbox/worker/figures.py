@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
+
+from .loading import once_loaded
 
 _LIBRARY = "PIL.ImageShow"
 
@@ -27,43 +26,18 @@ def save_figures() -> None:
 
 def watch_for_pictures() -> None:
     """Have `Image.show()` of PIL save the picture, should PIL be loaded."""
-    sys.meta_path.insert(0, _Finder())
+    once_loaded(_LIBRARY, _save_what_is_shown)
 
 
-class _Finder:
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _LIBRARY:
-            return None
-        import importlib.util
+def _save_what_is_shown(library: Any) -> None:
+    class Saving(library.Viewer):  # type: ignore[misc, name-defined]
+        """Saves instead of showing."""
 
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            saving: Any = _Loader(spec.loader)
-            spec.loader = saving
-        return spec
+        def show(self, image: Any, **_: Any) -> int:
+            image.save(_free_name("image"))
+            return 1
 
-
-class _Loader:
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)  # type: ignore[no-any-return]
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-
-        class Saving(module.Viewer):  # type: ignore[misc, name-defined]
-            """Saves instead of showing."""
-
-            def show(self, image: Any, **_: Any) -> int:
-                image.save(_free_name("image"))
-                return 1
-
-        module.register(Saving, 0)
+    library.register(Saving, 0)
 
 
 def _free_name(kind: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
+from .spawning import give_source_to_the_spawned
 from .telling import open_input, open_output, remember, show, status_of
 
 NAME = "main.py"
@@ -106,8 +107,10 @@ def _run_shell(source: str) -> NoReturn:
 
 
 def _run_python(source: str) -> NoReturn:
+    source = source.removeprefix("\ufeff")
+    give_source_to_the_spawned(source, NAME)
     collections = _collections()
-    status = _execute(source.removeprefix("\ufeff"), sys.modules["__main__"].__dict__)
+    status = _execute(source, sys.modules["__main__"].__dict__)
     save_figures()
     _leave(status, collections)
 
