@@ -21,6 +21,7 @@ from natscope.contracts.agent import AgentSpec
 from natscope.contracts.errors import AgentNotFound, NatscopeError
 from natscope.contracts.tool import ToolSpec
 from services.agent.own import ASK_USER
+from services.agent.tool_record import ToolRecord
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ GATHER_S = 0.25
 RESTART_S = 30.0
 """How long a run that begins waits for the host of a tool that was served before, or is the house's."""
 YOUNG_S = 60.0
-"""So long after its own start a service waits for hosts of any tool: they may start with it, and be new to it."""
+"""So long after its own start a service in a house as young waits for hosts of any tool: they may start with it."""
 RECENT_S = 1.0
 """Hosts that were asked less long ago are not asked again for a tool that nobody is waited for with."""
 SILENT_S = 60.0
@@ -124,8 +125,10 @@ class Tools:
     offered its tools, and calls of them wait for it. A tool that was never heard of is more likely a wrong name.
     """
 
-    def __init__(self, bus: Bus, *, young_s: float = YOUNG_S) -> None:
+    def __init__(self, bus: Bus, *, young_s: float = YOUNG_S, new_s: float = YOUNG_S) -> None:
         self._bus = bus
+        self._record = ToolRecord(bus, new_s=new_s)
+        self._noting: asyncio.Task[None] | None = None
         self._specs: dict[str, ToolSpec] = {}
         self._heard: dict[str, tuple[float, tool.Listed]] = {}
         """By instance: when a host has answered last, and what."""
@@ -135,6 +138,9 @@ class Tools:
         """Until when a tool that did not come is not waited for."""
         self._served: set[str] = set()
         """Names that were served, and whose host has not been waited for in vain since."""
+        self._in_vain: set[str] = set()
+        """Names that were waited for in vain, and not served since."""
+        self._new_house = True
         self._young_until = time.monotonic() + young_s
         self._executor_answers = False
         self._asked = 0.0
@@ -163,9 +169,19 @@ class Tools:
         if asked_for and self._asking is not None:
             await asyncio.shield(self._asking)
         if missing:
+            await self._look_up(self._missing(wanted))
             await self._wait_for_hosts(wanted, notice)
         found = dict.fromkeys(name for each in wanted for name in self._named(each))
         return [self._specs[name] for name in found]
+
+    async def _look_up(self, names: list[str]) -> None:
+        """Find out which of these names were ever served, by hosts that this service may not have seen."""
+        guests = [name for name in names if not tool.is_of_the_house(name)]
+        for name in guests:
+            if name not in self._served | self._in_vain and await self._record.has(name):
+                self._served.add(name)
+        if guests and time.monotonic() < self._young_until:
+            self._new_house = await self._record.is_of_a_new_house()
 
     def _named(self, wanted: str) -> list[str]:
         """Return the known names that `wanted` stands for."""
@@ -188,6 +204,7 @@ class Tools:
             if time.monotonic() > end:
                 self._given_up |= dict.fromkeys(awaited, time.monotonic() + SILENT_S)
                 self._served.difference_update(awaited)
+                self._in_vain.update(awaited)
                 break
             await asyncio.sleep(GATHER_S)
             self._asking = self._asking or asyncio.create_task(self._gather(), context=Context())
@@ -219,7 +236,7 @@ class Tools:
     def _may_come(self, name: str) -> bool:
         if tool.is_of_the_house(name):
             return not self._executor_answers
-        return name in self._served or time.monotonic() < self._young_until
+        return name in self._served or (self._new_house and time.monotonic() < self._young_until)
 
     async def _gather(self) -> None:
         for instance in self._changing:
@@ -230,6 +247,9 @@ class Tools:
             self._executor_answers = any(host.host == tool.CALL.room for host in hosts)
             self._specs = _believed([*self._silent(hosts), *hosts])
             self._served.update(self._specs)
+            self._in_vain.difference_update(self._specs)
+            if self._noting is None or self._noting.done():
+                self._noting = asyncio.create_task(self._record.note(list(self._specs)), context=Context())
         except NatscopeError as error:
             log.warning("the tools could not be asked for", extra={"reason": error.message})
         except (nats_errors.ConnectionClosedError, nats_errors.ConnectionDrainingError):

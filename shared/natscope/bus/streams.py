@@ -48,6 +48,8 @@ HUBS = "hubs"
 CELLS = "cells"
 SCHEDULES = "schedules"
 """Schedules by name; changed by compare-and-set alone."""
+TOOLS = "tools"
+"""The names of the tools that were ever served, each under a digest of it."""
 TODO = "todo"
 """The sessions' lists of tasks; changed by compare-and-set alone."""
 SAID = "said"
@@ -167,6 +169,7 @@ def buckets(settings: StreamSettings) -> list[KeyValueConfig]:
         bucket(AGENTS, mib=64, history=5),
         bucket(HUBS, mib=256),
         bucket(SCHEDULES, mib=64),
+        bucket(TOOLS, mib=16),
         bucket(CELLS, mib=64, ttl=_DAY_S),
         bucket(TODO, mib=256, ttl=30 * _DAY_S),
         bucket(REPLIES, mib=4096, ttl=_DAY_S),
