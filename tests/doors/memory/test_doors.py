@@ -33,7 +33,7 @@ async def broker(written: Written) -> AsyncIterator[NatsBroker]:
 
 async def _asked(broker: NatsBroker, subject: str, body: bytes | dict[str, Any]) -> dict[str, Any]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return json.loads((await broker.request(data, subject, timeout=5)).body)
+    return json.loads((await broker.request(data, subject, timeout=20)).body)
 
 
 HELLO = {"name": "ann", "role": "user", "content": "Hello", "id": "m1"}

@@ -42,14 +42,14 @@ async def broker() -> AsyncIterator[NatsBroker]:
     gateway = Gateway(
         models,
         ways,
-        Talker(models, attempts, charges, Estimator(), deadline_s=5),
+        Talker(models, attempts, charges, Estimator(), deadline_s=20),
         kept=Kept(FakeLedger[model.Chatted](), FakeReused()),
         shelf=Shelf(store, 1000),
         store=FakeStore(),
         say=Heard().say,
         telemetry=telemetry,
     )
-    till = Till(attempts, charges, deadline_s=5)
+    till = Till(attempts, charges, deadline_s=20)
     maker = Maker(ways, till, shelf=Shelf(store, 1000), store=store, telemetry=telemetry)
     books = FakeBooks(models)
     broker = NatsBroker(apply_types=False)
@@ -61,7 +61,7 @@ async def broker() -> AsyncIterator[NatsBroker]:
 
 
 async def _asked(broker: NatsBroker, subject: str, body: bytes) -> dict[str, Any]:
-    reply = await broker.request(body, subject, timeout=2)
+    reply = await broker.request(body, subject, timeout=20)
     return json.loads(reply.body)
 
 

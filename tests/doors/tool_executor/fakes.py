@@ -46,7 +46,7 @@ class FakeCell(FakeFiles):
 
     async def gone(self) -> bool:
         """Wait until the cell is removed, which goes on beside the calls."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self._gone.wait()
 
 

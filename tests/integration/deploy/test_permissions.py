@@ -218,14 +218,14 @@ class TestHearing:
         ):
             overheard = await guest.subscribe("_INBOX.>")
             await answers(memory, "memory.recall", b"secret")
-            assert (await agent.request("memory.recall", b"", timeout=2)).data == b"secret"
+            assert (await agent.request("memory.recall", b"", timeout=20)).data == b"secret"
             await agent.publish("_INBOX.open", b"control")
-            assert (await overheard.next_msg(timeout=2)).data == b"control"
+            assert (await overheard.next_msg(timeout=20)).data == b"control"
 
     async def test_a_guest_may_make_schedules(self, guarded: NatsServer) -> None:
         async with connected(guarded, None) as (guest, _), connected(guarded, "agent") as (agent, _):
             await answers(agent, "schedule.*", b"made")
-            assert (await guest.request("schedule.add", b"", timeout=2)).data == b"made"
+            assert (await guest.request("schedule.add", b"", timeout=20)).data == b"made"
 
     @pytest.mark.parametrize("subject", ["model.list", "model.usage"])
     async def test_a_guest_may_ask_what_models_there_are_and_what_was_used(
@@ -233,19 +233,19 @@ class TestHearing:
     ) -> None:
         async with connected(guarded, None) as (guest, _), connected(guarded, "model-gateway") as (gateway, _):
             await answers(gateway, "model.*", b"told")
-            assert (await guest.request(subject, b"", timeout=2)).data == b"told"
+            assert (await guest.request(subject, b"", timeout=20)).data == b"told"
 
     async def test_a_guest_serves_tools_of_its_own_but_none_of_the_houses(self, guarded: NatsServer) -> None:
         async with connected(guarded, None) as (guest, _), connected(guarded, "agent") as (agent, _):
             await answers(guest, "tool.call.*", b"from a guest")
-            assert (await agent.request("tool.call.weather", b"", timeout=2)).data == b"from a guest"
+            assert (await agent.request("tool.call.weather", b"", timeout=20)).data == b"from a guest"
             with pytest.raises((NoAnswer, NoRespondersError)):
                 await agent.request("tool.call.execute_python", b"", timeout=0.3)
 
     async def test_who_serves_tools_may_serve_hooks(self, guarded: NatsServer) -> None:
         async with connected(guarded, "tool-host") as (host, _), connected(guarded, "agent") as (agent, _):
             await answers(host, "hook.ask.*", b"{}")
-            assert (await agent.request("hook.ask.warden", b"", timeout=2)).data == b"{}"
+            assert (await agent.request("hook.ask.warden", b"", timeout=20)).data == b"{}"
 
     @pytest.mark.parametrize("user", [None, "tool-host"])
     @pytest.mark.parametrize("name", BUILT_IN)
@@ -268,8 +268,8 @@ class TestHearing:
             await answers(hostile, door_of(name).at(name), b"forged")
             assert await refusals.name(door_of(name).at(name))
             await answers(executor, door_of(name).at(name), b"true")
-            heard = {(await agent.request(door_of(name).at(name), b"", timeout=2)).data for _ in range(5)}
-            control = (await agent.request(f"tool.call.{name}", b"", timeout=2)).data
+            heard = {(await agent.request(door_of(name).at(name), b"", timeout=20)).data for _ in range(5)}
+            control = (await agent.request(f"tool.call.{name}", b"", timeout=20)).data
         assert (heard, control) == ({b"true"}, b"forged")
 
     async def test_whoever_calls_tools_sees_that_a_host_has_died_over_a_call(self, guarded: NatsServer) -> None:
@@ -296,11 +296,11 @@ class TestHearing:
             await answers(other, "workspace.list.other", b"its files")
 
             async def hand_on(message: Msg) -> None:
-                await message.respond((await one.request("workspace.list.other", message.data, timeout=2)).data)
+                await message.respond((await one.request("workspace.list.other", message.data, timeout=20)).data)
 
             await one.subscribe("workspace.list", cb=hand_on)
             await settle(one)
-            assert (await guest.request("workspace.list", b"", timeout=2)).data == b"its files"
+            assert (await guest.request("workspace.list", b"", timeout=20)).data == b"its files"
             assert refusals == []
 
 
@@ -317,9 +317,9 @@ class TestForging:
             asked = await memory.subscribe("memory.clear")
             await asyncio.gather(settle(guest), settle(memory))
             await agent.record(HAPPENED, Custom(task_id="forged", name="x"), "forged")
-            inbox, _, last = (await facts.next_msg(timeout=2)).reply.rpartition(".")
+            inbox, _, last = (await facts.next_msg(timeout=20)).reply.rpartition(".")
             asking = asyncio.create_task(agent.ask(CLEAR, Clear(session="s")))
-            question = await asked.next_msg(timeout=2)
+            question = await asked.next_msg(timeout=20)
             same, _, token = question.reply.rpartition(".")
             assert (same, len(token)) == (inbox, len(last)), "the answer goes beside the one that was heard"
             assert abs(int(token, 16) - int(last, 16)) > 1_000_000, "and its place does not follow from it"
@@ -333,7 +333,7 @@ class TestForging:
             asked = await memory.subscribe("memory.clear")
             await settle(memory)
             asking = asyncio.create_task(agent.ask(CLEAR, Clear(session="s")))
-            question = await asked.next_msg(timeout=2)
+            question = await asked.next_msg(timeout=20)
             async with connected(guarded, "tool-executor") as (other, refusals):
                 await other.publish(question.reply, Cleared(removed=666).model_dump_json().encode())
                 assert await asking == Cleared(removed=666)
@@ -350,7 +350,7 @@ class TestForging:
             heard = await agent.subscribe(agent.new_inbox())
             await asyncio.gather(settle(guest), settle(agent))
             await agent.publish("tool.call.talk", b"", reply=heard.subject)
-            assert [(await heard.next_msg(timeout=2)).data for _ in range(3)] == [b"0", b"1", b"2"]
+            assert [(await heard.next_msg(timeout=20)).data for _ in range(3)] == [b"0", b"1", b"2"]
             assert refusals == []
 
 
@@ -374,7 +374,7 @@ class TestStreams:
         async with connected(guarded, "agent") as (agent, _), connected(guarded, None) as (guest, refusals):
             await agent.jetstream().publish("task.event.followed", b"hello")
             heard = await guest.jetstream().subscribe("task.event.followed", stream="EVENTS", ordered_consumer=True)
-            assert (await heard.next_msg(timeout=2)).data == b"hello"
+            assert (await heard.next_msg(timeout=20)).data == b"hello"
             assert refusals == []
 
     async def test_a_guest_reads_the_declared_agents(self, guarded: NatsServer) -> None:
