@@ -17,7 +17,7 @@ from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
 from .spawning import give_source_to_the_spawned
-from .telling import open_input, open_output, remember, show, status_of
+from .telling import open_input, open_output, remember, show, status_of, tell_of_threads
 
 NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
@@ -61,6 +61,7 @@ def furnish(environment: dict[str, str]) -> None:
     sys.argv = [NAME]
     open_input()
     open_output()
+    tell_of_threads()
     for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
         del sys.modules[name]
 

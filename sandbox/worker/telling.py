@@ -7,6 +7,7 @@ import io
 import linecache
 import os
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,11 @@ def open_output() -> None:
     """Give the interpreter its standard output and error anew; what is printed is written at once."""
     sys.stdout = sys.__stdout__ = _unbuffered(1, "<stdout>", "surrogateescape")
     sys.stderr = sys.__stderr__ = _unbuffered(2, "<stderr>", "backslashreplace")
+
+
+def tell_of_threads() -> None:
+    """Show what ends a thread with the program's lines: the interpreter itself looks for them in files alone."""
+    threading.excepthook = _show_of_thread
 
 
 def remember(name: str, source: str) -> None:
@@ -86,6 +92,13 @@ def _own_part(trace: TracebackType | None, name: str) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     return trace
+
+
+def _show_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit:
+        name = ended.thread.name if ended.thread else threading.get_ident()
+        trace = traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
+        _say(f"Exception in thread {name}:\n{''.join(trace)}")
 
 
 def _say(text: str) -> None:

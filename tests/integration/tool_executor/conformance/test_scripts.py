@@ -156,6 +156,11 @@ FAILS = {
         1,
         "line 2\n    return x\n    ^^^^^^^^\nSyntaxError",
     ),
+    "the line of what ends a thread": (
+        "import threading\nt = threading.Thread(target=lambda: 1 / 0, name='T')\nt.start(); t.join(); exit(3)",
+        3,
+        "line 2, in <lambda>\n    t = threading.Thread(target=lambda: 1 / 0, name='T')\n",
+    ),
     "an indentation that is missing": ("def f():\nreturn 1", 1, "IndentationError: expected an indented block"),
     "what an error was caused by": (
         "try: 1 / 0\nexcept ZeroDivisionError as e: raise RuntimeError('second') from e",
