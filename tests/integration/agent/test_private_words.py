@@ -30,7 +30,8 @@ class TestAPrivateWord:
     async def test_is_heard_at_once_by_a_member_at_work_and_once_in_all(self, nats_url: str) -> None:
         specs = lead("one", "two", "three"), mate("one", tools=["add"]), mate("two"), mate("three", tools=["add"])
         async with house(nats_url, *specs, real_memory=True) as here:
-            told, add = asyncio.Event(), ToolUseBlock(id="a", name="add", input={"a": 2, "b": 2})
+            told, heard = asyncio.Event(), asyncio.Event()
+            add = ToolUseBlock(id="a", name="add", input={"a": 2, "b": 2})
 
             async def mind(asked: model.Chat) -> model.Chatted:
                 done = results(asked)
@@ -43,6 +44,9 @@ class TestAPrivateWord:
                 if not done:
                     await told.wait()
                     return call(add)
+                if asked.agent == "three":
+                    heard.set()
+                await heard.wait()  # what one has heard, it says aloud: three is to be asked before that
                 return reply(given(asked))
 
             here.mind = mind
@@ -71,7 +75,7 @@ class TestAPrivateWord:
             listener = await here.bus.nc.subscribe(hub.SAID.at("team-s"))
             plays(here, (assign("one", "a", member="ann"),), (tell("anne"),))
             outcome = await here.run("Build it.", session="s")
-            said = await here.bus.read(hub.SAID, await listener.next_msg(timeout=5))
+            said = await here.bus.read(hub.SAID, await listener.next_msg(timeout=20))
         assert outcome.text.endswith("error: in the team nobody is called 'anne' (there are: ann, one, two)")
         assert (said.message.name, listener.pending_msgs) == ("ann", 0), "nothing else was said"
 
