@@ -28,8 +28,6 @@ from tests.integration.agent.test_functions import FOLDER
 from tests.integration.agent.test_own_tools import ADDS, says
 from tests.integration.agent.test_waiting import decide, waiting
 
-QUICK = {"deadline": 0.3}
-
 
 def spec(*hooks: dict[str, Any], **more: Any) -> AgentSpec:
     return AgentSpec.model_validate(SPEC.model_dump() | {"hooks": list(hooks)} | more)
@@ -253,7 +251,8 @@ class TestAHookThatFails:
         ],
     )
     async def test_refuses_or_is_passed_over_as_the_agents_file_says(self, nats_url: str, name: str, code: str) -> None:
-        where = {"hook": name, "at": ["before_acting"], **QUICK}
+        deadline = 0.3 if code == "deadline_exceeded" else 30
+        where = {"hook": name, "at": ["before_acting"], "deadline": deadline}
         passed = spec(where | {"on_failure": "continue"}, name="passed")
         async with house(nats_url, spec(where), passed, agents=0) as here, agents(here):
             outcome = await here.run("Add.")

@@ -14,6 +14,8 @@ from services.model_gateway.trying.routes import Route
 from tests.unit.model_gateway.fakes import FakeProvider, Heard, answer, fault
 from tests.unit.model_gateway.trying.trip import Trip, keys, route
 
+COOL_S = 0.3
+"""Longer than a machine holds up a call between its failure and its end: until then nothing is tried again."""
 RULES = Rules(window_s=10, failures=4, cool_s=5, coolest_s=20, probe_s=30, useless_s=300)
 NO_FOOD: list[FaultName] = ["unknown_model", "bad_request", "forbidden", "content_filter", "context_too_long"]
 
@@ -317,7 +319,7 @@ class TestCalls:
         assert caught.value.details["passed_over"] == [{"target": "fake/m-1", "key": "FAKE", "fault": "server_error"}]
 
     async def test_wait_for_a_target_that_is_out_for_a_moment(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=0.1))
+        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"))
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -325,7 +327,7 @@ class TestCalls:
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_all_wait_for_the_one_that_tries(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=0.05))
+        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"), 0.1, answer())
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -341,7 +343,7 @@ class TestCalls:
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_that_are_cancelled_let_the_next_one_try(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=0.05))
+        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"), 60.0)
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -353,13 +355,13 @@ class TestCalls:
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_that_are_cancelled_before_they_ask_let_the_next_one_try(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=0.05))
+        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
         down = route(FakeProvider(fault("server_error")), "down")
         cut = route(FakeProvider(Piece("text", 0, "Mayb"), fault("cut")), "cut")
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
             await trip.run([down])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(COOL_S + 0.1)
         heard = trip.heard = StuckAtResets()
         trying = asyncio.create_task(trip.run([cut, down], stream=True))
         await heard.stuck.wait()
