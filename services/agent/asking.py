@@ -1,14 +1,20 @@
 """Asking other rooms, so that a room that is restarted in between costs time and nothing else."""
 
 import asyncio
+import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from natscope.bus import Bus
 from natscope.contracts.door import AnswerT, AskT, Command
 from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, ServiceNotRunning
 
+log = logging.getLogger(__name__)
+
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
+PATIENCE_S = 60.0
+RETRY_S = 0.25
 
 
 async def insist(
@@ -45,3 +51,24 @@ async def insist(
                     raise DeadlineExceeded(f"whoever took the ask has not answered: {error}") from error
                 raise
             await asyncio.sleep(0.2)
+
+
+async def persist(put: Callable[[], Awaitable[object]], *, patience_s: float = PATIENCE_S) -> None:
+    """Put something into a stream, again for as long as the server cannot be reached.
+
+    It has an id under which the server keeps it once, and knows it for two minutes.
+
+    Raises:
+        BusUnavailable: the server could not be reached for `patience_s`, and may have it all the same.
+        NatscopeError: the server refuses it.
+    """
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            await put()
+            return
+        except BusUnavailable as error:
+            if time.monotonic() > end:
+                raise
+            log.warning("what was not acknowledged is put again", extra={"reason": error.message})
+        await asyncio.sleep(RETRY_S)

@@ -16,6 +16,7 @@ from natscope.contracts.contract import new_id
 from natscope.contracts.message import Content
 from natscope.contracts.run import Parked, ToolReturned
 from natscope.contracts.task import FINISHED, INTERRUPT, SUBMIT_IN, Finished, Interrupt, Submit
+from services.agent.asking import persist
 from services.agent.own import ASSIGN
 from services.agent.seats import seated
 from services.agent.sharing import left
@@ -49,15 +50,25 @@ def task_for(state: State, waiting: Waiting, content: Content) -> Submit:
 async def begin(bus: Bus, state: State, waiting: Waiting) -> str:
     """Submit the task that a call is, once however often this is called, and return whom it asks."""
     agent, body = submission(state, waiting)
-    await bus.submit(SUBMIT_IN, body, agent, body.lane, message_id=body.task_id)
+    await submit(bus, agent, body)
     return agent
+
+
+async def submit(bus: Bus, agent: str, body: Submit) -> None:
+    """Submit a task that a run waits for, once however often this is called.
+
+    Raises:
+        BusUnavailable: the server is away for a minute; it may have the task.
+        NatscopeError: the server refuses the task.
+    """
+    await persist(lambda: bus.submit(SUBMIT_IN, body, agent, body.lane, message_id=body.task_id))
 
 
 async def stop(bus: Bus, waiting: Waiting) -> None:
     """Interrupt the task that a call is."""
     if waiting.task is not None:
-        body = Interrupt(reason="whoever asked was stopped")
-        await bus.submit(INTERRUPT, body, waiting.task, message_id=new_id())
+        task, body, id = waiting.task, Interrupt(reason="whoever asked was stopped"), new_id()
+        await persist(lambda: bus.submit(INTERRUPT, body, task, message_id=id))
 
 
 async def is_any_over(bus: Bus, parked: Parked) -> bool:

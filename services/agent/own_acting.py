@@ -12,15 +12,13 @@ from natscope.contracts.errors import AgentNotFound, HubNotFound, SpecInvalid
 from natscope.contracts.message import Message
 from natscope.contracts.run import Part
 from natscope.contracts.tool import Called, ToolSpec
-from services.agent.asking import insist
+from services.agent.asking import PATIENCE_S, insist, persist
 from services.agent.casting import Casting
 from services.agent.handing import hands_over
 from services.agent.own import ACTIVE, KEPT, RESET_TOOLS, SKILL, TELL_TEAM, switched
 from services.agent.seats import called, voice_of
 from services.agent.skills import Skills
 from services.agent.state import State, call_id
-
-PATIENCE_S = 60.0
 
 
 class Handed(Called):
@@ -77,7 +75,7 @@ class OwnTools:
         text = message if to is None else f"[{speaker} to {to} alone]\n{message}"
         said = Message(id=id, name=speaker, role="user", content=plain(text))
         spoken = hub.Said(message=said, session=state.started.task.lane, to=session)
-        await self._bus.record(hub.SAID, spoken, name, message_id=f"{id}@{name}")
+        await persist(lambda: self._bus.record(hub.SAID, spoken, name, message_id=f"{id}@{name}"))
         return "The team is told." if to is None else f"{to} is told."
 
     async def _called(self, state: State, name: str, to: str) -> str:

@@ -6,11 +6,11 @@ from natscope.bus import Bus
 from natscope.contracts import event
 from natscope.contracts.approval import Waiting
 from natscope.contracts.blocks import ContentBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock, text_of
-from natscope.contracts.errors import NatscopeError
+from natscope.contracts.errors import BusUnavailable, NatscopeError
 from natscope.contracts.event import TaskEvent
 from natscope.contracts.plan import Step
 from natscope.contracts.run import JournalEntry, StepEnded, ToolReturned
-from natscope.contracts.task import SUBMIT_IN, Submit
+from natscope.contracts.task import Submit
 from services.agent import children
 from services.agent.acting import not_begun
 from services.agent.ending import handed_over, result_event
@@ -24,7 +24,11 @@ from services.agent.teaming import take_seats
 
 
 async def begin_tasks(bus: Bus, record: Record, begun: set[str]) -> bool:
-    """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so."""
+    """Begin the tasks that open calls are; whether all could be. One that cannot has a result that says so.
+
+    Raises:
+        BusUnavailable: the server is away for a minute; it may have begun one of them, which nobody may deny then.
+    """
     await take_seats(bus, record.state, begun)
     step, all_begun = record.state.step, await begin_steps(bus, record, begun)
     for index, call in open_calls_of(record.state):
@@ -33,6 +37,8 @@ async def begin_tasks(bus: Bus, record: Record, begun: set[str]) -> bool:
             continue
         try:
             agent = await children.begin(bus, record.state, each)
+        except BusUnavailable:
+            raise
         except NatscopeError as error:
             await record.returned(not_begun(call, index, error))
             all_begun = False
@@ -58,7 +64,9 @@ async def begin_steps(bus: Bus, record: Record, begun: set[str]) -> bool:
             continue
         agent, body = _submission(record.state, plan, step, each)
         try:
-            await bus.submit(SUBMIT_IN, body, agent, body.lane, message_id=body.task_id)
+            await children.submit(bus, agent, body)
+        except BusUnavailable:
+            raise
         except NatscopeError as error:
             result = _not_begun(each, error)
             entry = StepEnded(plan=plan.number, name=step.id, result=result)
