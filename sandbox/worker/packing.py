@@ -74,6 +74,7 @@ def unpack(archive: int, root: str) -> None:
             if member.isdir():
                 folder = workspace.make_folder(path)
                 os.fchmod(folder, member.mode & 0o777 | 0o700)
+                _date(folder, member)
                 os.close(folder)
 
 
@@ -83,8 +84,12 @@ def _extract(source: BinaryIO, handle: int, member: tarfile.TarInfo) -> None:
             file.write(data)
         file.flush()
         os.fchmod(handle, member.mode & 0o777 | 0o600)
-        changed_at = member.mtime if 0 <= member.mtime < _LATEST else 0
-        os.utime(handle, (changed_at, changed_at))
+        _date(handle, member)
+
+
+def _date(handle: int, member: tarfile.TarInfo) -> None:
+    changed_at = member.mtime if 0 <= member.mtime < _LATEST else 0
+    os.utime(handle, (changed_at, changed_at))
 
 
 def _checked(file: BinaryIO, root: str) -> tuple[tarfile.TarFile, list[tuple[str, tarfile.TarInfo]]]:

@@ -215,6 +215,8 @@ class TestArchiving:
         (root / "run").chmod(0o755)
         (root / "link").symlink_to("run")
         os.mkfifo(root / "pipe")
+        for age, name in enumerate(("d/größe", "d/empty", "d", "output", "run")):
+            os.utime(root / name, (age * 1000, age * 1000))
         archive = _work(root, "archive", limit_bytes=1 << 20)
         other = tmp_path / "other"
         other.mkdir()
@@ -224,6 +226,7 @@ class TestArchiving:
         assert names == ["d", "d/empty", "d/größe", "output", "run"]
         assert (other / "d/größe").read_bytes() == b"x" * 70_000
         assert (other / "run").stat().st_mode & 0o777 == 0o755
+        assert [(other / name).stat().st_mtime for name in ("d/größe", "d/empty", "d")] == [0, 1000, 2000]
         assert _work(other, "archive", limit_bytes=1 << 20) == archive
 
     @pytest.mark.parametrize("limit", [99_999, 100_100])
