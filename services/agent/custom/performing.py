@@ -31,6 +31,7 @@ from services.agent.hooks.guarding import judged
 from services.agent.hooks.questioning import FIRST, began
 from services.agent.mending import mended
 from services.agent.performing import Performance
+from services.agent.sharing import shared
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ class FunctionPerformance(Performance):
     """One run of a function in this process's hands."""
 
     _waits: dict[str, At]
+    _wanted: list[At]
+    """Agents that are to be asked."""
+    _promised: dict[str, Waiting]
     _under_way: dict["asyncio.Task[Performed]", At]
 
     def steer(self, *, redirect: bool) -> None:
@@ -54,7 +58,7 @@ class FunctionPerformance(Performance):
 
     async def _steps(self) -> Finished | Parked:
         self._check_takeovers()
-        self._waits, self._under_way = {}, {}
+        self._waits, self._wanted, self._promised, self._under_way = {}, [], {}, {}
         if self.state.ended is not None:
             return self.state.ended
         self._resumed = self.state.takeovers > 0
@@ -93,6 +97,10 @@ class FunctionPerformance(Performance):
                 entry = self._replay.kept(at) or await self._begin(at)
                 if entry is not None:
                     asked.extend(_given(branches, entry))
+            if self._wanted:
+                for entry in await self._ask_others():
+                    asked.extend(_given(branches, entry))
+                continue
             if branches.over:
                 return None
             if not self._under_way:
@@ -110,18 +118,30 @@ class FunctionPerformance(Performance):
         if self.state.agent.hooks and at.step.kind in ("model", "tool", "ask"):
             await self._reins.hold(self._permit(at))
         entry = await self._at_once(at)
-        if entry is None and at.step.kind == "ask" and asking.held(self.state, at) is None:
-            await self._record.settled()
-            entry = await self._effects.begin(at, self._waiting(at))
         if entry is not None:
             self._record.happened(entry)
             return entry
         if at.step.kind in ("approve", "ask", "wake") or asking.held(self.state, at) is not None:
             self._waits[at.position] = at
+            if at.step.kind == "ask" and asking.held(self.state, at) is None:
+                self._wanted.append(at)
             return None
         await self._record.settled()
         self._under_way[asyncio.create_task(self._reins.hold(self._effects.of(at)))] = at
         return None
+
+    async def _ask_others(self) -> list[Performed]:
+        """Ask the agents that the function wants to ask at once; what it is told of those that cannot be asked."""
+        wanted, self._wanted, failed = self._wanted, [], list[Performed]()
+        await self._record.settled()
+        waits = {each.call.id: each for each in self._shared()}
+        for at in wanted:
+            entry = await self._effects.begin(at, waits[at.position])
+            if entry is not None:
+                del self._waits[at.position]
+                self._record.happened(entry)
+                failed.append(entry)
+        return failed
 
     async def _permit(self, at: At) -> None:
         """Find out what had begun of a step, and have the hooks judge the call that it may be."""
@@ -184,7 +204,7 @@ class FunctionPerformance(Performance):
         """Write down what is waited with, and tell it."""
         self._reins.check()
         await self._record.settled()
-        held = [self._waiting(at) for at in self._waits.values()]
+        held = self._shared()
         unanswered = self.state.agent.permissions.unanswered
         await self._teller.flush()
         kept = {"heard": self._ear.after, "told": self._teller.kept}
@@ -199,6 +219,13 @@ class FunctionPerformance(Performance):
 
     def _waiting(self, at: At) -> Waiting:
         return asking.held(self.state, at) or asking.waiting_of(self.state, at)
+
+    def _shared(self) -> tuple[Waiting, ...]:
+        """Return what the function waits with, each agent with what it may spend."""
+        state = replace(self.state, promised={**self.state.promised, **self._promised})
+        waits = shared(state, tuple(map(self._waiting, self._waits.values())))
+        self._promised = {each.call_id: each for each in waits if each.kind == "task"}
+        return waits
 
     async def _failed(self, error: NatscopeError) -> Finished | Parked:
         """End the run: what a function was raised is journaled, and a function that wants help asks for it."""

@@ -2,11 +2,14 @@
 
 import asyncio
 
+from natscope.client import Ticket
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.event import Delegated
 from natscope.contracts.task import Finished
 from tests.integration.agent.house import House, call, house, reply
+from tests.integration.agent.test_functions import agents, spec
 from tests.integration.agent.test_teams import results
 
 COST = 15
@@ -16,6 +19,8 @@ WORKER = AgentSpec(name="one", description="Works.", system_prompt="w", tools=["
 BOSS = AgentSpec.model_validate(
     {"name": "assistant", "system_prompt": "b", "agents": ["one"], "limits": {"tokens": LIMIT, "max_steps": 100}}
 )
+
+FUNCTION = spec("crowds", agents=["one"], limits={"tokens": LIMIT, "max_steps": 100})
 
 
 def spends(here: House, workers: int, *, together: bool) -> None:
@@ -59,6 +64,17 @@ class TestAgentsThatWorkAtTheSameTime:
         assert {each.limit for each in found} == {"tokens"}
         assert sum(map(spent_by, found)) <= LIMIT - COST + begun_below + last_answers
         assert min(map(spent_by, found)) >= (LIMIT - COST) // 3
+
+    async def test_as_do_those_that_a_function_gathers(self, nats_url: str) -> None:
+        async with house(nats_url, FUNCTION, WORKER, agents=0) as here, agents(here):
+            spends(here, 3, together=True)
+            outcome = await here.run("Go.")
+            told = [item.event async for item in Ticket(here.bus, outcome.task_id).events()]
+            found = [await here.outcome(each.child) for each in told if isinstance(each, Delegated)]
+        assert len(found) == 3
+        assert {each.limit for each in found} == {"tokens"}
+        assert sum(map(spent_by, found)) <= LIMIT + 3 * COST + 3 * COST
+        assert min(map(spent_by, found)) >= LIMIT // 3
 
     async def test_and_one_alone_has_all_that_is_left(self, nats_url: str) -> None:
         async with house(nats_url, BOSS, WORKER) as here:

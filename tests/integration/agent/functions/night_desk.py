@@ -80,6 +80,13 @@ async def sleepy(ctx: natscope.Context, message: Message) -> str:
 
 
 @natscope.agent
+async def crowds(ctx: natscope.Context, message: Message) -> str:
+    """Ask three agents at once."""
+    await ctx.gather(*(ctx.ask("one", f"{message.text} {place}.") for place in range(3)))
+    return "Over."
+
+
+@natscope.agent
 async def leads(ctx: natscope.Context, message: Message) -> str:
     """Ask two agents at once, and one that it may not ask."""
     answers = await ctx.gather(ctx.ask("one", "Go."), ctx.ask("one", "Go on."))
