@@ -62,13 +62,14 @@ async def persist(put: Callable[[], Awaitable[object]], *, patience_s: float = P
         BusUnavailable: the server could not be reached for `patience_s`, and may have it all the same.
         NatscopeError: the server refuses it.
     """
-    end = time.monotonic() + patience_s
+    loop = asyncio.get_running_loop()
+    end = loop.time() + patience_s
     while True:
         try:
             await put()
             return
         except BusUnavailable as error:
-            if time.monotonic() > end:
+            if loop.time() > end:
                 raise
             log.warning("what was not acknowledged is put again", extra={"reason": error.message})
         await asyncio.sleep(RETRY_S)

@@ -126,7 +126,7 @@ class TestModels:
         async def follow(catalog: Catalog) -> None:
             heard.set()
 
-        async with house.models.followed(follow, every_s=0.01), asyncio.timeout(5):
+        async with house.models.followed(follow, every_s=0.01), asyncio.timeout(60):
             house.path.write_text(BETTER)
             os.utime(house.path, ns=(0, 0))
             await heard.wait()

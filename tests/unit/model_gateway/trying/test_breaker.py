@@ -12,10 +12,9 @@ from services.model_gateway.trying.faults import FAULTS, FaultName
 from services.model_gateway.trying.outs import Found, Out
 from services.model_gateway.trying.routes import Route
 from tests.unit.model_gateway.fakes import FakeProvider, Heard, answer, fault
-from tests.unit.model_gateway.trying.trip import Trip, keys, route
+from tests.unit.model_gateway.trying.trip import Trip, in_loop_time, keys, route
 
 COOL_S = 0.3
-"""Longer than a machine holds up a call between its failure and its end: until then nothing is tried again."""
 RULES = Rules(window_s=10, failures=4, cool_s=5, coolest_s=20, probe_s=30, useless_s=300)
 NO_FOOD: list[FaultName] = ["unknown_model", "bad_request", "forbidden", "content_filter", "context_too_long"]
 
@@ -296,10 +295,10 @@ class TestLimits:
 
 
 class TestCalls:
-    """The loop with breakers: real time, short pauses."""
+    """The loop with breakers."""
 
     async def test_pass_over_a_key_that_is_out(self) -> None:
-        breakers = Breakers()
+        breakers = in_loop_time()
         first = FakeProvider(fault("bad_key"))
         ways = [route(first, "a"), route(FakeProvider(), "b")]
         trip = Trip(breakers=breakers)
@@ -307,7 +306,7 @@ class TestCalls:
         assert len(first.prompts) == 1
 
     async def test_are_refused_at_once_when_every_target_is_out_for_long(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=60))
+        breakers = in_loop_time(Rules(failures=1, cool_s=60))
         provider = FakeProvider(fault("server_error"))
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -319,7 +318,7 @@ class TestCalls:
         assert caught.value.details["passed_over"] == [{"target": "fake/m-1", "key": "FAKE", "fault": "server_error"}]
 
     async def test_wait_for_a_target_that_is_out_for_a_moment(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
+        breakers = in_loop_time(Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"))
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -327,7 +326,7 @@ class TestCalls:
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_all_wait_for_the_one_that_tries(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
+        breakers = in_loop_time(Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"), 0.1, answer())
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -336,14 +335,14 @@ class TestCalls:
         assert [outcome.value for outcome in outcomes] == [answer()] * 5
 
     async def test_ask_a_refused_key_again_when_there_is_no_other(self) -> None:
-        trip = Trip(breakers=Breakers())
+        trip = Trip(breakers=in_loop_time())
         provider = FakeProvider(fault("bad_key"))
         with pytest.raises(errors.CredentialRefused):
             await trip.run([route(provider)])
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_that_are_cancelled_let_the_next_one_try(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
+        breakers = in_loop_time(Rules(failures=1, cool_s=COOL_S))
         provider = FakeProvider(fault("server_error"), 60.0)
         trip = Trip(breakers=breakers)
         with pytest.raises(errors.ModelUnavailable):
@@ -355,7 +354,7 @@ class TestCalls:
         assert (await trip.run([route(provider)])).value == answer()
 
     async def test_that_are_cancelled_before_they_ask_let_the_next_one_try(self) -> None:
-        breakers = Breakers(rules=Rules(failures=1, cool_s=COOL_S))
+        breakers = in_loop_time(Rules(failures=1, cool_s=COOL_S))
         down = route(FakeProvider(fault("server_error")), "down")
         cut = route(FakeProvider(Piece("text", 0, "Mayb"), fault("cut")), "cut")
         trip = Trip(breakers=breakers)

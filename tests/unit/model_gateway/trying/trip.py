@@ -1,5 +1,6 @@
 """One call through the loop, along routes of programmed providers, with what was heard and traced."""
 
+import asyncio
 from collections.abc import Sequence
 
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -11,7 +12,7 @@ from services.model_gateway.catalog.models_file import Target
 from services.model_gateway.deltas import Deltas
 from services.model_gateway.ports import Prompt, Reply
 from services.model_gateway.trying.attempts import Attempts, Outcome
-from services.model_gateway.trying.breaker import Breakers
+from services.model_gateway.trying.breaker import Breakers, Rules
 from services.model_gateway.trying.course import Patience
 from services.model_gateway.trying.routes import Route
 from tests.unit.model_gateway.fakes import Act, FakeAccount, FakeProvider, Heard, question
@@ -34,6 +35,11 @@ def keys(model: str, *providers: FakeProvider) -> list[Route]:
     return [Route(target, FakeAccount(f"fake-{place}", each)) for place, each in enumerate(providers)]
 
 
+def in_loop_time(rules: Rules | None = None) -> Breakers:
+    """Return the breakers of one replica, by the clock of the loop that waits for them."""
+    return Breakers(rules=rules, clock=asyncio.get_running_loop().time)
+
+
 class Trip:
     """A loop, and what came of it."""
 
@@ -47,7 +53,7 @@ class Trip:
             TelemetrySettings.model_construct(endpoint=None, disabled=False),
             processors=[SimpleSpanProcessor(self.spans)],
         )
-        self._attempts = Attempts(telemetry, patience, breakers)
+        self._attempts = Attempts(telemetry, patience, breakers or in_loop_time())
         self._deadline_s = deadline_s
 
     async def run(
