@@ -15,7 +15,7 @@ async def readable(html: str, *, within_s: float) -> str:
         stderr=asyncio.subprocess.DEVNULL,
         env={"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    text = b""
+    text: bytes | None = None
     try:
         async with asyncio.timeout(within_s):
             text, _ = await program.communicate(html.encode("utf-8", "replace"))
@@ -25,7 +25,7 @@ async def readable(html: str, *, within_s: float) -> str:
         if program.returncode is None:
             program.kill()
             await program.wait()
-    return text.decode() if program.returncode == 0 else _words(html)
+    return text.decode() if text is not None and program.returncode == 0 else _words(html)
 
 
 def _words(html: str) -> str:
