@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -37,11 +37,17 @@ NAMES: Mapping[str, str] = {
 """Providers by the OpenTelemetry registry, and what genai-prices calls them where that differs."""
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Prices:
     """Prices of all models that are known, without a network."""
 
-    def __init__(self, table: Path = TABLE) -> None:
+    def __init__(self, table: Path = TABLE, *, now: Callable[[], datetime] = _now) -> None:
+        """`now` tells the time: some prices depend on it."""
         self._own = _read(table)
+        self._now = now
         self._known: dict[tuple[str, str], tuple[float, Tariff | None]] = {}
         self._found: dict[tuple[str, str], ModelInfo | None] = {}
         self._lock = threading.Lock()
@@ -62,7 +68,7 @@ class Prices:
         """Return what the model's tokens cost now, or None if that is not known."""
         if told is not None:
             return Tariff.of(told)
-        now = datetime.now(UTC)
+        now = self._now()
         until, tariff = self._known.get((provider, model), (0.0, None))
         if until < now.timestamp():
             tariff = self._look_up(provider, model, now)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from genai_prices import calc_price
 from natscope.contracts.model import Price, Usage
 from services.model_gateway.accounting.prices import NAMES, Prices
 
-PRICES = Prices()
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""Some prices depend on the date, and on the time of day."""
+PRICES = Prices(now=lambda: AT)
 USAGE = Usage(input_tokens=300_000, output_tokens=2_000, cache_read_tokens=100_000, cache_write_tokens=1_000)
 
 
@@ -40,7 +43,8 @@ class TestAPrice:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
         )
-        expected = calc_price(counted, model, provider_id=NAMES.get(provider, provider)).total_price
+        place = NAMES.get(provider, provider)
+        expected = calc_price(counted, model, provider_id=place, genai_request_timestamp=AT).total_price
         assert PRICES.cost_usd(usage, provider, model) == pytest.approx(float(expected))
 
     def test_counts_cached_tokens_once(self) -> None:
