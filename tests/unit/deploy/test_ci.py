@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 ENGINE = """#!/bin/sh
+trap 'rm -f "$STATE/answers"; echo stopped >>"$STATE/engine.log"; exit 0' TERM
 echo started >>"$STATE/engine.log"
 touch "$STATE/answers"
-trap 'rm -f "$STATE/answers"; echo stopped >>"$STATE/engine.log"; exit 0' TERM
 while :; do sleep 0.05; done
 """
 STUBS = {

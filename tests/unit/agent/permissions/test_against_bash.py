@@ -62,7 +62,7 @@ def run_by(text: str, folder: Path) -> list[tuple[str, ...]]:
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=2,
+            timeout=60,
             check=False,
         )
     except (subprocess.TimeoutExpired, ValueError):
