@@ -142,7 +142,6 @@ class Teller:
     async def _page(self, after: int) -> tuple[list[Msg], int]:
         """Return the next messages behind `after`, and how many come after them.
 
-        Servers below 2.11 give one at a time, and do not say how many come.
         Source: ADR-31, https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md
         """
         request = {"seq": after + 1, "next_by_subj": self._subject, "batch": PAGE, "max_bytes": PAGE_BYTES}
@@ -157,8 +156,6 @@ class Teller:
                 status = headers.get("Status")
                 if status is None:
                     found.append(message)
-                    if "Nats-Num-Pending" not in headers:
-                        return found, 1
                 elif status in ("204", "404"):
                     return found, int(headers.get("Nats-Num-Pending", 0))
                 else:

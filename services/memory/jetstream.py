@@ -5,7 +5,6 @@ import itertools
 import json
 import logging
 from datetime import datetime
-from typing import Any
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
@@ -32,14 +31,12 @@ class _Reply:
 
     def __init__(self) -> None:
         self.messages: list[Msg] = []
-        self.pending: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self.pending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
 
 class DirectReader:
     """Reads many stored messages with one request.
 
-    From server 2.11 on, one request gets a whole page. Below, the server answers with a single message and the page is
-    read one by one.
     Source: ADR-31, https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md
     """
 
@@ -60,16 +57,6 @@ class DirectReader:
             BusUnavailable: no answer.
         """
         request = {"seq": after + 1, "next_by_subj": subject, "batch": limit, "max_bytes": PAGE_BYTES}
-        messages, pending = await self._get(stream, request)
-        while pending is None and len(messages) <= limit:
-            request["seq"] = int((messages[-1].headers or {})["Nats-Sequence"]) + 1
-            more, pending = await self._get(stream, request)
-            messages += more
-        if pending is None:
-            return messages[:limit], len(messages) - limit
-        return messages, pending
-
-    async def _get(self, stream: str, request: dict[str, Any]) -> tuple[list[Msg], int | None]:
         number = str(next(self._numbers))
         reply = self._open[number] = _Reply()
         try:
@@ -91,8 +78,6 @@ class DirectReader:
         status = headers.get("Status")
         if status is None:
             reply.messages.append(message)
-            if "Nats-Num-Pending" not in headers:
-                reply.pending.set_result(None)
         elif status == "204":
             reply.pending.set_result(int(headers["Nats-Num-Pending"]))
         elif status == "404":

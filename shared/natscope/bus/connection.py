@@ -42,6 +42,11 @@ C = TypeVar("C", bound=Contract)
 WRONG_LAST_SEQUENCE = 10071
 STREAM_FULL = frozenset({10077, 10122, 10167})
 """JetStream: maximum messages, maximum bytes, maximum per subject exceeded."""
+LEAST_SERVER = (2, 11)
+"""The first servers that read a stream page by page as we do: they say how many messages come after a page.
+
+Source: ADR-31, https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-31.md
+"""
 _VIOLATION = "authorization violation"
 """What a server says to whom it does not accept; while connecting, nats-py has no class for it."""
 
@@ -235,6 +240,21 @@ def unreached(error: Exception, settings: BusSettings) -> BusUnavailable | Crede
     )
 
 
+def check_version(nc: Client, settings: BusSettings) -> None:
+    """Return if the server is one that we can work with.
+
+    Raises:
+        BusUnavailable: it is older than `LEAST_SERVER`.
+    """
+    found = nc.connected_server_version
+    if (found.major, found.minor) < LEAST_SERVER:
+        least = ".".join(map(str, LEAST_SERVER))
+        raise BusUnavailable(
+            f"the NATS server at {settings.where} is too old: {found.major}.{found.minor}.{found.patch}",
+            remedy=f"run nats-server {least} or newer there",
+        )
+
+
 @asynccontextmanager
 async def connect(
     name: str, settings: BusSettings | None = None, telemetry: Telemetry | None = None
@@ -242,7 +262,7 @@ async def connect(
     """Connect a guest, for as long as the body runs. Reconnects for ever once it was connected.
 
     Raises:
-        BusUnavailable: no server answered within two seconds.
+        BusUnavailable: no server answered within two seconds, or it is older than `LEAST_SERVER`.
         CredentialRefused: the server does not accept us.
     """
     settings = settings or BusSettings()
@@ -256,6 +276,11 @@ async def connect(
         raise unreached(error, settings) from error
     nc.options["allow_reconnect"] = True
     nc.options["max_reconnect_attempts"] = -1
+    try:
+        check_version(nc, settings)
+    except BusUnavailable:
+        await nc.close()
+        raise
     telemetry = telemetry or telemetry_for(name)
     try:
         yield Bus(nc, telemetry)

@@ -16,12 +16,13 @@ from nats import errors as nats_errors
 from nats.aio.client import Client
 
 from natscope.bus.answering import Doors
-from natscope.bus.connection import Bus, unreached
+from natscope.bus.connection import Bus, check_version, unreached
 from natscope.bus.ledger import Instance
 from natscope.bus.micro import Endpoint, Micro
 from natscope.bus.settings import BusSettings
 from natscope.bus.settling import settle
 from natscope.bus.streams import SPAN_SUBJECT, wait_until_provisioned
+from natscope.contracts.errors import BusUnavailable
 from natscope.telemetry import Telemetry, telemetry_for
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ async def open_room(
 
     Raises:
         CredentialRefused: NATS does not accept us.
-        BusUnavailable: NATS refuses us for another reason, or nobody has provisioned it within a minute.
+        BusUnavailable: NATS refuses us for another reason or is too old, or nobody has provisioned it within a minute.
     """
     settings = settings or BusSettings()
     telemetry = telemetry or telemetry_for(name)
@@ -135,7 +136,12 @@ async def _connected(broker: NatsBroker, settings: BusSettings) -> Client:
         while not (await asyncio.wait((connecting,), timeout=patience_s))[0]:
             log.warning("waiting for NATS", extra={"servers": settings.where, "remedy": WAY_OUT})
             patience_s = REMIND_S
-        return await connecting
+        nc = await connecting
+        check_version(nc, settings)
+        return nc
+    except BusUnavailable:
+        await broker.stop()
+        raise
     except nats_errors.Error as error:
         raise unreached(error, settings) from error
     finally:

@@ -38,6 +38,22 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @asynccontextmanager
+async def old_server() -> AsyncIterator[str]:
+    """The address of something that says of itself that it is a nats-server of before 2.11."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"A","version":"2.10.29","max_payload":1048576,"headers":true}\r\n')
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
 async def memory(url: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The service `memory` as a process."""
     process = await asyncio.create_subprocess_exec(
@@ -70,8 +86,22 @@ class TestAService:
             assert len(said.decode().splitlines()) == 1
             assert service.returncode == 1
 
+    async def test_says_in_one_line_that_the_server_is_too_old(self) -> None:
+        async with old_server() as url, memory(url) as service, asyncio.timeout(60):
+            _, said = await service.communicate()
+            assert said.decode().startswith(f"memory: the NATS server at {url} is too old: 2.10.29")
+            assert "2.11 or newer" in said.decode()
+            assert len(said.decode().splitlines()) == 1
+            assert service.returncode == 1
+
 
 class TestAGuest:
+    async def test_is_told_that_the_server_is_too_old(self) -> None:
+        async with old_server() as url:
+            with pytest.raises(BusUnavailable, match=r"too old: 2\.10\.29"):
+                async with connect("guest", BusSettings.model_construct(url=url)):
+                    pass
+
     async def test_is_told_apart_whether_nobody_answers_or_it_is_not_accepted(self, guarded: str, nowhere: str) -> None:
         wrong = BusSettings.model_construct(url=guarded, user="admin", password=SecretStr("wrong"))
         right = BusSettings.model_construct(url=guarded, user="admin", password=SecretStr("right"))

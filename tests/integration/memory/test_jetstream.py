@@ -1,9 +1,6 @@
 """The log on JetStream keeps the port's word, and so does the fake that stands for it elsewhere."""
 
-import json
-
 import pytest
-from nats.aio.msg import Msg
 
 from natscope.bus import Bus
 from natscope.bus.envelope import CLAIM, DIGEST
@@ -90,36 +87,6 @@ class TestPages:
         nats_server.kill()
         with pytest.raises(BusUnavailable):
             await log.page("a")
-
-    async def test_a_server_that_gives_one_message_at_a_time_is_read_one_by_one(
-        self, reader: DirectReader, bus: Bus
-    ) -> None:
-        """Below 2.11 a direct get knows no batches: it answers with one message that tells nothing about others."""
-        stored = {sequence: b"%d" % sequence for sequence in range(2, 12, 2)}
-
-        async def answer(message: Msg) -> None:
-            wanted = json.loads(message.data)
-            found = next((sequence for sequence in stored if sequence >= wanted["seq"]), None)
-            if found is None:
-                await bus.nc.publish(message.reply, b"", headers={"Status": "404", "Description": "Message Not Found"})
-                return
-            headers = {
-                "Nats-Stream": "OLD",
-                "Nats-Subject": wanted["next_by_subj"],
-                "Nats-Sequence": str(found),
-                "Nats-Time-Stamp": "2026-01-02T03:04:05.6Z",
-            }
-            await bus.nc.publish(message.reply, stored[found], headers=headers)
-
-        await bus.nc.subscribe("$JS.API.DIRECT.GET.OLD", cb=answer)
-        log = StreamLog(reader, "OLD", "old")
-        page = await log.page("a", after=2)
-        assert [entry.sequence for entry in page.entries] == [4, 6, 8, 10]
-        assert page.pending == 0
-        assert page.entries[0].at_ns == 1_767_323_045_600_000_000
-        page = await log.page("a", limit=2)
-        assert [entry.sequence for entry in page.entries] == [2, 4]
-        assert page.pending > 0
 
 
 class TestLargeEntries:
