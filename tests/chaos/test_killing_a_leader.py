@@ -51,7 +51,7 @@ def answer(asked: Request) -> Reply:
 
 
 class TestKillingALeader:
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(600)
     async def test_and_its_members_repeats_nothing(self, tmp_path: Path) -> None:
         async with Provider(answer, delay_s=0.3) as provider:
             telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))

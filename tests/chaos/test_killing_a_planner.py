@@ -41,7 +41,7 @@ def answer(asked: Request) -> Reply:
 
 
 class TestKillingAPlanner:
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(600)
     async def test_in_the_midst_of_a_plan_repeats_no_step(self, tmp_path: Path) -> None:
         async with Provider(answer, delay_s=0.3) as provider:
             telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))

@@ -51,7 +51,7 @@ MOMENTS: dict[str, Moment] = {
 
 
 class TestKillingTheAgent:
-    @pytest.mark.timeout(400)
+    @pytest.mark.timeout(900)
     async def test_at_any_moment_leaves_one_outcome_and_nothing_done_twice(self, tmp_path: Path) -> None:
         async with Provider(delay_s=0.3) as provider:
             telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))
@@ -72,7 +72,7 @@ class TestKillingTheAgent:
                     assert provider.total == 2, (name, house.logs())
                     assert await _executions(house, task.session or "") == "executions: 1", (name, house.logs())
 
-    @pytest.mark.timeout(240)
+    @pytest.mark.timeout(600)
     async def test_a_terminated_agent_hands_its_runs_over_at_once(self, tmp_path: Path) -> None:
         async with Provider(delay_s=1.5) as provider:
             telemetry = telemetry_for("client", TelemetrySettings.model_construct(endpoint=None))

@@ -137,7 +137,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 
 
 @pytest.mark.asyncio(loop_scope="class")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 class TestKillingTheOthers:
     async def test_a_gateway_that_dies_asks_again_for_what_it_had_not_finished_alone(self, stage: Stage) -> None:
         task = await stage.begin(Reply(calls=(TOOL_CALL,)), Reply(text="lost", delay_s=8), Reply(text="done"))

@@ -162,7 +162,7 @@ async def kill_all(house: House, figures: Figures) -> None:
 
 
 class TestKillingTheSandbox:
-    @pytest.mark.timeout(120 + 5 * KILLS)
+    @pytest.mark.timeout(400 + 10 * KILLS)
     async def test_every_call_is_answered_once_and_nothing_is_left(self, house: House, nats_url: str) -> None:
         figures, callers = Figures(), Callers(house)
         await asyncio.gather(*(call(house, uuid.uuid4().hex, *session, seconds=0) for session in SESSIONS))

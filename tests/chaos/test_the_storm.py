@@ -26,7 +26,7 @@ def survived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, list[str]
     return asyncio.run(storm(plan, tmp_path_factory.mktemp("storm")))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 class TestTheStorm:
     def test_kills_every_part(self, survived: tuple[Facts, list[str]]) -> None:
         killed = [name for name, _ in survived[0].kills]

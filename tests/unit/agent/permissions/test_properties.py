@@ -102,7 +102,6 @@ class TestHugeTexts:
         + ["$(" * 5_000 + "rm -rf /" + ")" * 5_000, "( " * 240 + "rm -rf /" + " )" * 240, "ls;" * 6_000, "a " * 9_000],
         ids=lambda text: repr(text[:5]),
     )
-    @pytest.mark.timeout(100)
     def test_have_a_verdict_too(self, text: str) -> None:
         verdict = shell(text, rule("deny", "*a*b*"), rule("allow", "git:*"))
         assert not verdict.allowed or set(text) <= set("ls;\n ")
