@@ -1,6 +1,7 @@
 """What every floor may ask for: a real nats-server, bare or provisioned; and how tests are given to workers."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
 from natscope.telemetry import TelemetrySettings, telemetry_for
 from tests.nats_server import NatsServer
+
+# What a terminal or a CI says of its screen changes what commands print.
+for name in ("CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "LINES", "NO_COLOR", "PY_COLORS", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
 
 # No deadline for an example, which a busy machine misses, and the same examples each time.
 settings.load_profile("ci")
