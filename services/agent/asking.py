@@ -15,6 +15,8 @@ FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
 PATIENCE_S = 60.0
 RETRY_S = 0.25
+ENOUGH_S = 1.0
+"""With less time than this left an ask is not repeated: a busy machine might not hear in time that nobody listens."""
 
 
 async def insist(
@@ -27,7 +29,8 @@ async def insist(
 
     Raises:
         DeadlineExceeded: no answer within `deadline_s`, or nobody listens any more after an ask may have been taken.
-        ServiceNotRunning: nobody listened for `patience_s` at a stretch, and nobody has taken an ask.
+        ServiceNotRunning: nobody listened for `patience_s` at a stretch, or until a second before the deadline, and
+            nobody has taken an ask.
         NatscopeError: what the room answered.
     """
     end = time.monotonic() + deadline_s
@@ -46,11 +49,11 @@ async def insist(
         except (ServiceNotRunning, BusUnavailable) as error:
             taken = taken or isinstance(error, BusUnavailable)
             missing_since = missing_since or time.monotonic()
-            if time.monotonic() - missing_since > patience_s or time.monotonic() >= end:
+            await asyncio.sleep(RETRY_S)
+            if time.monotonic() - missing_since > patience_s or time.monotonic() + ENOUGH_S > end:
                 if taken:
                     raise DeadlineExceeded(f"whoever took the ask has not answered: {error}") from error
                 raise
-            await asyncio.sleep(0.2)
 
 
 async def persist(put: Callable[[], Awaitable[object]], *, patience_s: float = PATIENCE_S) -> None:

@@ -251,7 +251,7 @@ class TestAHookThatFails:
         ],
     )
     async def test_refuses_or_is_passed_over_as_the_agents_file_says(self, nats_url: str, name: str, code: str) -> None:
-        deadline = 0.3 if code == "deadline_exceeded" else 30
+        deadline = {"deadline_exceeded": 0.3, "service_not_running": 4}.get(code, 30)
         where = {"hook": name, "at": ["before_acting"], "deadline": deadline}
         passed = spec(where | {"on_failure": "continue"}, name="passed")
         async with house(nats_url, spec(where), passed, agents=0) as here, agents(here):

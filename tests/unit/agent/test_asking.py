@@ -1,9 +1,10 @@
-"""What is put into a stream while the server is away."""
+"""What is asked, and what is put into a stream, while those who would take it are away."""
 
 import pytest
 
-from natscope.contracts.errors import BusUnavailable, Overloaded
-from services.agent.asking import persist
+from natscope.contracts import memory
+from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, NatscopeError, Overloaded, ServiceNotRunning
+from services.agent.asking import ENOUGH_S, insist, persist
 
 
 class Away:
@@ -17,6 +18,30 @@ class Away:
         self.tries += 1
         if self.tries <= self._times:
             raise BusUnavailable("no answer")
+
+
+class Slow:
+    """A bus that tells that nobody listens, but takes its time to do so."""
+
+    async def ask(self, *_: object, deadline_s: float) -> memory.Cleared:
+        if deadline_s < 0.9 * ENOUGH_S:
+            raise DeadlineExceeded("no answer")
+        raise ServiceNotRunning("nobody listens")
+
+
+class TestWhatIsAsked:
+    @pytest.mark.parametrize(("deadline_s", "error"), [(1.6, ServiceNotRunning), (0.1, DeadlineExceeded)])
+    async def test_of_nobody_ends_with_what_is_known_and_not_with_an_ask_too_short_to_tell(
+        self, deadline_s: float, error: type[NatscopeError]
+    ) -> None:
+        with pytest.raises(error):
+            await insist(
+                Slow(),  # pyright: ignore[reportArgumentType] - all that is asked of a bus here
+                memory.CLEAR,
+                memory.Clear(session="s"),
+                deadline_s=deadline_s,
+                patience_s=60,
+            )
 
 
 class TestWhatIsPut:
