@@ -74,6 +74,9 @@ class Provider:
         """How many answers the other side did not wait for."""
         self.was_asked = asyncio.Event()
         self.was_abandoned = asyncio.Event()
+        self.may_end = asyncio.Event()
+        """While it is not set, neither an answer in one piece nor the last piece of a stream is sent."""
+        self.may_end.set()
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(
@@ -135,6 +138,7 @@ class Provider:
             return _hang_up(request, web.StreamResponse())
         if reply.status == 200 and streamed and not reply.whole:
             return await self._stream(request, reply)
+        await self.may_end.wait()
         headers = {"content-type": reply.content_type or JSON, **dict(reply.headers)}
         if reply.cut_after is None and not reply.stall_s:
             return web.Response(status=reply.status, body=self._wire.unary(reply), headers=headers)
@@ -153,10 +157,13 @@ class Provider:
         await response.prepare(request)
         await asyncio.sleep(reply.stall_s)
         frames = self._wire.events(reply)[: reply.cut_after]
-        if not reply.pace_s and not reply.rechunk:
-            await response.write(b"".join(frames))
-        else:
-            await _paced(response, frames, reply)
+        *pieces, last = _pieces(frames, reply)
+        for each in pieces:
+            await asyncio.sleep(reply.pace_s)
+            await response.write(each)
+        await self.may_end.wait()
+        await asyncio.sleep(reply.pace_s)
+        await response.write(last)
         if reply.cut_after is not None:
             return _hang_up(request, response)
         await response.write_eof()
@@ -172,13 +179,12 @@ class Provider:
         return web.json_response({"total": self.total, "by_body": self.by_body, "abandoned": self.abandoned})
 
 
-async def _paced(response: web.StreamResponse, frames: tuple[bytes, ...], reply: Reply) -> None:
-    size = reply.rechunk
+def _pieces(frames: tuple[bytes, ...], reply: Reply) -> tuple[bytes, ...]:
+    """Return what is written at a time; there is always one piece, if an empty one."""
     whole = b"".join(frames)
-    slices = tuple(whole[i : i + size] for i in range(0, len(whole), size)) if size else frames
-    for each in slices:
-        await asyncio.sleep(reply.pace_s)
-        await response.write(each)
+    if size := reply.rechunk:
+        return tuple(whole[i : i + size] for i in range(0, len(whole), size)) or (whole,)
+    return (frames if reply.pace_s else ()) or (whole,)
 
 
 def _hang_up(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:

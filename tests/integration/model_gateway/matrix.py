@@ -175,7 +175,7 @@ def _provider(name: str, wire: str, provider: Provider) -> str:
     kind, _ = WIRES[wire]
     url = provider.url if wire in ("chat", "responses") else provider.url.removesuffix("/v1")
     # Only silence itself is waited out; on a busy machine any other answer may take longer than that.
-    stall_s = 1.0 if name == _slug("stall") else 10.0
+    stall_s = 2.0 if name == _slug("stall") else 10.0
     return f"  {name}: {{{kind}, api_key: {{env: KEY}}, base_url: '{url}', stall_s: {stall_s}, timeout_s: 10.0}}"
 
 

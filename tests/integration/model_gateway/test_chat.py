@@ -56,12 +56,14 @@ class TestAnswers:
         assert [turn["role"] for turn in provider.requests[1]["messages"]] == ["user", "assistant", "tool"]
 
     async def test_the_first_piece_before_the_last_is_written(self, house: House, provider: Provider) -> None:
-        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.15))
+        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.001))
+        provider.may_end.clear()
         subject = await house.listen()
         asked = asyncio.create_task(house.chat(deltas_to=subject))
         async with asyncio.timeout(20):
             await house.heard.wait()
         assert not asked.done()
+        provider.may_end.set()
         await asked
 
     async def test_a_json_answer_to_a_stream_is_read_all_the_same(self, house: House, provider: Provider) -> None:
@@ -275,7 +277,7 @@ class TestWithoutAKey:
         )
         assert process.stderr is not None
         try:
-            async with asyncio.timeout(30), connect("guest", BusSettings.model_construct(url=nats_url)) as guest:
+            async with asyncio.timeout(90), connect("guest", BusSettings.model_construct(url=nats_url)) as guest:
                 while json.loads(await process.stderr.readline())["event"] != "open":
                     pass
                 chatted = await guest.ask(model.CHAT, question("What is 2+2?"))

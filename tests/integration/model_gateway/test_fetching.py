@@ -16,7 +16,7 @@ ETAG = (("etag", '"1"'),)
 
 @asynccontextmanager
 async def web(
-    may_reach: MayReach | None = lambda _: True, *, timeout_s: float = 5, copies: Copies | None = None
+    may_reach: MayReach | None = lambda _: True, *, timeout_s: float = 30, copies: Copies | None = None
 ) -> AsyncIterator[Web]:
     found = Web(timeout_s=timeout_s, may_reach=may_reach, copies=copies)
     try:
@@ -161,7 +161,7 @@ class TestTheWall:
         ],
     )
     async def test_no_address_within_the_network_is_reached(self, host: str) -> None:
-        async with web(None, timeout_s=2) as here:
+        async with web(None) as here:
             with pytest.raises(MediaUnavailable, match="is not public"):
                 await here.fetch(f"http://{host}:9/a", max_bytes=LIMIT)
 

@@ -21,10 +21,12 @@ from tests.loopback.replies import JSON, Call, Reply
 
 MODELS = """
 providers:
-  gemini: {kind: gemini, api_key: {env: GEMINI_API_KEY}, base_url: "%(gemini)s", stall_s: 0.4}
+  gemini: {kind: gemini, api_key: {env: GEMINI_API_KEY}, base_url: "%(gemini)s"}
+  brief: {kind: gemini, api_key: {env: GEMINI_API_KEY}, base_url: "%(gemini)s", stall_s: 0.4}
   elsewhere: {kind: openai, name: elsewhere, api_key: {env: OPENAI_API_KEY}, base_url: "%(elsewhere)s"}
 aliases:
   default: {targets: [{provider: gemini, model: gemini-3-flash}]}
+  brief: {targets: [{provider: brief, model: gemini-3-flash}]}
   older: {targets: [{provider: gemini, model: gemini-2.5-flash}]}
   elsewhere: {targets: [{provider: elsewhere, model: other-1}]}
   embedding: {purpose: embedding, targets: [{provider: gemini, model: gemini-embedding-001}]}
@@ -90,11 +92,13 @@ class TestAnswers:
         assert chatted.finish_reason == "tool_call"
 
     async def test_the_first_piece_before_the_last_is_written(self, house: House, provider: Provider) -> None:
-        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.1))
+        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.001))
+        provider.may_end.clear()
         asked = asyncio.create_task(house.chat(deltas_to=await house.listen()))
         async with asyncio.timeout(20):
             await house.heard.wait()
         assert not asked.done()
+        provider.may_end.set()
         await asked
 
     @pytest.mark.parametrize("stream", [False, True])
@@ -145,7 +149,7 @@ class TestFaults:
     async def test_a_stream_that_falls_silent_is_given_up(self, house: House, provider: Provider) -> None:
         provider.queue(*[Reply(text="Half of it", pieces=2, pace_s=20)] * 3)
         with pytest.raises(errors.ModelUnavailable, match="stopped sending"):
-            await house.chat(deltas_to=await house.listen())
+            await house.chat(model="brief", deltas_to=await house.listen())
 
     async def test_nothing_more_is_waited_for_long_after_the_end(self, house: House, provider: Provider) -> None:
         whole = b"".join(gemini_wire.events(Reply(text="The answer is 42.")))
@@ -181,7 +185,8 @@ class TestFaults:
 class TestCancel:
     @pytest.mark.parametrize("stream", [False, True])
     async def test_closes_the_connection(self, house: House, provider: Provider, stream: bool) -> None:
-        provider.queue(Reply(text="never heard to the end", delay_s=0.0 if stream else 30, pace_s=0.3, pieces=9))
+        provider.queue(Reply(text="never heard to the end", pace_s=0.001, pieces=9))
+        provider.may_end.clear()
         subject = await house.listen() if stream else None
         asked = asyncio.create_task(house.guest.ask(model.CHAT, question(request_id="r-1", deltas_to=subject)))
         async with asyncio.timeout(20):

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,10 +24,12 @@ from tests.loopback.replies import Call, Reply
 
 MODELS = """
 providers:
-  first: {kind: anthropic, api_key: {env: ANTHROPIC_API_KEY}, base_url: "%(first)s", stall_s: 1, timeout_s: 1.5}
+  first: {kind: anthropic, api_key: {env: ANTHROPIC_API_KEY}, base_url: "%(first)s"}
+  brief: {kind: anthropic, api_key: {env: ANTHROPIC_API_KEY}, base_url: "%(first)s", stall_s: 1}
   other: {%(kind)s, api_key: {env: OPENAI_API_KEY}, base_url: "%(other)s", name: other}
 aliases:
   default: {targets: [{provider: first, model: claude-sonnet-4-6}]}
+  brief: {targets: [{provider: brief, model: claude-sonnet-4-6}]}
   other: {targets: [{provider: other, model: other-1}]}
 """
 OTHERS: dict[str, tuple[str, Wire]] = {
@@ -110,11 +111,13 @@ class TestAnswers:
         assert chatted.finish_reason == "tool_call"
 
     async def test_the_first_piece_before_the_last_is_written(self, house: House, provider: Provider) -> None:
-        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.1))
+        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.001))
+        provider.may_end.clear()
         asked = asyncio.create_task(house.chat(deltas_to=await house.listen()))
         async with asyncio.timeout(20):
             await house.heard.wait()
         assert not asked.done()
+        provider.may_end.set()
         await asked
 
     async def test_a_json_answer_to_a_stream_is_read_all_the_same(self, house: House, provider: Provider) -> None:
@@ -161,7 +164,7 @@ class TestFaults:
         self, provider: Provider, streamed: bool
     ) -> None:
         account = AnthropicMessages(
-            "anthropic", base_url=provider.url, api_key=SecretStr(KEY), key_name="ANTHROPIC_API_KEY", stall_s=0.3
+            "anthropic", base_url=provider.url, api_key=SecretStr(KEY), key_name="ANTHROPIC_API_KEY"
         )
         heard: list[Piece] = []
 
@@ -171,7 +174,7 @@ class TestFaults:
         found: dict[str, str] = {}
         for name in FAULTS:
             provider.queue(faulty(name, streamed=streamed))
-            prompt = Prompt(question(), "claude-sonnet-4-6", 0.3 if name == "stall" else 10)
+            prompt = Prompt(question(), "claude-sonnet-4-6", 2 if name == "stall" else 30)
             with pytest.raises(Failed) as caught:
                 await account.chat(prompt, hear if streamed else None)
             found[name] = caught.value.name
@@ -193,7 +196,7 @@ class TestFaults:
     async def test_a_stream_that_stalls_is_given_up(self, house: House, provider: Provider) -> None:
         provider.queue(*[Reply(text="one two three", pieces=3, pace_s=30)] * 3)
         with pytest.raises(errors.ModelUnavailable, match="stopped sending"):
-            await house.chat(deltas_to=await house.listen())
+            await house.chat(model="brief", deltas_to=await house.listen())
 
     async def test_the_key_is_in_no_log_span_or_error(
         self, house: House, provider: Provider, caplog: pytest.LogCaptureFixture
@@ -217,20 +220,17 @@ class TestCancel:
         self, house: House, provider: Provider, streamed: bool
     ) -> None:
         await house.chat()
-        provider.queue(Reply(text="never heard to the end", delay_s=0.0 if streamed else 30, pace_s=0.2, pieces=22))
+        provider.queue(Reply(text="never heard to the end", pace_s=0.001, pieces=22))
+        provider.may_end.clear()
         ask = question(request_id="r-1", deltas_to=await house.listen() if streamed else None)
         provider.was_asked.clear()
         asked = asyncio.create_task(house.guest.ask(model.CHAT, ask))
         async with asyncio.timeout(20):
             await (house.heard if streamed else provider.was_asked).wait()
-            began = time.perf_counter()
             await house.guest.tell(model.CANCELLED, model.Cancelled(request_id="r-1"), "r-1")
             await provider.was_abandoned.wait()
-            took_s = time.perf_counter() - began
             with pytest.raises(errors.Refused, match="cancelled"):
                 await asked
-        print(f"broken off after {took_s * 1000:.1f} ms")
-        assert took_s < 4
 
 
 class TestThoughts:

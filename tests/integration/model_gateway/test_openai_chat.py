@@ -30,9 +30,9 @@ ASK = Chat(model="default", messages=[Message(name="user", role="user", content=
 class Asker:
     """Asks one provider, and hears what it says if it streams."""
 
-    def __init__(self, url: str, key: str | None = KEY) -> None:
+    def __init__(self, url: str, key: str | None = KEY, *, stall_s: float = 30) -> None:
         secret = SecretStr(key) if key else None
-        self.account = OpenAIAccount("openai", base_url=url, api_key=secret, key_name="OPENAI_API_KEY", stall_s=0.3)
+        self.account = OpenAIAccount("openai", base_url=url, api_key=secret, key_name="OPENAI_API_KEY", stall_s=stall_s)
         self.chat = OpenAIChat(self.account)
         self.pieces: list[Piece] = []
         self.heard = asyncio.Event()
@@ -42,7 +42,7 @@ class Asker:
         self.pieces.append(piece)
         self.heard.set()
 
-    async def ask(self, *, streamed: bool, timeout_s: float = 1.0) -> Reply:
+    async def ask(self, *, streamed: bool, timeout_s: float = 30) -> Reply:
         """Ask once."""
         return await self.chat.chat(Prompt(ASK, "m-1", timeout_s), self.hear if streamed else None)
 
@@ -102,7 +102,7 @@ class TestFaults:
             assert [block.input for block in reply.content if isinstance(block, ToolUseBlock)] == [{}]
             return
         with pytest.raises(Failed) as caught:
-            await asker.ask(streamed=streamed, timeout_s=0.3)
+            await asker.ask(streamed=streamed, timeout_s=2 if name == "stall" else 30)
         told = caught.value.error(model="m-1", attempts=1)
         assert KEY not in "".join(traceback.format_exception(caught.value)) + str(told) + str(told.details)
         assert provider.total == 1
@@ -121,7 +121,8 @@ class TestFaults:
 
     async def test_cancelling_closes_the_stream(self, asker: Asker, provider: Provider) -> None:
         provider.queue(Sent(text="x" * 400, pieces=400, pace_s=0.01))
-        task = asyncio.create_task(asker.ask(streamed=True, timeout_s=30))
+        provider.may_end.clear()
+        task = asyncio.create_task(asker.ask(streamed=True))
         async with asyncio.timeout(20):
             await asker.heard.wait()
             task.cancel()
@@ -143,7 +144,7 @@ class TestAccount:
 
     async def test_what_the_provider_says_beside_the_answer_can_be_read(self, asker: Asker, provider: Provider) -> None:
         provider.queue(Sent(text="Hi.", headers=(("x-ratelimit-remaining-requests", "3"),)))
-        answer = await asker.account.post("/chat/completions", b'{"messages": []}', timeout_s=1)
+        answer = await asker.account.post("/chat/completions", b'{"messages": []}', timeout_s=30)
         assert answer.headers["X-RateLimit-Remaining-Requests"] == "3"
         assert answer.kind.startswith(JSON)
 
@@ -162,7 +163,7 @@ class TestAccount:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         asker = Asker(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
         sound = File("file", "a.mp3", b"ID3", "audio/mpeg")
-        answer = await asker.account.upload("/audio/transcriptions", {"model": "w"}, [sound], timeout_s=1)
+        answer = await asker.account.upload("/audio/transcriptions", {"model": "w"}, [sound], timeout_s=30)
         await asker.chat.close()
         await runner.cleanup()
         assert json.loads(answer.content) == {"text": "Hi."}

@@ -71,18 +71,22 @@ class TestWhatWasAnsweredBefore:
 
 class TestWhatIsBeingAnswered:
     async def test_holds_room_for_one_call_however_many_ask(self, nats_url: str, tmp_path: Path) -> None:
-        async with house(nats_url, tmp_path, Reply(text="Yes.", delay_s=2.0)) as (here, provider):
+        async with house(nats_url, tmp_path, Reply(text="Yes.")) as (here, provider):
+            provider.may_end.clear()
             ask = question(tenant="acme", request_id="same")
             asked = [asyncio.create_task(here.guest.ask(model.CHAT, ask, deadline_s=90)) for _ in range(4)]
             await running(here, 1)
+            provider.may_end.set()
             assert {answer.message.text for answer in await asyncio.gather(*asked)} == {"Yes."}
             assert provider.total == 1
             assert (await running(here, 0)).calls == 1
 
     async def test_of_two_requests_holds_room_for_both(self, nats_url: str, tmp_path: Path) -> None:
-        async with house(nats_url, tmp_path, Reply(text="Yes.", delay_s=2.0)) as (here, provider):
+        async with house(nats_url, tmp_path, Reply(text="Yes.")) as (here, provider):
+            provider.may_end.clear()
             asked = [asking(here, "one"), asking(here, "two")]
             await running(here, 2)
+            provider.may_end.set()
             await asyncio.gather(*asked)
             assert (await running(here, 0)).calls == provider.total == 2
 

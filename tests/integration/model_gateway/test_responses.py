@@ -20,12 +20,14 @@ from tests.loopback.responses_wire import SEALED, failure, faulty, response, tur
 
 MODELS = """
 providers:
-  first: {kind: openai, api: responses, base_url: "%(first)s", stall_s: 1.5, timeout_s: 1.5}
+  first: {kind: openai, api: responses, base_url: "%(first)s"}
+  brief: {kind: openai, api: responses, base_url: "%(first)s", stall_s: 2, timeout_s: 2}
   spare: {kind: openai, api: responses, base_url: "%(spare)s"}
   elsewhere: {kind: openai, name: elsewhere, base_url: "%(elsewhere)s"}
 aliases:
   default: {targets: [{provider: first, model: gpt-5}]}
   backed: {targets: [{provider: first, model: gpt-5}, {provider: spare, model: gpt-5-mini}]}
+  brief: {targets: [{provider: brief, model: gpt-5}, {provider: spare, model: gpt-5-mini}]}
   elsewhere: {targets: [{provider: elsewhere, model: other-1}]}
 """
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90_000)).decode()
@@ -97,11 +99,13 @@ class TestAnswers:
         assert chatted.finish_reason == "tool_call"
 
     async def test_the_first_piece_before_the_last_is_written(self, house: House, provider: Provider) -> None:
-        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.1))
+        provider.queue(Reply(text="one two three", pieces=3, pace_s=0.001))
+        provider.may_end.clear()
         asked = asyncio.create_task(house.chat(deltas_to=await house.listen()))
         async with asyncio.timeout(20):
             await house.heard.wait()
         assert not asked.done()
+        provider.may_end.set()
         await asked
 
     async def test_a_value_that_is_no_object_as_it_was_asked_for(self, house: House, provider: Provider) -> None:
@@ -225,7 +229,8 @@ class TestFaults:
     ) -> None:
         provider.queue(faulty(name, streamed=stream, reply=RIGHT), *[RIGHT] * 3)
         spare.queue(RIGHT)
-        asked = house.chat(model="backed", tools=[TOOL], deltas_to=await house.listen() if stream else None)
+        alias = "brief" if name == "stall" else "backed"
+        asked = house.chat(model=alias, tools=[TOOL], deltas_to=await house.listen() if stream else None)
         if name in TOLD:
             with pytest.raises(TOLD[name]):
                 await asked
