@@ -17,6 +17,8 @@ from services.model_gateway.accounting.store import Conflict, Kept
 
 TEN = Need(input_tokens=7, output_tokens=3, least_output_tokens=3, input_nanos=70, nanos_per_output_token=10.0)
 USED = Used(0, 1, 7, 3, 100)
+NOW = 1_000_000.0
+"""All happens within one minute."""
 
 
 class Counting:
@@ -54,7 +56,8 @@ async def alive(instance: str) -> bool:
 def page(store: Counting, *rules: BudgetEntry | LimitEntry, me: str = "me", ahead_s: float = 60.0) -> Page:
     budgets = tuple(rule for rule in rules if isinstance(rule, BudgetEntry))
     limits = tuple(rule for rule in rules if isinstance(rule, LimitEntry))
-    return Page(Office(store, me, alive), "tenant", "acme", lambda: Holding(budgets, limits), ahead_s=ahead_s)
+    office = Office(store, me, alive, now=lambda: NOW)
+    return Page(office, "tenant", "acme", lambda: Holding(budgets, limits), ahead_s=ahead_s)
 
 
 async def reserved(of: Page, need: Need = TEN) -> Grant:
