@@ -12,7 +12,7 @@ from natscope.bus.envelope import read
 from natscope.contracts.errors import BodyInvalid, BusUnavailable
 from natscope.contracts.message import Message
 from natscope.contracts.run import Steered
-from natscope.contracts.task import INTERRUPT, STEER, Steer
+from natscope.contracts.task import INTERRUPT, STEER, Interrupt, Steer
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ class Controls:
     """What was said to a task, in the order in which it was said."""
 
     interrupted: bool = False
+    reason: str = ""
+    """Why it was interrupted, if that was said."""
     steered: tuple[Steered, ...] = ()
 
     @property
@@ -40,17 +42,17 @@ async def controls_for(bus: Bus, task_id: str, *, after: int = 0) -> Controls:
         BusUnavailable: the stream cannot be read.
     """
     subject = INTERRUPT.at(task_id).replace(".interrupt.", ".*.")
-    interrupted, steered = False, list[Steered]()
+    interrupted, reason, steered = False, "", list[Steered]()
     while True:
         try:
             found = await bus.js.get_msg(STEER.stream, seq=after + 1, subject=subject, next=True, direct=True)
         except js_errors.NotFoundError:
-            return Controls(interrupted, tuple(steered))
+            return Controls(interrupted, reason, tuple(steered))
         except (nats_errors.Error, js_errors.Error) as error:
             raise BusUnavailable(f"what was said to {task_id!r} cannot be read: {error!r}") from error
         after = int(found.seq or 0)
         if found.subject == INTERRUPT.at(task_id):
-            interrupted = True
+            interrupted, reason = True, reason or _reason_in(found.data or b"{}")
             continue
         try:
             said = read(Steer, await bus.envelope.unpack(found.data or b"", found.headers), where=subject)
@@ -60,6 +62,13 @@ async def controls_for(bus: Bus, task_id: str, *, after: int = 0) -> Controls:
         id = f"{task_id}-steer-{after}"
         message = Message(id=id, name=said.name, role="user", content=said.content)
         steered.append(Steered(sequence=after, message=message, redirect=said.redirect))
+
+
+def _reason_in(data: bytes) -> str:
+    try:
+        return read(Interrupt, data, where="interrupt").reason
+    except BodyInvalid:
+        return ""
 
 
 class Ear:

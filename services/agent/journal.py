@@ -8,7 +8,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from natscope.bus import Bus
-from natscope.bus.envelope import read
+from natscope.bus.journaled import entry_of
 from natscope.bus.ledger import latest
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BusUnavailable, Overloaded, RunFenced
@@ -63,7 +63,8 @@ class Journal:
         """Return all entries, oldest first; appending goes on after the last of them.
 
         Raises:
-            BodyInvalid: an entry is of a version this process does not know; the run must be left to a newer one.
+            JournalNewer: an entry is of a version this process does not know; the run must be left to a newer one.
+            RunPoisoned: an entry is none.
         """
         subject = JOURNALED.at(self._run)
         entries: list[JournalEntry] = []
@@ -76,7 +77,7 @@ class Journal:
             except (nats_errors.Error, js_errors.Error) as error:
                 raise BusUnavailable(f"the journal of {self._run!r} cannot be read: {error!r}") from error
             data = await self._bus.envelope.unpack(found.data or b"", found.headers)
-            entries.append(read(JOURNALED.adapter, data, where=subject))
+            entries.append(entry_of(data, run=self._run))
             self._last = int(found.seq or 0)
             sequence = self._last + 1
 

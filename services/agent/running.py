@@ -12,7 +12,6 @@ from natscope.contracts import event, hub, memory, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ThinkingBlock
 from natscope.contracts.errors import (
-    BodyInvalid,
     Failure,
     NatscopeError,
     Refused,
@@ -184,10 +183,6 @@ class Runner:
         try:
             entries = await journal.read()
             state = replay(entries)
-        except BodyInvalid as error:
-            raise Unavailable(
-                f"the journal of {task.id!r} is of a later version: {error.message}", remedy="update this agent service"
-            ) from error
         except ValueError as error:
             raise RunPoisoned(f"the journal of {task.id!r} has lost its beginning") from error
         if state.started.digest != task.digest:
@@ -320,7 +315,7 @@ def _kind_of(state: State) -> type[Performance]:
 def _tell_all(performance: Performance, controls: Controls) -> None:
     performance.say(controls.steered)
     if controls.interrupted:
-        performance.interrupt("interrupted")
+        performance.interrupt(controls.reason or "interrupted")
 
 
 def _attributes(state: State) -> dict[str, str]:

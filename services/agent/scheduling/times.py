@@ -10,18 +10,21 @@ from services.agent.scheduling.cron import Cron, parse
 LATE = timedelta(seconds=60)
 """A time that passed longer ago was missed."""
 SHORTEST = timedelta(seconds=1)
+LONGEST = timedelta(days=36_500)
 
 
 def check(schedule: Schedule) -> None:
     """Refuse a schedule that does not say when.
 
     Raises:
-        ScheduleInvalid: by none of its kinds or by several, or more than once a second.
+        ScheduleInvalid: by none of its kinds or by several, more than once a second, or less than once in a century.
     """
     if sum(each is not None for each in (schedule.cron, schedule.every, schedule.at)) != 1:
         raise ScheduleInvalid(f"schedule {schedule.name!r} must say when", remedy="one of `cron`, `every` and `at`")
     if schedule.every is not None and schedule.every < SHORTEST:
         raise ScheduleInvalid(f"schedule {schedule.name!r} comes too often", remedy="once a second at most")
+    if schedule.every is not None and schedule.every > LONGEST:
+        raise ScheduleInvalid(f"schedule {schedule.name!r} comes too seldom", remedy="once in 36,500 days at least")
 
 
 def cron_of(schedule: Schedule) -> Cron:

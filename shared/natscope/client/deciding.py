@@ -1,11 +1,64 @@
-"""Decisions that were published before: the first one about a call stands, and the next one is told so."""
+"""What a task waits with, and what was decided about it: the first decision about a call stands."""
+
+from collections.abc import Iterable
+
+from nats.aio.msg import Msg
 
 from natscope.bus.connection import Bus
 from natscope.bus.envelope import read
+from natscope.bus.journaled import entry_of
 from natscope.client import looking
 from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BodyInvalid, DecisionStale, RunFenced
+from natscope.contracts.run import JOURNALED, Decided, Ended, JournalEntry, ModelReplied, Parked, Steered
+
+_JOURNAL = JOURNALED.stream or ""
+
+
+async def waits(bus: Bus, task_id: str) -> list[Waiting]:
+    """Return the calls that wait for somebody as a task's journal has them, those of a run that goes on included.
+
+    Raises:
+        JournalNewer: the journal is of a later version than this one.
+    """
+    subject = JOURNALED.at(task_id)
+    last = await looking.last(bus, _JOURNAL, subject)
+    if last is None:
+        return []
+    entry = await _entry(bus, task_id, last)
+    if isinstance(entry, Parked | Ended | ModelReplied):
+        return waiting_after([entry])
+    return waiting_after([await _entry(bus, task_id, each) for each in await looking.page(bus, _JOURNAL, subject)])
+
+
+async def _entry(bus: Bus, task_id: str, message: Msg) -> JournalEntry:
+    return entry_of(await bus.envelope.unpack(message.data, message.headers), run=task_id)
+
+
+def waiting_after(entries: Iterable[JournalEntry]) -> list[Waiting]:
+    """Return the calls for somebody that a run has parked with and that nothing has settled since.
+
+    Rules that came with a decision may have settled any of them; what still waits then is parked with again.
+    """
+    waiting: list[Waiting] = []
+    for entry in entries:
+        match entry:
+            case Parked():
+                waiting = [each for each in entry.waiting if each.is_for_somebody]
+            case Decided():
+                about, rules = entry.decision.call_id, entry.decision.rules
+                waiting = [each for each in waiting if each.call_id != about and not rules]
+            case ModelReplied() | Ended() | Steered(redirect=True):
+                waiting = []
+            case _:
+                pass
+    return waiting
+
+
+async def made(bus: Bus, task_id: str, waiting: list[Waiting]) -> dict[str, str]:
+    """Return who has decided on which of the calls that wait."""
+    return (await _made(bus, task_id, waiting))[0]
 
 
 async def publish(bus: Bus, task_id: str, decisions: list[Decision], waiting: list[Waiting], *, by: str) -> None:

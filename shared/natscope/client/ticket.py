@@ -129,10 +129,13 @@ class Ticket:
             return None
 
     async def waiting(self) -> list[approval.Waiting]:
-        """Return the calls that the task waits with, for `decide`; none if it does not wait."""
-        found = await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id))
-        entry = await self.bus.read(run.JOURNALED, found) if found else None
-        return [each for each in entry.waiting if each.is_for_somebody] if isinstance(entry, run.Parked) else []
+        """Return the calls that the task waits with, for `decide`; none if it does not wait.
+
+        Those that nobody has decided on: while a call is carried out, the others of its reply go on waiting.
+        """
+        found = await deciding.waits(self.bus, self.task_id)
+        made = await deciding.made(self.bus, self.task_id, found) if found else {}
+        return [each for each in found if each.call_id not in made]
 
     async def decide(self, *decisions: approval.Decision, by: str = "user") -> None:
         """Approve, deny or answer calls that the task waits with; it goes on at once.
@@ -140,10 +143,13 @@ class Ticket:
         Raises:
             DecisionStale: the task does not wait with one of them, or no longer, or somebody was first; nothing was
                 decided.
-            BodyInvalid: one of them is not what is waited for, such as leave where an answer is; nothing was decided.
+            BodyInvalid: one of them is not what is waited for, such as leave where an answer is, or two are about the
+                same call; nothing was decided.
         """
-        found = await self.waiting()
+        found = await deciding.waits(self.bus, self.task_id)
         waiting = {each.call_id: each for each in found}
+        if len({decision.call_id for decision in decisions}) < len(decisions):
+            raise BodyInvalid("two of the decisions are about the same call", remedy="decide on each call once")
         for decision in decisions:
             if decision.call_id not in waiting:
                 wanted = ", ".join(sorted(waiting)) or "nothing"
@@ -167,12 +173,21 @@ class Ticket:
             TaskNotFound: nothing is known of the task.
             TaskOver: the task has its outcome.
         """
+        await self.check_unfinished()
+        body = task.Steer.model_validate({"content": content, "redirect": redirect, "name": name})
+        await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())
+
+    async def check_unfinished(self) -> None:
+        """Return if the task waits, runs or parks.
+
+        Raises:
+            TaskNotFound: nothing is known of the task.
+            TaskOver: the task has its outcome.
+        """
         if await self.outcome() is not None:
             raise TaskOver(f"task {self.task_id!r} is over", remedy="submit another one to the same session")
         if not await self._is_known():
             raise TaskNotFound(f"there is no task {self.task_id!r}", remedy="`natscope runs` lists them")
-        body = task.Steer.model_validate({"content": content, "redirect": redirect, "name": name})
-        await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())
 
     async def _is_known(self) -> bool:
         if await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id)) is not None:

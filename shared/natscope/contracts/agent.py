@@ -21,12 +21,32 @@ GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 SkillName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
+LONGEST = timedelta(days=36_500)
+"""Longer than this, nothing lasts and nobody waits."""
+
+
+def _wait(value: timedelta) -> timedelta:
+    if not timedelta() <= value <= LONGEST:
+        raise ValueError(f"must be 0 seconds or more, and at most {LONGEST.days:,} days")
+    return value
+
+
+def _span(value: timedelta) -> timedelta:
+    if value == timedelta():
+        raise ValueError("must be more than 0 seconds")
+    return _wait(value)
+
+
+Wait = Annotated[Duration, AfterValidator(_wait)]
+Span = Annotated[Duration, AfterValidator(_span)]
+
+
 class Limits(Contract):
     """Where a run stops. At all but the deadline the model gets one last turn without tools."""
 
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Model calls before the last one."""
-    deadline: Duration = timedelta(minutes=30)
+    deadline: Span = timedelta(minutes=30)
     """Wall time of a run, as seconds or ISO 8601 (`PT30M`)."""
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Input and output tokens of all its model calls; the last one comes on top."""
@@ -72,7 +92,7 @@ class Permissions(Contract):
     asked is denied.
     """
     rules: list[Rule] = Field(default_factory=list[Rule])
-    wait: Duration | None = None
+    wait: Wait | None = None
     """How long a call waits for a decision; None: for ever."""
     unanswered: Literal["approve", "deny"] = "deny"
     """What is decided then."""
@@ -105,7 +125,7 @@ class Team(Contract):
 class NeedsHuman(Contract):
     """How a run waits that needs a person's help."""
 
-    wait: Duration | None = None
+    wait: Wait | None = None
     """How long; None: for ever."""
     unanswered: Literal["abort", "retry"] = "abort"
     """What is decided then; a run is retried so once, and aborted the next time."""

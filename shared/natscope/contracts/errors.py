@@ -281,6 +281,12 @@ class ToolUnavailable(Unavailable):
     code = "tool_unavailable"
 
 
+class JournalNewer(Unavailable):
+    """The run's journal is of a later version than this process reads; an updated service goes on with it."""
+
+    code = "journal_newer"
+
+
 class Overloaded(Unavailable):
     """A queue or a limit is full; nothing was accepted."""
 

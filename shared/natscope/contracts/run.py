@@ -18,9 +18,12 @@ from natscope.contracts.plan import StepName
 from natscope.contracts.task import Finished, Submit
 from natscope.contracts.tool import ToolSpec
 
+VERSION = 1
+"""Of the journal's schema, as this process writes it; entries of a later one it does not read."""
+
 
 class _Entry(Contract):
-    version: int = 1
+    version: int = VERSION
     """Version of the journal's schema."""
     at: Instant = Field(default_factory=now)
 

@@ -3,11 +3,17 @@
 import asyncio
 import json
 
-from natscope.client import looking
+import pytest
+
+from natscope.client import Ticket, looking
 from natscope.contracts import model
 from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.errors import JournalNewer
 from natscope.contracts.run import JOURNALED, Resumed
+from services.agent.app import app
+from services.agent.settings import Settings
 from tests.integration.agent.house import House, call, house, reply
+from tests.integration.agent.test_waiting import QUESTION, answers, decide, says_only, says_then, waiting
 
 
 async def _entries(here: House, task_id: str) -> list[str]:
@@ -87,3 +93,40 @@ class TestHoldingARun:
             outcome = await here.run("Go.", task_id="go")
             assert (outcome.state, outcome.text) == ("completed", "done")
             assert (len(here.asked), len(here.called)) == (2, 4)
+
+
+class TestAJournal:
+    @pytest.mark.parametrize("entry", [{"entry": "teleported"}, {"entry": "resumed", "holder": "a", "version": 2}])
+    async def test_of_a_later_version_is_left_to_a_service_that_knows_it(
+        self, nats_url: str, entry: dict[str, object]
+    ) -> None:
+        async with house(nats_url, agents=0) as here:
+            here.external, here.mind = True, says_then(QUESTION)
+            async with app(Settings(), bus=here.settings):
+                task = await here.submit("Ask them.", session="s1")
+                (wait,) = await waiting(here, task)
+            ack = await here.bus.js.publish(JOURNALED.at(task.task_id), json.dumps(entry).encode())
+            await decide(here, task, *answers([wait], "forty-two"))
+            ticket = Ticket(here.bus, task.task_id)
+            with pytest.raises(JournalNewer, match="is of a later version"):
+                await ticket.waiting()
+            async with app(Settings(), bus=here.settings):
+                here.mind = says_only
+                assert (await here.run("And that?", session="s2")).text == "said"
+                assert await ticket.outcome() is None
+                here.mind = says_then(QUESTION)
+                await here.bus.js.delete_msg("JOURNAL", ack.seq)
+                outcome = await here.outcome(task.task_id)
+        assert (outcome.text, len(here.asked)) == ("forty-two", 3)
+
+    async def test_that_holds_what_is_no_entry_is_buried_with_its_task(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            await here.bus.js.publish(JOURNALED.at("t1"), b"no entry")
+            buried = await here.bus.nc.subscribe("task.buried.*")
+            await here.submit("Add.", task_id="t1")
+            async with app(Settings(), bus=here.settings):
+                outcome = await here.outcome("t1")
+            await buried.next_msg(timeout=20)
+        assert outcome.failure is not None
+        assert (outcome.failure.code, here.asked) == ("run_poisoned", [])
+        assert "holds what is no entry" in outcome.failure.message

@@ -190,7 +190,12 @@ class TestASchedule:
     async def test_that_is_wrong_is_refused_and_not_made(self, nats_url: str) -> None:
         past, far = datetime(2020, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
         wrong = [{"at": past}, {"cron": "0 0 30 2 *"}, {"cron": "often"}, {"cron": "@daily", "zone": "Moon"}]
-        wrong += [{}, {"cron": "@daily", "at": far}, {"every": timedelta(seconds=0.5)}]
+        wrong += [
+            {},
+            {"cron": "@daily", "at": far},
+            {"every": timedelta(seconds=0.5)},
+            {"every": timedelta(days=4_000_000)},
+        ]
         async with scheduling(nats_url) as (_, guest):
             for when in wrong:
                 with pytest.raises(ScheduleInvalid):

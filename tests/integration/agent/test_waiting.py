@@ -180,6 +180,33 @@ class TestACallThatNeedsLeave:
             outcome = await here.outcome(task.task_id)
         assert (outcome.text, here.called) == ("The call was denied: too much", [])
 
+    async def test_may_be_decided_on_while_another_of_its_reply_is_carried_out(self, nats_url: str) -> None:
+        async with house(nats_url, asks()) as here:
+            here.mind, here.tool_delay_s = says_then(QUESTION, QUESTION.model_copy(update={"id": "c2"})), 0.5
+            task = await here.submit("Add twice.")
+            first, second = await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            await ticket.decide(Decision(call_id=first.call_id, verdict="approve"))
+            await here.began.wait()
+            assert [each.call_id for each in await ticket.waiting()] == [second.call_id]
+            await ticket.decide(Decision(call_id=second.call_id, verdict="deny", reason="once will do"))
+            assert await ticket.waiting() == []
+            with pytest.raises(DecisionStale):
+                await ticket.decide(Decision(call_id=first.call_id, verdict="deny"))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, len(here.called)) == ("3 and The call was denied: once will do", 1)
+
+    async def test_is_not_decided_on_in_two_ways_at_once(self, nats_url: str) -> None:
+        async with house(nats_url, asks()) as here:
+            here.mind = says_then(QUESTION)
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            yes, no = (Decision.model_validate({"call_id": wait.call_id, "verdict": v}) for v in ("approve", "deny"))
+            with pytest.raises(BodyInvalid, match="about the same call"):
+                await ticket.decide(yes, no)
+            assert await ticket.waiting() == [wait]
+
     async def test_is_not_asked_about_again_under_a_rule_that_was_added(self, nats_url: str) -> None:
         async with house(nats_url, asks(rules=[], mode="default")) as here:
             here.mind = says(call(QUESTION), call(QUESTION.model_copy(update={"id": "c2"})), reply("done"))

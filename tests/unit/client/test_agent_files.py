@@ -50,6 +50,9 @@ class TestReadFile:
             ),
             (GOOD + "groups:\n  web: {description: d, tool: [a]}\n", r":10: groups.web.tool: .*did you mean 'tools'\?"),
             (GOOD + "output: {json_shema: {}}\n", r":9: output.json_shema: .*did you mean 'json_schema'\?"),
+            (GOOD.replace("deadline: 60", "deadline: 0"), r":8: limits.deadline: .*more than 0 seconds"),
+            (GOOD.replace("deadline: 60", "deadline: P40000D"), r":8: limits.deadline: .*at most 36,500 days"),
+            (GOOD + "permissions: {wait: -1}\n", r":9: permissions.wait: .*0 seconds or more"),
             (GOOD + "weather: sunny\n", r":9: weather: there is no such field; there are: name, description"),
         ],
     )
