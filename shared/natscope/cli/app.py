@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from natscope.cli import checks, dlq, files, schedule
+from natscope.cli import checks, controls, dlq, files, schedule
 from natscope.cli.outcome import run
 
 app = typer.Typer(
@@ -123,45 +123,9 @@ def tools(as_json: Json = False) -> None:
     _exit(listing.tools(as_json=as_json), as_json=as_json)
 
 
-@app.command()
-def decide(
-    task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
-    call: Annotated[str | None, typer.Argument(help="The call; without, what the task waits with is listed.")] = None,
-    verdict: Annotated[
-        Literal["approve", "deny", "answer", "edit", "retry", "abort"] | None,
-        typer.Argument(help="What is decided; the last three, and answer, about a run that needs help."),
-    ] = None,
-    text: Annotated[str, typer.Option("--text", "-t", help="The answer, the last message's words, or why not.")] = "",
-    arguments: Annotated[
-        str | None, typer.Option(help="Approve with these arguments instead, or those of --tool: a JSON object.")
-    ] = None,
-    tool: Annotated[str | None, typer.Option(help="Answer for the model with a call of this tool.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Decide on calls that a task waits with, or list them."""
-    from natscope.cli import deciding
-
-    if call is None:
-        _exit(deciding.show(task, as_json=as_json), as_json=as_json)
-    if verdict is None:
-        raise typer.BadParameter("say approve, deny or answer; or of a run that needs help edit, retry or abort")
-    if (wrong := deciding.why_not(verdict, text=text, arguments=arguments, tool=tool)) is not None:
-        raise typer.BadParameter(wrong)
-    _exit(deciding.decide(task, call, verdict, text=text, arguments=arguments, tool=tool), as_json=as_json)
-
-
-@app.command()
-def steer(
-    task: Annotated[str, typer.Argument(help="The task's id.", callback=checks.name)],
-    message: Annotated[str, typer.Argument(help="What the agent is told.")],
-    redirect: Annotated[bool, typer.Option("--redirect", help="Drop what is under way for it.")] = False,
-) -> None:
-    """Tell a task something before its next model call."""
-    from natscope.cli import deciding
-
-    if not message.strip():
-        raise typer.BadParameter("the message is empty")
-    _exit(deciding.steer(task, message, redirect=redirect))
+app.command()(controls.decide)
+app.command()(controls.steer)
+app.command()(controls.interrupt)
 
 
 @app.command()

@@ -20,6 +20,8 @@ class TestUsage:
             ("decide", "t", "c"),
             ("decide", "t", "c", "answer"),
             ("decide", "t", "c", "deny", "--arguments", "{}"),
+            ("decide", "t", "c", "deny", "--always"),
+            ("interrupt", "no id"),
         ],
     )
     async def test_wrong_usage_exits_2(self, natscope: Start, arguments: tuple[str, ...]) -> None:

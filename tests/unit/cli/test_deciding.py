@@ -3,7 +3,9 @@
 import pytest
 
 from natscope.cli.deciding import Verdict, decision_of, why_not
+from natscope.contracts.approval import Rule
 from natscope.contracts.blocks import ToolUseBlock, plain
+from natscope.contracts.errors import BodyInvalid
 
 
 class TestADecision:
@@ -25,8 +27,20 @@ class TestADecision:
     def test_keeps_the_arguments_of_an_approved_call(self) -> None:
         assert decision_of("c", "approve", text="", arguments='{"a": 2}', tool=None).arguments == {"a": 2}
 
+    def test_may_bring_rules_for_the_rest_of_the_run(self) -> None:
+        rules = ("allow execute_shell git log *", "deny  write_*")
+        assert decision_of("c", "approve", text="", arguments=None, tool=None, rules=rules).rules == [
+            Rule(behaviour="allow", tool="execute_shell", pattern="git log *"),
+            Rule(behaviour="deny", tool="write_*"),
+        ]
+
 
 class TestWhatIsRefused:
+    @pytest.mark.parametrize("rule", ["", " ", "allow", "permit add"])
+    def test_is_a_rule_that_is_none(self, rule: str) -> None:
+        with pytest.raises(BodyInvalid, match="--rule"):
+            decision_of("c", "approve", text="", arguments=None, tool=None, rules=[rule])
+
     @pytest.mark.parametrize(
         ("verdict", "text", "arguments", "tool", "wrong"),
         [
