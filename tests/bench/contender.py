@@ -69,9 +69,10 @@ async def by_hand(transport: str) -> AsyncGenerator[Ready]:
 async def guest(nats: str) -> AsyncGenerator[Ready]:
     """Tasks submitted to the house at the address `nats`."""
     async with client.open(BusSettings(url=nats), name="bench") as house:
+        await tool.until_served(house)
 
         async def run() -> None:
-            outcome = await house.ask(tool.AGENT.name, tool.QUESTION, deadline_s=30)
+            outcome = await house.ask(tool.AGENT.name, tool.QUESTION, deadline_s=120)
             if outcome.state != "completed" or outcome.tool_calls != 1:
                 raise Internal(f"the run came to {outcome.model_dump_json()}")
 
@@ -99,13 +100,13 @@ KINDS = {"raw": by_hand, "guest": guest, "embedded": in_one_process}
 
 
 async def load(run: Run, *, concurrency: int, seconds: float) -> dict[str, Any]:
-    """Keep `concurrency` runs going for `seconds` and return what they took."""
+    """Keep `concurrency` runs going for `seconds`, one at the least, and return what they took."""
     took: list[float] = []
     began, cpu = time.perf_counter(), time.process_time()
     end = began + seconds
 
     async def worker() -> None:
-        while (start := time.perf_counter()) < end:
+        while (start := time.perf_counter()) < end or not took:
             await run()
             took.append(time.perf_counter() - start)
 

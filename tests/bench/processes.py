@@ -169,7 +169,7 @@ def _house(folder: Path, environment: Mapping[str, str]) -> Generator[NatsServer
     server = NatsServer(folder).start()
     try:
         with program(CONTENDER, "prepare", server.url, environment=environment) as process:
-            process.wait(60)
+            process.wait(120)
         yield server
     finally:
         server.stop()

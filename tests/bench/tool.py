@@ -22,6 +22,15 @@ TOOL = client.tool(lucky_number)
 AGENT = AgentSpec(name="bench", description="Asks one tool.", system_prompt=PROMPT, tools=[TOOL.spec.name])
 
 
+async def until_served(house: client.House) -> None:
+    """Return once the house offers the tool; a run that begins before might do without it."""
+    async with asyncio.timeout(120):
+        while not any(  # noqa: ASYNC110 - nobody tells that a tool is served
+            each == TOOL.spec for host in await house.tools() for each in host.tools
+        ):
+            await asyncio.sleep(0.1)
+
+
 async def _serve(url: str) -> None:
     async with client.serve(TOOL, settings=BusSettings(url=url)):
         await asyncio.Event().wait()

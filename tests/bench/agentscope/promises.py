@@ -174,9 +174,7 @@ async def _guest(rooms: Rooms) -> AsyncGenerator[House]:
     """A guest of a house that has carried a run."""
     async with client.open(BusSettings(url=rooms.url), name="bench") as house:
         await _answering(house, 1)
-        async with asyncio.timeout(120):
-            while not any(each == tool.TOOL.spec for host in await house.tools() for each in host.tools):
-                pass
+        await tool.until_served(house)
         await _flood(house, at_once=4, seconds=1)
         yield house
 

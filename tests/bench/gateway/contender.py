@@ -109,9 +109,9 @@ async def _until_open(bus: Bus) -> None:
     """Return once the gateway answers.
 
     Raises:
-        ServiceNotRunning: it does not, for half a minute.
+        ServiceNotRunning: it does not, for two minutes.
     """
-    for _ in range(300):
+    for _ in range(1200):
         try:
             await bus.ask(LIST, List())
         except (ServiceNotRunning, DeadlineExceeded):

@@ -50,7 +50,7 @@ class Executor:
     async def ready(self) -> None:
         """Return when it offers to run programs."""
         specs: list[tool.ToolSpec] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not specs:
                 hosts = await self._bus.ask_all(tool.LIST, tool.List(), wait_s=0.2)
                 specs = [spec for host in hosts for spec in host.tools if spec.name == "execute_python"]
@@ -128,6 +128,6 @@ async def executor(image: str) -> AsyncGenerator[Executor]:
                     yield asked
                 finally:
                     process.terminate()
-                    await asyncio.to_thread(process.wait, 30)
+                    await asyncio.to_thread(process.wait, 60)
         finally:
             server.stop()
