@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from natscope.bus import Bus
@@ -33,24 +32,25 @@ async def insist(
             nobody has taken an ask.
         NatscopeError: what the room answered.
     """
-    end = time.monotonic() + deadline_s
+    now = asyncio.get_running_loop().time
+    end = now() + deadline_s
     wait = FIRST_WAIT_S
     missing_since: float | None = None
     taken = False
     while True:
-        left = end - time.monotonic()
+        left = end - now()
         try:
             return await bus.ask(door, body, *keys, deadline_s=max(0.01, min(wait, left)))
         except DeadlineExceeded:
-            if time.monotonic() >= end:
+            if now() >= end:
                 raise
             wait = min(wait * 2, LONGEST_WAIT_S)
             missing_since, taken = None, True
         except (ServiceNotRunning, BusUnavailable) as error:
             taken = taken or isinstance(error, BusUnavailable)
-            missing_since = missing_since or time.monotonic()
+            missing_since = missing_since or now()
             await asyncio.sleep(RETRY_S)
-            if time.monotonic() - missing_since > patience_s or time.monotonic() + ENOUGH_S > end:
+            if now() - missing_since > patience_s or now() + ENOUGH_S > end:
                 if taken:
                     raise DeadlineExceeded(f"whoever took the ask has not answered: {error}") from error
                 raise
