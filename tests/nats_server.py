@@ -51,12 +51,12 @@ class NatsServer:
         self._process = subprocess.Popen(arguments, stderr=log, env=self._env)
         log.close()
         found = ports / f"nats-server_{self._process.pid}.ports"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 address = json.loads(found.read_text())["nats"][0]
                 self.port = int(address.rsplit(":", 1)[1])
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=10).close()
                 return self
             except (OSError, ValueError, LookupError):
                 if self._process.poll() is not None:

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ HERE = Path(__file__).parent
 REAL = str(HERE / "mcp_server.py")
 BARE = str(HERE / "mcp_bare.py")
 PATHS = {"http": "mcp", "sse": "sse"}
+SOON_S = 60.0
+"""For what a machine does at once if it has nothing else to do."""
+CHANCE = random.SystemRandom()
+"""Not the same in every process of a test run."""
 
 
 class Inline:
@@ -128,7 +133,7 @@ class McpHouse:
                 continue
         return found
 
-    async def gone(self, within_s: float = 10.0) -> bool:
+    async def gone(self, within_s: float = SOON_S) -> bool:
         """Return whether there is no such process within some seconds."""
         return await eventually(lambda: not self.processes(), within_s)
 
@@ -164,9 +169,9 @@ class Up:
     calling: Calling
     store: Inline
 
-    async def call(self, tool: str, *, server: str = "s", deadline_s: float = 10.0, **arguments: Any) -> Result:
+    async def call(self, tool: str, *, server: str = "s", deadline_s: float = SOON_S, **arguments: Any) -> Result:
         """Call a server's tool."""
-        assert await self.until(tool, server=server, within_s=20), f"no tool {tool!r}: {list(self.servers.tools)}"
+        assert await self.until(tool, server=server, within_s=SOON_S), f"no tool {tool!r}: {list(self.servers.tools)}"
         found = self.servers.tools[f"mcp__{server}__{tool}"]
         return await self.calling.call(found, arguments, deadline_s=deadline_s, hear=self.house.hear, media=self.store)
 
@@ -174,12 +179,12 @@ class Up:
         """Call a tool and return what it says."""
         return text_of((await self.call(tool, **arguments)).output)
 
-    async def until(self, tool: str, *, server: str = "s", there: bool = True, within_s: float = 10.0) -> bool:
+    async def until(self, tool: str, *, server: str = "s", there: bool = True, within_s: float = SOON_S) -> bool:
         """Return whether a tool is (or is not) offered within some seconds."""
         return await eventually(lambda: (f"mcp__{server}__{tool}" in self.servers.tools) is there, within_s)
 
 
-async def eventually(holds: Callable[[], bool], within_s: float = 10.0) -> bool:
+async def eventually(holds: Callable[[], bool], within_s: float = SOON_S) -> bool:
     """Return whether something comes to hold."""
     end = time.monotonic() + within_s
     while not holds():
@@ -200,10 +205,12 @@ async def took(work: Awaitable[Any]) -> tuple[Any, float]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nobody listens at, and that the system gives to no connection before it is bound again."""
+    while True:
+        port = CHANCE.randrange(20_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def accepts(port: int) -> bool:
@@ -213,4 +220,4 @@ async def accepts(port: int) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    return await eventually(listens, 20)
+    return await eventually(listens)
