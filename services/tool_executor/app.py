@@ -59,6 +59,7 @@ async def app(
             async with housekeeping(pool, sessions, room.instance.lives, idle_after=settings.idle_after):
                 pool.fill()
                 await listen(room.bus, calls, sessions)
+                await homes.listen()
                 front = (
                     doors(room.bus, calls, offer, workers=settings.workers),
                     workspace_doors(room.bus, workspaces, homes, instance=room.instance.id, workers=settings.workers),

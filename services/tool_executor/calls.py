@@ -108,27 +108,23 @@ class Calls:
             log.info("call cancelled", extra={"call": call_id})
 
     async def _carry_out_where_the_cell_is(self, ask: tool.Call, found: AnyTool, arguments: Any) -> tool.Called:
-        """Who has a cell of the session begins at once, and asks meanwhile whether the session is still its own."""
+        """Who has a cell of the session begins at once; before anything runs, the session must still be its own."""
         if self._sessions.holds(ask.session):
-            looking = asyncio.ensure_future(self._means.elsewhere.is_here(ask.session))
-            looking.add_done_callback(lambda looked: looked.cancelled() or looked.exception())
             try:
-                return await self._carry_out(ask, found, arguments, is_here=looking)
+                return await self._carry_out(ask, found, arguments, only_here=True)
             except _NotHere:
                 log.info("session looked for", extra={"session": ask.session})
-            finally:
-                looking.cancel()
         called = await self._means.elsewhere.carry_out_there(ask)
         return await self._carry_out(ask, found, arguments) if called is None else called
 
     async def _carry_out(
-        self, ask: tool.Call, found: AnyTool, arguments: Any, *, is_here: Awaitable[bool] | None = None
+        self, ask: tool.Call, found: AnyTool, arguments: Any, *, only_here: bool = False
     ) -> tool.Called:
         backend = self._backend_of(found)
 
         async def work() -> tool.Called:
             try:
-                if is_here is not None and not await is_here:
+                if only_here and not await self._means.elsewhere.is_here(ask.session):
                     raise _NotHere
                 return _called(ask, await self._run(ask, found, arguments), backend)
             except asyncio.CancelledError:

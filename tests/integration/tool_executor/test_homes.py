@@ -1,5 +1,6 @@
-"""Claims on sessions: who holds one is looked up on every call."""
+"""Claims on sessions: who holds one is looked up, or was heard, on every call."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -24,7 +25,9 @@ async def executor(url: str) -> AsyncGenerator[tuple[Bus, Instance, Homes]]:
         instance = Instance(bus)
         await instance.start()
         try:
-            yield bus, instance, Homes(bus, instance)
+            homes = Homes(bus, instance)
+            await homes.listen()
+            yield bus, instance, homes
         finally:
             await instance.stop()
 
@@ -44,6 +47,13 @@ async def answer_held(bus: Bus, instance: Instance) -> None:
 
     await bus.nc.subscribe(tool.HELD.at(instance.id), cb=respond)
     await bus.nc.flush()
+
+
+async def until_connected_again(bus: Bus) -> None:
+    """Return when the connection was lost and is there again."""
+    async with asyncio.timeout(60):
+        while not (bus.nc.stats["reconnects"] and bus.nc.is_connected):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
 
 
 class TestHomes:
@@ -84,3 +94,49 @@ class TestHomes:
             await bus.js.update_stream(info.config, subjects=["elsewhere.>"])
             with pytest.raises(BusUnavailable):
                 await ours.carry_out_there(asked())
+
+
+class TestARememberedHome:
+    """A purge is not heard: what is said after one was remembered if it is yes, and looked up if it is no."""
+
+    async def test_a_home_that_was_claimed_is_not_looked_up_for_the_calls_after_it(self, nats_url: str) -> None:
+        async with executor(nats_url) as (bus, _, ours):
+            assert await ours.carry_out_there(asked()) is None
+            await bus.js.purge_stream(f"KV_{CELLS}")
+            assert await ours.is_here("s1")
+
+    async def test_a_home_that_was_seen_to_be_ours_is_not_looked_up_again(self, nats_url: str) -> None:
+        async with executor(nats_url) as (bus, instance, ours):
+            await bus.js.publish(f"$KV.{CELLS}.s1", instance.id.encode())
+            assert await ours.is_here("s1")
+            await bus.js.purge_stream(f"KV_{CELLS}")
+            assert await ours.is_here("s1")
+
+    async def test_who_does_not_listen_looks_every_time(self, nats_url: str) -> None:
+        async with executor(nats_url) as (bus, instance, _):
+            deaf = Homes(bus, instance)
+            assert await deaf.carry_out_there(asked()) is None
+            assert await deaf.is_here("s1")
+            await bus.js.purge_stream(f"KV_{CELLS}")
+            assert not await deaf.is_here("s1")
+
+    async def test_a_home_that_another_takes_is_known_to_be_theirs_with_the_servers_next_answer(
+        self, nats_url: str
+    ) -> None:
+        async with executor(nats_url) as (bus, _, ours), executor(nats_url) as (theirs, other, _):
+            assert await ours.carry_out_there(asked()) is None
+            assert await ours.is_here("s1")
+            await theirs.js.publish(f"$KV.{CELLS}.s1", other.id.encode())
+            await bus.inbox.look(f"KV_{CELLS}", "$KV.cells.another")
+            assert not await ours.is_here("s1")
+
+    async def test_what_was_known_before_the_connection_was_lost_is_looked_up_again(
+        self, nats_url: str, nats_server: NatsServer
+    ) -> None:
+        async with executor(nats_url) as (bus, _, ours):
+            assert await ours.carry_out_there(asked()) is None
+            nats_server.kill()
+            nats_server.start()
+            await until_connected_again(bus)
+            await bus.js.purge_stream(f"KV_{CELLS}")
+            assert not await ours.is_here("s1")
