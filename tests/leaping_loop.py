@@ -41,6 +41,11 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         self.outside += 1
         return await super().subprocess_exec(*args, **more)
 
+    async def shutdown_default_executor(self, *args: Any, **more: Any) -> None:
+        """Wait for the threads to end, in real time: from Python 3.12 on there is a limit to it."""
+        self.outside += 1
+        await super().shutdown_default_executor(*args, **more)
+
     def _thread_ended(self, _: asyncio.Future[Any]) -> None:
         self.outside -= 1
 
