@@ -215,6 +215,7 @@ def _prepare(prepare: dict[str, Any]) -> None:
         hardening.mount_tmpfs(
             mount["path"], size_bytes=mount["size_bytes"], files=mount["files"], owner=user, mode=mount["mode"]
         )
+    hardening.mount_terminals("/dev/pts", most=prepare["terminals"])
     for path, text in prepare["texts"].items():
         with open(path, "w") as file:
             file.write(text)

@@ -14,7 +14,7 @@ from .syscalls import counted_memory_filter, deny_filter
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DEATH_SIGNAL, _SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 1, 4, 24, 38, 22, 47
 _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
-_READ_ONLY, _NOSUID, _NODEV, _REMOUNT, _BIND = 1, 2, 4, 32, 4096
+_READ_ONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
 _LAST_CAPABILITY = 63
 _INTERRUPT = int(signal.SIGINT)
 _CHILD, _IGNORED = int(signal.SIGCHLD), (int(signal.SIGPIPE), int(signal.SIGXFSZ))
@@ -55,6 +55,12 @@ def mount_tmpfs(path: str, *, size_bytes: int, files: int, owner: int, mode: str
     options = f"size={size_bytes},nr_inodes={files},mode={mode},uid={owner},gid={owner}"
     done = _LIBC.mount(b"tmpfs", os.fsencode(path), b"tmpfs", ctypes.c_ulong(_NOSUID | _NODEV), options.encode())
     _check(done, f"mount {path}")
+
+
+def mount_terminals(path: str, *, most: int) -> None:
+    """Put pseudo terminals on `path` that are known here alone, at most so many at a time."""
+    options, flags = f"newinstance,ptmxmode=0666,mode=0600,max={most}", ctypes.c_ulong(_NOSUID | _NOEXEC)
+    _check(_LIBC.mount(b"devpts", os.fsencode(path), b"devpts", flags, options.encode()), f"mount {path}")
 
 
 def make_read_only(path: str) -> None:

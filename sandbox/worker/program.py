@@ -22,6 +22,9 @@ from .telling import open_input, open_output, remember, show, status_of, tell_of
 NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
 
+SCRIPT = "python"
+"""The kind of a program that has an interpreter of its own."""
+
 LASTING = "stateful"
 """The kind of a program that the lasting interpreter runs."""
 

@@ -12,7 +12,8 @@ from . import memory, output, wiping
 from .capture import Capture
 from .children import Child, Ended, Reaped, end_everything, stat_of
 from .frames import Header
-from .program import LASTING
+from .own_file import OwnFile
+from .program import LASTING, SCRIPT
 from .watching import Watch, cpu_of
 
 Send = Callable[..., None]
@@ -55,6 +56,7 @@ class Run:
         self._said: int | None = None
         self._cpu_before_s = cpu_of(stat_of(child.pid)) if lasting == child.pid else 0.0
         self._output = output.seen(root)
+        self._own_file = OwnFile(root, source) if request["kind"] == SCRIPT else None
         self._streams = {
             child.stdout: ("stdout", Capture(self._limits["output_bytes"])),
             child.stderr: ("stderr", Capture(self._limits["output_bytes"])),
@@ -115,6 +117,8 @@ class Run:
         duration = time.monotonic() - self._started
         spent = cpu_of(stat_of(self.child.pid)) if self.lasts else 0.0
         end_everything(self._reaped, but=self._spared())
+        if self._own_file is not None:
+            self._own_file.remove()
         ended = self._reaped.ended(self.child.pid)
         self._drain()
         self._tell()

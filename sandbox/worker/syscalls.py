@@ -52,6 +52,10 @@ caller. The worker has the same user, and a limit or a low rank of its own would
 _UNCOUNTED = {"x86_64": (29, 68, 319, 447), "aarch64": (186, 194, 279, 447)}
 """shmget, msgget, memfd_create, memfd_secret: memory that belongs to no process."""
 
+_IOCTL = {"x86_64": 16, "aarch64": 29}
+_TERMINAL_REQUESTS = (0x5412, 0x541C, 0x5423)
+"""TIOCSTI, TIOCLINUX, TIOCSETD: typing in another's name, and parts of the kernel that no program in a cell needs."""
+
 _MACHINES: dict[str, tuple[int, dict[str, int], int, int, int, int]] = {
     "x86_64": (0xC000003E, _X86_64, 56, 435, 41, 141),
     "aarch64": (0xC00000B7, _AARCH64, 220, 435, 198, 140),
@@ -79,6 +83,7 @@ def deny_filter(machine: str = "") -> bytes:
         program += _refuse_unless_zero(number, arguments=1)
     program += _refuse_unless_zero(setpriority, arguments=2)
     program += _refuse_families(socket)
+    program += _refuse_requests(_IOCTL[machine])
     program += _refuse_namespaces(clone)
     program.append(_step(_RETURN, _ALLOW))
     return b"".join(program)
@@ -111,6 +116,11 @@ def _refuse_unless_zero(number: int, *, arguments: int) -> list[bytes]:
 def _refuse_families(socket: int) -> list[bytes]:
     known = [_step(_JUMP_EQUAL, family, len(_FAMILIES) - index, 0) for index, family in enumerate(_FAMILIES)]
     return _within(socket, [_step(_LOAD, 16), *known, _step(_RETURN, _ERRNO | _NO_SUCH_FAMILY)])
+
+
+def _refuse_requests(ioctl: int) -> list[bytes]:
+    refusals = [step for request in _TERMINAL_REQUESTS for step in _refuse(request, _EPERM)]
+    return _within(ioctl, [_step(_LOAD, 24), *refusals])
 
 
 def _within(number: int, steps: list[bytes]) -> list[bytes]:

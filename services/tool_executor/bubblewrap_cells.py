@@ -32,7 +32,10 @@ _PROGRAMS = Path("/opt/bin")
 """Comes first in a cell's PATH: `python` is the interpreter that runs its programs."""
 _CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+_LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd"}
+_LINKS |= {name: f"/proc/self/fd/{number}" for number, name in enumerate(("stdin", "stdout", "stderr"))}
+_TERMINALS = 32
+"""A cell's own pseudo terminals, at most: the kernel lends each of them some of its memory."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,8 @@ def _preparation(limits: CellLimits, user: int) -> dict[str, object]:
         "/etc/group": f"cell:x:{user}:\n",
         "/etc/hosts": "127.0.0.1 localhost cell\n",
     }
-    return {"user": user, "mounts": folders, "texts": texts, "read_only": ["/proc/sys", "/dev", "/"]}
+    read_only = ["/proc/sys", "/dev", "/"]
+    return {"user": user, "mounts": folders, "terminals": _TERMINALS, "texts": texts, "read_only": read_only}
 
 
 def _system_folders() -> list[str]:
@@ -281,7 +285,7 @@ def _open_folders(folder: Path) -> list[str]:
 
 
 def _devices() -> list[str]:
-    arguments = ["--tmpfs", "/dev", "--dir", "/dev/shm"]  # noqa: S108
+    arguments = ["--tmpfs", "/dev", "--dir", "/dev/shm", "--dir", "/dev/pts"]  # noqa: S108
     for device in _DEVICES:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for name, target in _LINKS.items():

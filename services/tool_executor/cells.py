@@ -63,7 +63,8 @@ class CellLimits:
 
     memory_bytes: int = 512 << 20
     cpus: float = 1.0
-    processes: int = 64
+    processes: int = 256
+    """Threads included."""
     open_files: int = 256
     file_bytes: int = 64 << 20
     """Size of one file."""

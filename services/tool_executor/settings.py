@@ -27,9 +27,10 @@ class Settings(BaseSettings):
     """The engine's runtime for cells, e.g. `runsc`. None: the engine's default. With one set, `auto` is Docker or none,
     and a cell is made at the start to see that it works."""
     doorsteps: Path | Literal["auto", "none"] = "auto"
-    """A folder that the engine sees under the same path: cells' workers dial in at sockets there, which takes less time
-    than the engine's stream. `auto`: the one for temporary files, unless the engine is on another machine or this
-    process in a container. `none`, or an engine that does not see it: its stream."""
+    """A folder that the engine sees under the same path, or as a volume of the container that this process is in:
+    cells' workers dial in at sockets there, which takes less time than the engine's stream. `auto`: the one for
+    temporary files, unless the engine is on another machine or this process in a container. `none`, or an engine that
+    does not see it: its stream."""
     platform: str = "natscope"
     """Written on every cell, so that houses on one engine tell theirs apart."""
     sandbox_dir: Path = _ROOT / "sandbox"
@@ -48,7 +49,8 @@ class Settings(BaseSettings):
     memory_bytes: int = Field(default=512 << 20, ge=64 << 20)
     """Of one cell; its workspace and temporary folder count."""
     cpus: float = Field(default=1.0, gt=0)
-    processes: int = Field(default=64, ge=8)
+    processes: int = Field(default=256, ge=8)
+    """Of one cell, threads included."""
     open_files: int = Field(default=256, ge=32)
     disk_bytes: int = Field(default=64 << 20, ge=1 << 20)
     """Of a workspace; the temporary folder has as much again."""

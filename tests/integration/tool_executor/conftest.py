@@ -107,7 +107,7 @@ def run(cell: Cell) -> Run:
 def plain(engine: docker.DockerClient, image: str) -> Plain:
     """Runs Python in a container as the engine makes it by default, as root: the control of each defence."""
 
-    def _plain(source: str, *, seconds: int = 20, trusted: bool = False) -> tuple[int, str]:
+    def _plain(source: str, *, seconds: int = 60, trusted: bool = False) -> tuple[int, str]:
         container = engine.containers.create(
             image,
             ["-c", source],

@@ -8,7 +8,7 @@ from services.tool_executor.cells import Backend, Cell, Outcome, Program, RunLim
 
 
 async def run(cell: Cell, source: str, **limits: float) -> Outcome:
-    wanted = RunLimits(**({"wall_clock": timedelta(seconds=10)} | limits))  # pyright: ignore[reportArgumentType]
+    wanted = RunLimits(**({"wall_clock": timedelta(seconds=60)} | limits))  # pyright: ignore[reportArgumentType]
     return await cell.run(Program("python", source), wanted)
 
 

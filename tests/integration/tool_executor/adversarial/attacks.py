@@ -1,10 +1,10 @@
 """Attacks on what a cell may use, who its programs are, what they can reach, and what a run leaves to the next."""
 
-from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, WORD, Attack
+from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, ONCE_DEAF, WORD, Attack
 
 RESOURCES = (
     Attack("endless loop", LOOP, seconds=0.4),
-    Attack("every signal ignored", IGNORE_SIGNALS + LOOP, seconds=0.4, wrapper=("timeout", "0.4")),
+    Attack("every signal ignored", IGNORE_SIGNALS + LOOP, seconds=0.4, wrapper=ONCE_DEAF),
     Attack(
         "a daemon left behind",
         "import os, subprocess\nsubprocess.Popen(['setsid', 'sleep', '61.25'])",

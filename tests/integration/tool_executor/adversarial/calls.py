@@ -82,5 +82,13 @@ CALLS = (
         if _has_vsock()
         else []
     ),
+    *(
+        Attack(
+            f"a terminal: {what}",
+            f"import fcntl, os, struct\nfcntl.ioctl(os.openpty()[1], {request}, struct.pack('i', 0))\n{WORD}",
+            control="trusted",
+        )
+        for what, request in (("typing in its user's name", 0x5412), ("another line discipline", 0x5423))
+    ),
     Attack("a socket that hears all of a wire", f"import socket\nsocket.socket(17, 3)\n{WORD}"),
 )

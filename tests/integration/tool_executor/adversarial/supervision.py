@@ -1,11 +1,10 @@
 """Attacks on the worker: to take its place, to outlive its deadline, to hide from it, to slow it down or end it."""
 
-from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, WORD, Attack
+from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, ONCE_DEAF, WORD, Attack
 
 _LATE = (
     f"import time\ndef late():\n    end = time.monotonic() + 1.5\n    while time.monotonic() < end: pass\n    {WORD}\n"
 )
-_DEAF = ("timeout", "0.4")
 _BEAT = """
 import os
 if os.fork() == 0:
@@ -48,13 +47,13 @@ TIME_BOMBS = (
         "asleep, and deaf to signals",
         f"{IGNORE_SIGNALS}import time\ntime.sleep(1.5)\n{WORD}",
         seconds=0.4,
-        wrapper=_DEAF,
+        wrapper=ONCE_DEAF,
     ),
     Attack(
         "a call that holds the interpreter's lock",
         f"{IGNORE_SIGNALS}import ctypes\nctypes.PyDLL(None).usleep(1500000)\n{WORD}",
         seconds=0.4,
-        wrapper=_DEAF,
+        wrapper=ONCE_DEAF,
     ),
     Attack("a child that goes on for it", f"import os\nif os.fork(): os._exit(0)\n{LOOP}", seconds=0.4),
 )

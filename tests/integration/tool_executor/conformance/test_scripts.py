@@ -14,6 +14,12 @@ PRINTS = {
         "import os; print(__file__, os.path.dirname(os.path.abspath(__file__)))",
         "main.py /workspace",
     ),
+    "its own file": (
+        "import subprocess, sys\nif sys.argv[1:]: print('child')\n"
+        "else:\n    print(open(__file__).readline(), end='', flush=True)\n"
+        "    subprocess.run([sys.executable, __file__, 'child'])",
+        "import subprocess, sys\nchild",
+    ),
     "the name of a main program": ("if __name__ == '__main__': print('main')", "main"),
     "itself as a module": ("import __main__; __main__.x = 3; print(x)", "3"),
     "no arguments": (
@@ -80,6 +86,16 @@ PRINTS = {
         "n = SharedMemory(m.name); print(n.buf[0]); n.close(); m.close(); m.unlink()",
         "5",
     ),
+    "threads by the hundred": (
+        "import threading\ne = threading.Event()\nts = [threading.Thread(target=e.wait) for _ in range(150)]\n"
+        "for t in ts: t.start()\nprint(threading.active_count()); e.set()",
+        "151",
+    ),
+    "terminals of its own": (
+        "import os, pty, subprocess\nour, their = pty.openpty()\nsubprocess.run(['tty'], stdin=their, stdout=their)\n"
+        "print(os.read(our, 99).decode().startswith('/dev/pts/'), pty.spawn(['true']))",
+        "True 0",
+    ),
     "alarms": (
         "import signal, time\nsignal.signal(signal.SIGALRM, lambda *_: print('rang'))\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.05); time.sleep(0.2); print('slept')",
@@ -135,11 +151,8 @@ PRINTS = {
 }
 """What a program finds: the program, and what it prints."""
 
-NAMES = """
-import os, pwd, socket, subprocess
-subprocess.run("whoami")
-print(pwd.getpwuid(os.getuid()).pw_dir, *map(socket.gethostbyname, ("localhost", socket.gethostname())))
-"""
+WHOAMI = "import os, pwd, subprocess; subprocess.run('whoami'); print(pwd.getpwuid(os.getuid()).pw_dir)"
+HOSTS = "import socket; print(*map(socket.gethostbyname, ('localhost', socket.gethostname())))"
 FAILS = {
     "the line, whatever characters are above it": (
         "x = 'a\u2028b\x0c'\ny = 1\nraise ValueError('here')",
@@ -220,11 +233,29 @@ class TestAScript:
         outcome = await run(walled, "import getpass, os; print(getpass.getuser(), os.path.expanduser('~'))")
         assert outcome.stdout.text == "cell /workspace\n"
 
-    async def test_knows_its_place_by_name(self, walled: Cell, request: pytest.FixtureRequest) -> None:
+    async def test_is_known_to_the_system_by_name(self, walled: Cell, request: pytest.FixtureRequest) -> None:
         if request.node.callspec.params["walled"] == "docker" and DockerSettings.of(Settings()).doorsteps is None:
             pytest.skip("Docker's cells get names by a door alone, and none can be had from here")
-        outcome = await run(walled, NAMES)
-        assert (outcome.stdout.text, outcome.stderr.text) == ("cell\n/workspace 127.0.0.1 127.0.0.1\n", "")
+        outcome = await run(walled, WHOAMI)
+        assert (outcome.stdout.text, outcome.stderr.text) == ("cell\n/workspace\n", "")
+
+    async def test_knows_its_place_by_name(self, walled: Cell) -> None:
+        outcome = await run(walled, HOSTS)
+        assert (outcome.stdout.text, outcome.stderr.text) == ("127.0.0.1 127.0.0.1\n", "")
+
+    async def test_leaves_no_file_of_its_own_but_what_it_makes_of_it(self, walled: Cell) -> None:
+        await run(walled, "print(open(__file__).read())")
+        assert not await walled.has_file("main.py")
+        await run(walled, "import sys; open(sys.argv[0], 'w').write('mine')")
+        assert await walled.read_file("main.py") == b"mine"
+        outcome = await run(walled, "import os; print(open(__file__).read()); os.remove(__file__)")
+        assert outcome.stdout.text == "mine\n"
+
+    async def test_has_nothing_written_through_a_link_of_its_file_s_name(self, walled: Cell) -> None:
+        await run(walled, "import os; os.symlink('/workspace/elsewhere', 'main.py')")
+        await run(walled, "print(__file__)")
+        outcome = await run(walled, "import os; print(os.path.exists('elsewhere')); os.remove('main.py')")
+        assert outcome.stdout.text == "False\n"
 
     async def test_prefers_python_s_own_modules_to_namesakes_that_are_loaded_already(self, walled: Cell) -> None:
         await walled.put_file("json.py", b"raise SystemExit(5)")
