@@ -10,9 +10,9 @@ from typing import Any
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.cells import Cell, CellLost, Lives
 from services.tool_executor.dialled import DialledPipe
-from services.tool_executor.docker_engine import Engine, FolderNotSeen
+from services.tool_executor.docker_engine import Engine
 from services.tool_executor.docker_settings import DockerSettings
-from services.tool_executor.doorsteps import Doorstep, Doorsteps
+from services.tool_executor.doorsteps import Doorstep, Doorsteps, FolderNotSeen
 from services.tool_executor.installing import gate_of
 from services.tool_executor.line import Line
 from services.tool_executor.owner import Owner, own_container
@@ -60,13 +60,20 @@ class DockerCells:
         """Return why no cell can be made here, or None if one can; an engine that does not answer is asked again."""
         for pause_s in (*_PAUSES_S, None):
             try:
-                self._house = await self._engine.incarnation(own_container())
+                await self._look_at_the_house(own_container())
                 return await self._lacking() or await self._fault_of_the_runtime()
             except SandboxUnavailable as error:
                 if pause_s is None or isinstance(error.__cause__, _NOT_THERE):
                     return error.message
             await asyncio.sleep(pause_s)
         return None
+
+    async def _look_at_the_house(self, id: str) -> None:
+        """Know the container that this process is in, if it is in one of the engine's; raises as `Engine.call` does."""
+        self._house = await self._engine.incarnation(id)
+        if self._house:
+            found = await self._engine.call(lambda client: client.api.inspect_container(id))
+            self._doorsteps.look_through(found["Mounts"])
 
     async def _lacking(self) -> str | None:
         """Return what the engine does not have of what cells are made with; raises as `Engine.call` does."""
@@ -132,9 +139,8 @@ class DockerCells:
         return await self._make_with(None, session)
 
     async def _make_with(self, doorstep: Doorstep | None, session: str) -> WorkerCell:
-        folder = doorstep.folder if doorstep else None
         try:
-            id = await self._engine.create(self._settings, self._labels(session), folder)
+            id = await self._engine.create(self._settings, self._labels(session), doorstep)
         except SandboxUnavailable:
             self._late_until = time.monotonic() + _LATE_S
             raise
@@ -155,7 +161,7 @@ class DockerCells:
         pipe = DialledPipe(attached, doorstep) if doorstep else attached
         line = Line(pipe, gate_of(self._settings.installing))
         try:
-            await self._engine.start(id, doorstep.folder if doorstep else None)
+            await self._engine.start(id, doorstep.seen if doorstep else None)
             await line.ready(within_s=_GREETING_S)
         except BaseException:
             await line.close()

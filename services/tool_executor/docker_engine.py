@@ -20,7 +20,7 @@ from requests.exceptions import RequestException
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.docker_settings import DockerSettings
-from services.tool_executor.doorsteps import DOOR, lay_papers
+from services.tool_executor.doorsteps import DOOR, Doorstep, FolderNotSeen
 from services.tool_executor.installing import installing_of
 
 T = TypeVar("T")
@@ -44,10 +44,6 @@ _AWAY_S = 0.5
 """How long an engine that was found away is not asked again."""
 
 
-class FolderNotSeen(Exception):
-    """The engine does not see a folder of ours: it is on another machine, or has another view of this one."""
-
-
 class Engine:
     """Calls to the engine's API in a few threads, given up as soon as the engine itself no longer answers."""
 
@@ -68,13 +64,13 @@ class Engine:
             raise
         return False
 
-    async def create(self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Path | None = None) -> str:
+    async def create(self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Doorstep | None) -> str:
         """Create a container, whose worker dials in at `doorstep`, and return its id; raises as `call` does.
 
         Raises:
             FolderNotSeen: the engine has no such folder.
         """
-        with _may_not_see(doorstep):
+        with _may_not_see(doorstep and doorstep.seen):
             return await self.call(lambda client: _create(client, settings, dict(labels), doorstep))
 
     async def attach(self, id: str) -> socket.socket:
@@ -195,16 +191,18 @@ def _look_for_engine() -> None:
 
 
 def _create(
-    client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str], doorstep: Path | None
+    client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str], doorstep: Doorstep | None
 ) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
     worker = {"idle_exit_s": settings.orphan_exits_after_s, **installing_of(settings.installing)}
     user = new_user()
     host = walls(client, settings, user)
-    if doorstep is not None:
+    if doorstep is None:
+        host |= {"ExtraHosts": ["cell:127.0.0.1"], "Dns": ["127.0.0.1"]}
+    else:
         worker["dial"] = f"{_DOORSTEP}/{DOOR}"
-        seen = {_DOORSTEP: doorstep, **lay_papers(doorstep, user)}.items()
-        host["Mounts"] = [Mount(at, str(it), type="bind", read_only=True, propagation="private") for at, it in seen]
+        seen = {_DOORSTEP: doorstep.seen, **doorstep.lay_papers(user)}.items()
+        host["Mounts"] = [Mount(at, str(it), type="bind", read_only=True) for at, it in seen]
     created = client.api.create_container(
         settings.image,
         command=[json.dumps(worker)],
@@ -213,7 +211,7 @@ def _create(
         user=f"{user}:{user}",
         working_dir="/workspace",
         stdin_open=True,
-        network_disabled=True,
+        network_disabled=doorstep is not None,  # else the engine, though there is no network, knows localhost by name
         labels=labels,
         host_config=host,
     )

@@ -24,7 +24,7 @@ class DockerSettings:
     runtime: str | None = None
     installing: Installing | None = None
     doorsteps: Path | None = None
-    """A folder that the engine sees under the same path, for the sockets that workers dial in at. None: they do not."""
+    """A folder that the engine sees, for the sockets that workers dial in at. None: they do not."""
 
     @classmethod
     def of(cls, settings: Settings) -> "DockerSettings":

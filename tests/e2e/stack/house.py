@@ -59,6 +59,10 @@ class ComposedHouse:
         """Return the ids of the containers that its tool-executor made."""
         return self._run(["docker", "ps", "-aq", "--filter", f"label=natscope.platform={self.name}"]).split()
 
+    def inside_a_cell(self, *command: str) -> str:
+        """Run a command in one of its cells and return what it printed."""
+        return self._run(["docker", "exec", self.cells()[0], *command])
+
     @property
     def nats_url(self) -> str:
         """Where a guest of this machine reaches it."""

@@ -77,6 +77,10 @@ class TestTask:
         assert result["backend"] == "docker"
         assert result["result"]["state"] == "success"
 
+    def test_cells_have_their_doors_in_a_volume_of_the_executors(self, house: ComposedHouse) -> None:
+        assert house.inside_a_cell("sh", "-c", "whoami; ls -A /run/natscope") == "cell\n"
+        assert "workers cannot dial in" not in house.log("tool-executor")
+
     async def test_a_request_is_answered_on_the_spot(self, house: ComposedHouse) -> None:
         async with await nats.connect(house.nats_url) as guest:
             reply = await guest.request("agent.ask.assistant", b"What is 2+2?", timeout=60)

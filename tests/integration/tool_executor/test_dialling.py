@@ -16,9 +16,9 @@ import pytest
 from services.tool_executor.cells import Cell, CellLost, Program, RunLimits
 from services.tool_executor.dialled import DialledPipe
 from services.tool_executor.docker_cells import DockerCells
-from services.tool_executor.docker_engine import Engine, FolderNotSeen
+from services.tool_executor.docker_engine import Engine
 from services.tool_executor.docker_settings import DockerSettings
-from services.tool_executor.doorsteps import DOOR, Doorstep, Doorsteps
+from services.tool_executor.doorsteps import DOOR, Doorstep, Doorsteps, FolderNotSeen, behind
 from services.tool_executor.frames import encode
 from services.tool_executor.line import Line
 from services.tool_executor.owner import Owner
@@ -115,6 +115,9 @@ class TestACell:
     ) -> None:
         cell = await cells(None).open_cell("s")
         assert await told(cell, "import os; print(os.path.exists('/run/natscope'))") == "False\n"
+        assert await told(cell, "import socket; print(*map(socket.gethostbyname, ('localhost', 'cell')))") == (
+            "127.0.0.1 127.0.0.1\n"
+        )
 
     async def test_is_lost_when_its_container_is_removed(
         self, cells: Callable[[Path | None], DockerCells], tmp_path: Path, platform: str
@@ -183,6 +186,40 @@ class TestTheLineToAWorker:
         async with line_over(tmp_path):
             await asyncio.sleep(0)
         assert left_in(tmp_path) == []
+
+
+class TestAFolderInAContainer:
+    @pytest.mark.parametrize(
+        ("mounts", "seen"),
+        [
+            ({}, "/doors/a"),
+            ({"/doors": "/volumes/x"}, "/volumes/x/a"),
+            ({"/doors/a": "/volumes/y", "/doors": "/volumes/x"}, "/volumes/y"),
+            ({"/door": "/volumes/x", "/": ""}, "/doors/a"),
+        ],
+    )
+    def test_is_what_the_engine_mounted_there(self, mounts: dict[str, str], seen: str) -> None:
+        told = [{"Destination": inside, "Source": outside} for inside, outside in mounts.items()]
+        assert behind(Path("/doors/a"), told) == Path(seen)
+
+    @pytest.mark.docker
+    async def test_is_mounted_from_where_the_engine_has_it(self, image: str, platform: str, tmp_path: Path) -> None:
+        held = os.open(tmp_path, os.O_RDONLY)
+        ours = Path(f"/proc/self/fd/{held}")
+        doorsteps, engine = Doorsteps(ours, Owner.here("test")), Engine()
+        doorsteps.look_through([{"Destination": str(ours), "Source": str(tmp_path)}])
+        doorstep = doorsteps.new()
+        assert doorstep is not None
+        id = await engine.create(DockerSettings.of(Settings(image=image, platform=platform)), {}, doorstep)
+        mounts = await engine.call(lambda client: client.api.inspect_container(id)["Mounts"])
+        sources = {mount["Destination"]: mount["Source"] for mount in mounts if mount["Type"] == "bind"}
+        assert sorted(sources) == ["/etc/group", "/etc/hosts", "/etc/passwd", "/run/natscope"]
+        assert all(source.startswith(f"{doorstep.seen}") for source in sources.values())
+        assert doorstep.seen.is_relative_to(tmp_path)
+        await engine.remove(id)
+        engine.close()
+        doorstep.close()
+        os.close(held)
 
 
 MAKER = """
