@@ -45,7 +45,7 @@ class Hooking:
                     answer = await function(asked)
             except NatscopeError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if limit.expired():
                     raise DeadlineExceeded(f"it did not end within {deadline_s:g} s") from error
                 log.exception("a hook has failed", extra={"hook": name})

@@ -243,6 +243,7 @@ class TestAHookThatFails:
         [
             ("wardens:hangs", "deadline_exceeded"),
             ("wardens:breaks", "function_failed"),
+            ("wardens:leaves", "function_failed"),
             ("wardens:misfits", "body_invalid"),
             ("wardens:nobody", "spec_invalid"),
             ("wardens:plain_function", "spec_invalid"),

@@ -1,6 +1,7 @@
 """Hooks that the tests' agents have: what they do follows from what they are asked about, and they remember it."""
 
 import asyncio
+import sys
 from collections import defaultdict
 
 import natscope
@@ -89,6 +90,12 @@ async def hangs(about: Asked) -> Answer:
 @natscope.hook
 async def breaks(about: Asked) -> Answer:
     raise KeyError("keys")
+
+
+@natscope.hook
+async def leaves(about: Asked) -> Answer:
+    """End the process."""
+    sys.exit(3)
 
 
 @natscope.hook
