@@ -21,7 +21,8 @@ STUBS = {
     "sudo": '#!/bin/sh\nshift\nexec "$@"\n',
     "id": "#!/bin/sh\necho 0\n",
     "docker-compose": "#!/bin/sh\n",
-    "debootstrap": "#!/bin/sh\n",
+    **dict.fromkeys(("debootstrap", "git", "pgrep", "ps", "python3.13"), "#!/bin/sh\n"),
+    "apt-get": "#!/bin/sh\nexit 1\n",
 }
 
 
