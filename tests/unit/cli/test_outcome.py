@@ -29,5 +29,5 @@ class TestClosedPipe:
             assert process.stdout is not None
             process.stdout.close()
             process.stdout = None
-            _, told = process.communicate(b"", timeout=30)
+            _, told = process.communicate(b"", timeout=120)
         assert (process.returncode, told) == (0, b"")
