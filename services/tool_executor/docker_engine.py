@@ -64,7 +64,9 @@ class Engine:
             raise
         return False
 
-    async def create(self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Doorstep | None) -> str:
+    async def create(
+        self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Doorstep | None = None
+    ) -> str:
         """Create a container, whose worker dials in at `doorstep`, and return its id; raises as `call` does.
 
         Raises:

@@ -19,6 +19,7 @@ from services.tool_executor.cells import CellLost, Program, RunLimits
 from services.tool_executor.docker_cells import PLATFORM, DockerCells
 from services.tool_executor.docker_engine import Engine
 from services.tool_executor.docker_settings import DockerSettings
+from services.tool_executor.doorsteps import Doorstep
 from services.tool_executor.owner import Owner
 from services.tool_executor.pool import Pool
 from services.tool_executor.sessions import Sessions
@@ -98,7 +99,9 @@ class LateCreate(Engine):
         self.late: asyncio.Task[str] | None = None
         self._looked_at = asyncio.Event()
 
-    async def create(self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Path | None = None) -> str:
+    async def create(
+        self, settings: DockerSettings, labels: Mapping[str, str], doorstep: Doorstep | None = None
+    ) -> str:
         async def create() -> str:
             await self._looked_at.wait()
             return await super(LateCreate, self).create(settings, labels)
