@@ -1,5 +1,7 @@
 """What is asked, and what is put into a stream, while those who would take it are away."""
 
+import asyncio
+
 import pytest
 
 from natscope.contracts import memory
@@ -25,6 +27,7 @@ class Slow:
 
     async def ask(self, *_: object, deadline_s: float) -> memory.Cleared:
         if deadline_s < 0.9 * ENOUGH_S:
+            await asyncio.sleep(deadline_s)
             raise DeadlineExceeded("no answer")
         raise ServiceNotRunning("nobody listens")
 
