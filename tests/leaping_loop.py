@@ -16,7 +16,8 @@ OWN_FILES = 1
 class LeapingLoop(asyncio.SelectorEventLoop):
     """Waits only for what is outside: sockets, pipes, threads, processes. Any other wait is over once nothing is ready.
 
-    A deadline passes only where nothing else can happen before it, however long the machine holds up the process.
+    A deadline passes only where nothing else can happen before it, however long the machine holds up the process. So a
+    stand-in that says that time has passed has to wait that long, which takes no time.
     """
 
     def __init__(self) -> None:
