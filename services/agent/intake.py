@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from natscope.bus import Bus
 from natscope.bus.envelope import digest_of_task, explain, read
+from natscope.contracts.blocks import is_blank
 from natscope.contracts.contract import TOKEN
 from natscope.contracts.errors import BodyInvalid
 from natscope.contracts.task import Submit
@@ -45,13 +46,15 @@ def submitted(data: bytes, task_id: str, session: str | None = None) -> Submit:
     """
     text = data.decode(errors="replace").strip()
     if not text:
-        raise BodyInvalid("the task is empty", remedy="publish text, or JSON with `content`")
+        raise _empty()
     if not text.startswith("{"):
         return _checked({"task_id": task_id, "content": text, "session": session})
     try:
         submit = Submit.model_validate_json(text)
     except ValidationError as error:
         raise _refused(error) from error
+    if is_blank(submit.content):
+        raise _empty()
     given: dict[str, JsonValue] = {}
     if "task_id" not in submit.model_fields_set:
         given["task_id"] = task_id
@@ -65,6 +68,10 @@ def _checked(fields: dict[str, str | None]) -> Submit:
         return Submit.model_validate(fields)
     except ValidationError as error:
         raise _refused(error) from error
+
+
+def _empty() -> BodyInvalid:
+    return BodyInvalid("the task is empty", remedy="publish text, or JSON with `content`")
 
 
 def _refused(error: ValidationError) -> BodyInvalid:

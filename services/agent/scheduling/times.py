@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from natscope.contracts.blocks import is_blank
 from natscope.contracts.errors import ScheduleInvalid
 from natscope.contracts.schedule import Kept, Schedule
 from services.agent.scheduling.cron import Cron, parse
@@ -14,13 +15,15 @@ LONGEST = timedelta(days=36_500)
 
 
 def check(schedule: Schedule) -> None:
-    """Refuse a schedule that does not say when.
+    """Refuse a schedule that does not say when, or what.
 
     Raises:
         ScheduleInvalid: by none of its kinds or by several, more than once a second, or less than once in a century.
     """
     if sum(each is not None for each in (schedule.cron, schedule.every, schedule.at)) != 1:
         raise ScheduleInvalid(f"schedule {schedule.name!r} must say when", remedy="one of `cron`, `every` and `at`")
+    if is_blank(schedule.content):
+        raise ScheduleInvalid(f"schedule {schedule.name!r} asks nothing", remedy="say what is asked each time")
     if schedule.every is not None and schedule.every < SHORTEST:
         raise ScheduleInvalid(f"schedule {schedule.name!r} comes too often", remedy="once a second at most")
     if schedule.every is not None and schedule.every > LONGEST:

@@ -12,6 +12,7 @@ from natscope.bus.timing import check_time
 from natscope.client import looking
 from natscope.client.registry import known
 from natscope.contracts import task
+from natscope.contracts.blocks import is_blank
 from natscope.contracts.errors import AgentNotFound, BodyInvalid, BodyTooLarge, TaskConflict
 
 MAX_BODY_BYTES = 16 << 20
@@ -48,10 +49,12 @@ async def submit(bus: Bus, agent: str, body: task.Submit, *, own_id: bool, seen:
     Raises:
         AgentNotFound: no agent of that name is applied; nothing was sent.
         BodyTooLarge: the body is over 16 MiB; nothing was sent.
-        BodyInvalid: its time is long ago or too far ahead; nothing was sent.
+        BodyInvalid: it is empty, or its time is long ago or too far ahead; nothing was sent.
         TaskConflict: the id was used for another task, which stands.
         Overloaded, BusUnavailable, ServiceNotRunning: as `Bus.submit`.
     """
+    if is_blank(body.content):
+        raise BodyInvalid("the task is empty", remedy="say what is asked")
     if seen is None or not seen.has(agent):
         await check_agent(bus, agent)
     if seen is not None:

@@ -9,7 +9,7 @@ from natscope.bus.connection import Bus
 from natscope.client import deciding, looking
 from natscope.client.following import follow
 from natscope.contracts import approval, event, run, task
-from natscope.contracts.blocks import ContentBlock
+from natscope.contracts.blocks import ContentBlock, is_blank, plain
 from natscope.contracts.contract import new_id
 from natscope.contracts.errors import BodyInvalid, DeadlineExceeded, DecisionStale, TaskNotFound, TaskOver, Unavailable
 
@@ -170,9 +170,12 @@ class Ticket:
         once.
 
         Raises:
+            BodyInvalid: the message is empty.
             TaskNotFound: nothing is known of the task.
             TaskOver: the task has its outcome.
         """
+        if is_blank(plain(content) if isinstance(content, str) else content):
+            raise BodyInvalid("the message is empty", remedy="say what the agent is to be told")
         await self.check_unfinished()
         body = task.Steer.model_validate({"content": content, "redirect": redirect, "name": name})
         await self.bus.submit(task.STEER, body, self.task_id, message_id=new_id())

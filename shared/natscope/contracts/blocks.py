@@ -162,6 +162,11 @@ def plain(text: str) -> list[ContentBlock]:
     return [TextBlock(text=text)]
 
 
+def is_blank(blocks: list[ContentBlock]) -> bool:
+    """Return whether content has neither a word nor anything but text."""
+    return all(isinstance(block, TextBlock) and not block.text.strip() for block in blocks)
+
+
 def text_of(blocks: list[ContentBlock]) -> str:
     """Return the text blocks' text, joined with line feeds; other blocks are passed over."""
     return "\n".join(block.text for block in blocks if isinstance(block, TextBlock))

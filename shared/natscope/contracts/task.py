@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
+from natscope.contracts.blocks import is_blank
 from natscope.contracts.contract import Contract, Instant, Token, new_id, now
 from natscope.contracts.door import Durable, Event
 from natscope.contracts.errors import Failure
@@ -111,10 +112,16 @@ class Interrupt(Contract):
     reason: str = ""
 
 
+def _not_blank(content: Content) -> Content:
+    if is_blank(content):
+        raise ValueError("the message is empty")
+    return content
+
+
 class Steer(Contract):
     """Slip a message in before the next model call; a run that was about to end goes on with it."""
 
-    content: Annotated[Content, Field(min_length=1)]
+    content: Annotated[Content, Field(min_length=1), AfterValidator(_not_blank)]
     """What the model is told. A file block's file is placed in the session's workspace."""
     name: str = "user"
     """Who says it, as the agent is told."""

@@ -77,11 +77,12 @@ class TestABuriedTask:
             assert (await ticket.result(30)).state == "completed"
             assert "x" * 400_000 in str(here.asked[-1].messages)
 
-    async def test_that_is_no_task_cannot_be_tried_again_and_stays(self, nats_url: str) -> None:
+    @pytest.mark.parametrize(("body", "why"), [(b'{"contents": 1}', "content"), (b'{"content": " "}', "empty")])
+    async def test_that_is_no_task_cannot_be_tried_again_and_stays(self, nats_url: str, body: bytes, why: str) -> None:
         async with house(nats_url) as here:
-            await here.bus.js.publish("task.submit.assistant", b'{"contents": 1}', headers={"Nats-Msg-Id": "bad"})
+            await here.bus.js.publish("task.submit.assistant", body, headers={"Nats-Msg-Id": "bad"})
             await buried(here)
-            with pytest.raises(BodyInvalid, match="content"):
+            with pytest.raises(BodyInvalid, match=why):
                 await Guest(here.bus).retry("bad")
             assert [each.task_id for each in await Guest(here.bus).buried()] == ["bad"]
 

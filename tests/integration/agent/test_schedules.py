@@ -202,6 +202,8 @@ class TestASchedule:
                     await guest.schedules.add("s", "assistant", "Go.", **when)  # pyright: ignore[reportArgumentType]
             with pytest.raises(ScheduleInvalid):
                 await guest.schedules.add("no name", "assistant", "Go.", cron="@daily")
+            with pytest.raises(ScheduleInvalid, match="asks nothing"):
+                await guest.schedules.add("s", "assistant", " ", cron="@daily")
             with pytest.raises(AgentNotFound):
                 await guest.schedules.add("s", "nobody", "Go.", cron="@daily")
             assert await guest.schedules.list() == []

@@ -9,7 +9,7 @@ from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock, plain, text_of
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import TaskNotFound, TaskOver
+from natscope.contracts.errors import BodyInvalid, TaskNotFound, TaskOver
 from natscope.contracts.task import INTERRUPT, STEER, Interrupt, Steer, Submit
 from services.agent.app import app
 from services.agent.settings import Settings
@@ -219,6 +219,18 @@ class TestWhoeverCannotBeSteered:
         async with house(nats_url) as here:
             with pytest.raises(TaskNotFound, match="'nothing'"):
                 await Ticket(here.bus, "nothing").steer("Hello.")
+
+    async def test_is_told_nothing_that_is_empty(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.mind, here.tool_delay_s = calls_then_tells, 0.3
+            task = await here.submit("Add them.")
+            await here.began.wait()
+            with pytest.raises(BodyInvalid, match="the message is empty"):
+                await steer(here, task, " ")
+            said = b'{"content": "", "redirect": true}'
+            await here.bus.js.publish(STEER.at(task.task_id), said)
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.text, here.cancelled) == ("Add them.", [])
 
     async def test_is_a_task_that_is_over(self, nats_url: str) -> None:
         async with house(nats_url) as here:

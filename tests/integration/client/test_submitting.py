@@ -34,6 +34,7 @@ class TestRefusals:
             ({"session": "a session"}, "session: "),
             ({"task_id": "x" * 65}, "task_id: "),
             ({"content": []}, "content: "),
+            ({"content": " \n"}, "the task is empty"),
             ({"files": ["/nowhere/a.csv"]}, "cannot be read: No such file"),
             ({"files": ["/"]}, "cannot be read: Is a directory"),
             ({"files": [Attachment("a", b""), Attachment("a", b"")]}, "two files are named 'a'"),
