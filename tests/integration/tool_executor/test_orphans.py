@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -111,7 +110,7 @@ def start_service(nats_url: str, settings: Settings, request: pytest.FixtureRequ
 
 
 async def open_for_calls(bus: Bus) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await bus.ask_all(tool.LIST, tool.List(), wait_s=0.3):  # noqa: ASYNC110 - another process's state
             await asyncio.sleep(0.1)
 
@@ -180,7 +179,7 @@ class TestKilledWithAFullPool:
             kill(service, below=bool(below))
             start_service(*below, pool=2)
             await open_for_calls(bus)
-            await until(lambda: not (cells & ids() or programs & {found.pid for found in processes("")}), seconds=20)
+            await until(lambda: not (cells & ids() or programs & {found.pid for found in processes("")}), seconds=60)
             await asyncio.gather(*asking, return_exceptions=True)
 
 
@@ -293,13 +292,11 @@ class TestWalls:
         assert container.labels[SESSION] == "session-9"
         host = container.attrs["HostConfig"]
         assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
-        assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (512 << 20, 512 << 20, 64)
+        assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (512 << 20, 512 << 20, 256)
         assert host["IpcMode"] == "private"
         assert "no-new-privileges" in host["SecurityOpt"]
         assert not host["Binds"]
         assert host["LogConfig"]["Type"] == "none"
         assert int(container.attrs["Config"]["User"].split(":")[0]) > 1_000_000
-        began = time.monotonic()
         await backend.close()
-        assert time.monotonic() - began < 10
         assert not engine.containers.list(all=True, filters={"label": f"{PLATFORM}={platform}"})
