@@ -13,9 +13,9 @@ from services.tool_executor.worker_files import WorkerFiles
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 10.0
+GRACE_S = 25.0
 """How long after a deadline the worker may take to say so before its whole cell is ended, and its files with it. It
-needs a tenth of a second for a fork bomb on a quiet machine, and seconds on one that is busy."""
+needs a tenth of a second for a fork bomb on a quiet machine, and many seconds on one that is busy."""
 FILE_S = 20.0
 
 
