@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,8 +38,9 @@ _SOCKET = "http+unix://"
 _ENGINE_S, _THREADS = 20.0, 8
 _PATIENCE_S = 0.25
 """A call that takes longer than this has the engine pinged meanwhile."""
-_PING_S = 0.6
-"""An engine that does not answer a ping for so long is away: its calls are given up."""
+_PING_S, _PARTS = 0.6, 3
+"""An engine that does not answer a ping for so long is away: its calls are given up. The time is waited in parts, of
+which a machine that stands still for a while costs one alone."""
 _AWAY_S = 0.5
 """How long an engine that was found away is not asked again."""
 
@@ -135,7 +136,7 @@ class Engine:
 
     async def _ping(self) -> None:
         try:
-            async with asyncio.timeout(2 * _PING_S):
+            async with asyncio.timeout(10 * _PING_S):
                 await asyncio.get_running_loop().run_in_executor(self._pings, _ping)
         except (TimeoutError, OSError, docker.errors.DockerException, RequestException):
             self._away_until = time.monotonic() + _AWAY_S
@@ -179,8 +180,16 @@ def _ping() -> None:
         probe.settimeout(_PING_S)
         probe.connect(address.removeprefix(_SOCKET))
         probe.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
-        if not probe.recv(64).startswith(b"HTTP/1."):
+        if not _heard(probe).startswith(b"HTTP/1."):
             raise ConnectionError("no answer to a ping")
+
+
+def _heard(probe: socket.socket) -> bytes:
+    probe.settimeout(_PING_S / _PARTS)
+    for _ in range(_PARTS - 1):
+        with suppress(TimeoutError):
+            return probe.recv(64)
+    return probe.recv(64)
 
 
 def _look_for_engine() -> None:
