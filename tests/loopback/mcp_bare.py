@@ -1,6 +1,7 @@
 """An MCP server of the handshake era in plain Python, which starts at once and misbehaves as its argument says.
 
-well · banner · chatter (garbage without end) · endless (no end of line) · mute (never answers) · late (after 2 s)
+well · banner · chatter (garbage without end) · endless (no end of line) · mute (never answers)
+late (begins once `go` lies beside its log)
 garbled (an answer that is none) · wrong (one that is no result) · stubborn (ignores every wish that it end)
 gone (ends at once) · once (ends at once the second time) · older (talks of an unknown protocol)
 twins (tools whose names look the same) · many (500 tools) · odd (names that no tool of ours has)
@@ -112,8 +113,8 @@ def main() -> None:
         sys.exit(4)
     if MANNER == "banner":
         say("Welcome!\n\n*** bare server ***")
-    if MANNER == "late":
-        time.sleep(2)
+    while MANNER == "late" and not Path(os.environ["MCP_LOG"]).with_name("go").exists():
+        time.sleep(0.02)
     if MANNER == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while MANNER == "chatter":

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ BARE = str(HERE / "mcp_bare.py")
 PATHS = {"http": "mcp", "sse": "sse"}
 SOON_S = 60.0
 """For what a machine does at once if it has nothing else to do."""
-CHANCE = random.SystemRandom()
-"""Not the same in every process of a test run."""
 
 
 class Inline:
@@ -202,15 +199,6 @@ async def took(work: Awaitable[Any]) -> tuple[Any, float]:
     except Exception as error:
         outcome = error
     return outcome, time.monotonic() - began
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at, and that the system gives to no connection before it is bound again."""
-    while True:
-        port = CHANCE.randrange(20_000, 32_768)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 async def accepts(port: int) -> bool:

@@ -29,7 +29,7 @@ class Command:
 
     async def done(self, typed: str = "") -> Ended:
         """Type something, wait for the end, and return it; a traceback is never right."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             out, err = await self.process.communicate(typed.encode())
         ended = Ended(self.process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in ended.err, ended.err
@@ -50,7 +50,7 @@ class Command:
 
 async def _line(stream: asyncio.StreamReader | None, wanted: str) -> str:
     assert stream is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         while line := (await stream.readline()).decode():
             if wanted in line:
                 return line

@@ -55,7 +55,7 @@ async def listening(natscope: Start, url: str, *arguments: str, **more: str) -> 
     """Start `natscope mcp --http 0`; the address is what it says."""
     command = await natscope("mcp", "--http", "0", *arguments, url=url, **more)
     assert command.process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         line = (await command.process.stderr.readline()).decode()
     yield command, line.removeprefix("MCP at ").partition(";")[0]
 
@@ -185,7 +185,7 @@ class TestACallThatIsNotWanted:
 
         async with fake_agent.fake_agent(nats_url, waits):
             await leave(begun)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await ended.wait()
         return states
 
@@ -279,7 +279,7 @@ class Told:
         ready = asyncio.Event()
         listening = asyncio.create_task(listen())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await ready.wait()
             yield
         finally:
@@ -325,12 +325,12 @@ class TestAChange:
             open_house(BusSettings(url=nats_url)) as house,
         ):
             await house.apply(OTHER)
-            assert await told.within(5)
+            assert await told.within(60)
             assert [found.name for found in (await client.list_tools()).tools] == ["ask_assistant", "ask_writer"]
             await house.apply(OTHER.model_copy(update={"system_prompt": "You write well."}))
             assert not await told.within(1), "what no client sees is not told"
             await house.apply(OTHER.model_copy(update={"description": "Writes long letters."}))
-            assert await told.within(5)
+            assert await told.within(60)
 
     async def test_of_the_tools_is_told(self, nats_url: str, natscope: Start, way: str, mode: str) -> None:
         @tool
@@ -341,9 +341,9 @@ class TestAChange:
         told = Told()
         async with self._watching(natscope, nats_url, way, mode, told, "--tools") as client:
             async with serve(double, host="shop", settings=BusSettings(url=nats_url)):
-                assert await told.within(5)
+                assert await told.within(60)
                 assert [found.name for found in (await client.list_tools()).tools] == ["double"]
-            assert await told.within(5)
+            assert await told.within(60)
             assert (await client.list_tools()).tools == []
 
 
@@ -360,7 +360,7 @@ class TestUnderTheHousesOwnPermissions:
             client = await stack.enter_async_context(Client(caller, mode="legacy", message_handler=told.hear))
             assert (await client.list_tools()).tools == []
             await stack.enter_async_context(serve(double, host="shop", settings=guarded.settings("tool-host")))
-            assert await told.within(5)
+            assert await told.within(60)
             assert said(await client.call_tool("double", {"number": 21})) == "42"
 
     async def test_a_guest_is_told_that_it_may_not(self, guarded: GuardedHouse, natscope: Start) -> None:
@@ -415,7 +415,7 @@ class TestOverPipes:
         command.process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
         assert "jsonrpc" in await command.line("jsonrpc")
         command.process.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             assert await command.process.wait() == 0
 
 

@@ -50,7 +50,7 @@ class TestUnavailable:
     ) -> None:
         async with fake_agent.fake_agent(nats_url):
             pass
-        ended = await (await natscope("ask", "assistant", "hello", "--timeout", "4", url=nats_url)).done()
+        ended = await (await natscope("ask", "assistant", "hello", "--timeout", "10", url=nats_url)).done()
         assert ended.code == 3
         assert "no agent service is running; the task waits until one is" in ended.err
 

@@ -25,7 +25,7 @@ async def outcome_of(house: ComposedHouse, question: str, *, session: str | None
         finished = await guest.subscribe("task.finished.*")
         kept = await guest.jetstream().publish(subject, question.encode())
         assert kept.stream == ("LANES" if session else "TASKS")
-        heard = await finished.next_msg(timeout=60)
+        heard = await finished.next_msg(timeout=150)
         return json.loads(heard.data)
 
 
@@ -35,7 +35,7 @@ async def events_of(house: ComposedHouse, task_id: str) -> list[dict[str, Any]]:
         heard = await guest.jetstream().subscribe(f"task.event.{task_id}", stream="EVENTS", ordered_consumer=True)
         events: list[dict[str, Any]] = []
         while not events or events[-1]["type"] != "reply_end":
-            events.append(json.loads((await heard.next_msg(timeout=10)).data))
+            events.append(json.loads((await heard.next_msg(timeout=60)).data))
         return events
 
 
@@ -46,7 +46,7 @@ def silent() -> Telemetry:
 
 async def whole_trace(bus: Bus, task_id: str) -> Trace:
     """Return the kept trace of a task once every service has sent its part."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             trace = await trace_of(bus, task_id)
             if {span.service for span in trace.spans} >= set(SERVICES):

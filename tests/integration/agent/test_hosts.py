@@ -77,7 +77,7 @@ class TestARunThatBegins:
             await room.serve(doors)
             began = time.monotonic()
             assert await Tools(bus).get(["fetch_url"]) == []
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 25
 
 
 class TestAToolThatNobodyServes:
@@ -85,7 +85,7 @@ class TestAToolThatNobodyServes:
         settings, said = BusSettings(url=nats_url), list[Missing]()
         async with connect("agent", settings) as bus, host(settings, "search", goodbye=True):
             tools = Tools(bus, young_s=0)
-            found = await asyncio.wait_for(tools.get(["serach", "search"], _into(said)), 10)
+            found = await asyncio.wait_for(tools.get(["serach", "search"], _into(said)), 25)
         assert [spec.name for spec in found] == ["search"]
         assert said == [Missing("serach", awaited=False, nearest="search")]
 

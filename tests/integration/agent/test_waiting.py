@@ -275,12 +275,12 @@ class TestAParkedRun:
         assert outcome.text == "The call was denied: nobody has decided in time"
 
     async def test_waiting_does_not_count_as_its_time(self, nats_url: str) -> None:
-        spec = AgentSpec.model_validate(SPEC.model_dump() | {"limits": {"deadline": 3}})
+        spec = AgentSpec.model_validate(SPEC.model_dump() | {"limits": {"deadline": 6}})
         async with house(nats_url, spec) as here:
             here.external, here.mind = True, says_then(QUESTION)
             task = await here.submit("Ask them.")
             (wait,) = await waiting(here, task)
-            await asyncio.sleep(3.1)
+            await asyncio.sleep(6.1)
             await decide(here, task, *answers([wait], "late"))
             outcome = await here.outcome(task.task_id)
         assert (outcome.state, outcome.text) == ("completed", "late")

@@ -37,8 +37,8 @@ class Refusals(list[str]):
         self.append(str(error).lower())
 
     async def name(self, subject: str) -> bool:
-        """Return whether the server refused `subject`; waits for it at most two seconds."""
-        for _ in range(200):
+        """Return whether the server refused `subject`; waits for it at most half a minute."""
+        for _ in range(3000):
             if any(f'"{subject.lower()}"' in said and "violation" in said for said in self):
                 return True
             await asyncio.sleep(0.01)

@@ -95,7 +95,7 @@ def run(cell: Cell) -> Run:
     """Runs a program in the cell."""
 
     async def _run(
-        source: str, *, language: Language = "python", seconds: float = 10, output_bytes: int = 64 << 10
+        source: str, *, language: Language = "python", seconds: float = 60, output_bytes: int = 64 << 10
     ) -> Outcome:
         limits = RunLimits(wall_clock=timedelta(seconds=seconds), output_bytes=output_bytes)
         return await cell.run(Program(language, source), limits)
@@ -107,7 +107,7 @@ def run(cell: Cell) -> Run:
 def plain(engine: docker.DockerClient, image: str) -> Plain:
     """Runs Python in a container as the engine makes it by default, as root: the control of each defence."""
 
-    def _plain(source: str, *, seconds: int = 60, trusted: bool = False) -> tuple[int, str]:
+    def _plain(source: str, *, seconds: int = 90, trusted: bool = False) -> tuple[int, str]:
         container = engine.containers.create(
             image,
             ["-c", source],

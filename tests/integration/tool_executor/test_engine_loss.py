@@ -59,7 +59,7 @@ async def pool(engine_at: EngineProxy, image: str, platform: str) -> AsyncIterat
     settings = Settings(backend="docker", image=image, platform=platform)
     made = Pool(await choose_backend(settings, instance=uuid.uuid4().hex), size=2, fresh_for=LONG)
     made.fill()
-    await full(made, 2, seconds=30)
+    await full(made, 2, seconds=90)
     yield made
     await engine_at.restore()
     await made.close()
@@ -180,9 +180,9 @@ class TestLoss:
             began = time.monotonic()
             with pytest.raises((SandboxUnavailable, CellLost)):
                 await hello(sessions, session)
-            assert time.monotonic() - began < 10, "a second, and many for a busy machine"
+            assert time.monotonic() - began < 30, "a second, and many for a busy machine"
         await engine_at.restore()
-        await full(pool, 2, seconds=30)
+        await full(pool, 2, seconds=90)
         assert await hello(sessions, "s") == "hello\n"
 
     async def test_a_program_in_progress_is_told_as_lost_at_once(
@@ -205,4 +205,4 @@ class TestLoss:
         await engine_at.cut()
         with pytest.raises(CellLost):
             await running
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30

@@ -185,7 +185,9 @@ class TestOffering:
             offers: list[bool] = []
             for hosts in ((), ("localhost",)):
                 async with app(Settings(backend="none", fetch_hosts=hosts), bus=where):
-                    (listed,) = await bus.ask_all(tool.LIST, tool.List(), wait_s=0.3)
+                    while not (told := await bus.ask_all(tool.LIST, tool.List(), wait_s=0.3)):
+                        pass
+                    (listed,) = told
                     offers.append("fetch_url" in [spec.name for spec in listed.tools])
         assert offers == [False, True]
 

@@ -25,14 +25,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 ASK = """
 import socket, sys
-with socket.create_connection(("127.0.0.1", 3128), 5) as way:
+with socket.create_connection(("127.0.0.1", 3128), 20) as way:
     way.sendall({request!r})
     print(way.recv(4096).decode().splitlines()[0])
 """
 REPEAT = """
 import socket, threading
 def talk(number):
-    with socket.create_connection(("127.0.0.1", 3128), 5) as way:
+    with socket.create_connection(("127.0.0.1", 3128), 20) as way:
         way.sendall(b"CONNECT localhost:{port} HTTP/1.1\\r\\n\\r\\n")
         assert way.recv(4096).startswith(b"HTTP/1.1 200")
         threading.Thread(target=way.sendall, args=(bytes([number]) * {size},), daemon=True).start()
@@ -61,7 +61,7 @@ async def cell_of(settings: Settings, **more: Any) -> AsyncIterator[Cell]:
 
 
 async def run(cell: Cell, source: str, language: Language = "python", *, stateful: bool = False) -> Outcome:
-    limits = RunLimits(wall_clock=timedelta(seconds=60))
+    limits = RunLimits(wall_clock=timedelta(seconds=120))
     return await cell.run(Program(language, source, stateful), limits)
 
 
@@ -218,9 +218,9 @@ class TestTheProxy:
     ) -> None:
         source = """
 import socket
-ways = [socket.create_connection(("127.0.0.1", 3128), 5) for _ in range(24)]
+ways = [socket.create_connection(("127.0.0.1", 3128), 20) for _ in range(24)]
 for way in ways:
-    way.settimeout(5)
+    way.settimeout(20)
     try:
         way.sendall(b"CONNECT localhost:%d HTTP/1.1\\r\\n\\r\\n")
         print(way.recv(100)[9:12].decode())

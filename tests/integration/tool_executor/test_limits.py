@@ -58,10 +58,10 @@ class TestDeadline:
         ],
     )
     async def test_everything_ends_with_it(self, run: Run, source: str) -> None:
-        outcome = await run("print('begun', flush=True)\n" + source, seconds=0.5)
+        outcome = await run("print('begun', flush=True)\n" + source, seconds=1.5)
         assert outcome.timed_out
         assert not outcome.succeeded
-        assert outcome.duration < timedelta(seconds=10)
+        assert outcome.duration < timedelta(seconds=30)
         assert outcome.stdout.text.startswith("begun\n")
         assert (await run(PROCESSES)).stdout.text == "True\n"
 
@@ -91,18 +91,16 @@ print(os.waitpid(child, os.WNOHANG))
 
 class TestWhatIsLeftBehind:
     async def test_a_daemon_ends_with_the_program_that_left_it(self, run: Run) -> None:
-        outcome = await run(DAEMON + "print('done')", seconds=20)
+        outcome = await run(DAEMON + "print('done')")
         assert outcome.succeeded
-        assert outcome.duration < timedelta(seconds=10)
         assert (await run(PROCESSES)).stdout.text == "True\n"
 
     async def test_a_held_pipe_holds_nobody_up(self, run: Run) -> None:
-        outcome = await run("sleep 60 & echo done", language="shell", seconds=20)
+        outcome = await run("sleep 90 & echo done", language="shell")
         assert (outcome.exit_code, outcome.stdout.text) == (0, "done\n")
-        assert outcome.duration < timedelta(seconds=10)
 
     async def test_a_pipe_held_by_a_message_in_flight_holds_nobody_up(self, run: Run) -> None:
-        outcome = await run(HELD_IN_FLIGHT + "print('done')", seconds=20)
+        outcome = await run(HELD_IN_FLIGHT + "print('done')")
         assert (outcome.exit_code, outcome.stdout.text) == (0, "done\n")
         assert (await run("print('usable')")).stdout.text == "usable\n"
 
@@ -116,7 +114,7 @@ class TestMemory:
     HOG = "data = [bytearray(16 << 20) for _ in range({})]\nprint(len(data))"
 
     async def test_a_program_over_the_limit_is_killed_and_said_to_be(self, run: Run) -> None:
-        outcome = await run(self.HOG.format(64), seconds=30)
+        outcome = await run(self.HOG.format(64))
         assert outcome.out_of_memory
         assert not outcome.succeeded
         assert (await run("print('usable')")).stdout.text == "usable\n"
@@ -126,16 +124,16 @@ class TestMemory:
 import os, time
 for _ in range(6):
     if os.fork() == 0:
-        x = bytearray(150 << 20); time.sleep(5)
+        x = bytearray(150 << 20); time.sleep(10)
 for _ in range(6): print(os.wait()[1])
 """
-        outcome = await run(source, seconds=25)
+        outcome = await run(source)
         assert outcome.out_of_memory
         assert (await run("print('usable')")).stdout.text == "usable\n"
 
     async def test_a_run_may_be_held_to_less_than_its_cell(self, cell: Cell) -> None:
-        limits = RunLimits(wall_clock=timedelta(seconds=30), memory_bytes=128 << 20)
-        outcome = await cell.run(Program("python", self.HOG.format(16) + "\nimport time; time.sleep(20)"), limits)
+        limits = RunLimits(wall_clock=timedelta(seconds=60), memory_bytes=128 << 20)
+        outcome = await cell.run(Program("python", self.HOG.format(16) + "\nimport time; time.sleep(50)"), limits)
         assert outcome.out_of_memory
 
     async def test_within_the_limit_all_is_well(self, run: Run) -> None:
@@ -254,7 +252,10 @@ class TestOutput:
         async def hear(stream: Stream, text: str) -> None:
             heard.append(text)
 
-        source = "import os, time\nfor byte in 'é€🐧'.encode(): os.write(1, bytes([byte])); time.sleep(0.03)"
+        source = (
+            "import os, time\nfor byte in 'é€🐧'.encode():\n"
+            "    os.write(1, bytes([byte]))\n    time.sleep(2 if byte == 0xE2 else 0.03)"
+        )
         outcome = await cell.run(Program("python", source), RunLimits(), hear)
         assert outcome.stdout.text == "".join(heard) == "é€🐧"
         assert len(heard) >= 2
@@ -269,13 +270,14 @@ class TestOutput:
         async def hear(stream: Stream, text: str) -> None:
             first.set()
 
-        source = "import os, time\nprint('first')\nwhile not os.path.exists('go'): time.sleep(0.01)"
+        source = "import os, time\nprint('first')\nwhile True: time.sleep(0.01)"
         running = asyncio.create_task(
-            cell.run(Program("python", source), RunLimits(wall_clock=timedelta(seconds=1)), hear)
+            cell.run(Program("python", source), RunLimits(wall_clock=timedelta(seconds=60)), hear)
         )
         await asyncio.wait_for(first.wait(), 20)
         assert not running.done()
-        await running
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def _reset_peak_kib() -> int:

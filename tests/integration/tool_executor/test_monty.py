@@ -50,7 +50,7 @@ async def cell(memory_bytes: int) -> AsyncIterator[Cell]:
     await cells.close()
 
 
-async def tell(cell: Cell, source: str, *, seconds: float = 10, stateful: bool = True) -> Outcome:
+async def tell(cell: Cell, source: str, *, seconds: float = 60, stateful: bool = True) -> Outcome:
     return await cell.run(Program("python", source, stateful), RunLimits(wall_clock=timedelta(seconds=seconds)))
 
 
@@ -151,7 +151,7 @@ class TestKilling:
         assert len(group(leader)) == 2, "the control: there is an interpreter"
         executor.kill()
         executor.communicate()
-        await until(lambda: not group(leader), seconds=2)
+        await until(lambda: not group(leader), seconds=20)
 
 
 class TestEnding:

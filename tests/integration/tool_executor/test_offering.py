@@ -53,7 +53,9 @@ async def call(bus: Bus, name: str) -> str:
 
 
 async def offered(bus: Bus) -> list[str]:
-    return [spec.name for found in await bus.ask_all(tool.LIST, tool.List(), wait_s=1) for spec in found.tools]
+    while not (told := await bus.ask_all(tool.LIST, tool.List(), wait_s=1)):
+        pass
+    return [spec.name for found in told for spec in found.tools]
 
 
 async def until_refused(bus: Bus, name: str) -> None:

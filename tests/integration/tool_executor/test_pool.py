@@ -20,7 +20,7 @@ LONG = timedelta(minutes=5)
 MARK = "import pathlib; p = pathlib.Path('mark'); print(p.exists()); p.write_text('used')"
 
 
-async def full(pool: Pool, size: int, *, seconds: float = 30) -> None:
+async def full(pool: Pool, size: int, *, seconds: float = 90) -> None:
     async with asyncio.timeout(seconds):
         while pool.ready != size:  # noqa: ASYNC110 - cells become ready in the engine's own time
             await asyncio.sleep(0.02)
@@ -115,7 +115,7 @@ class TestPool:
         pool.fill()
         await full(pool, 1)
         first = pool._ready[0][1]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (first.lost and pool.ready):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await pool.close()
@@ -150,7 +150,7 @@ class TestOneShot:
         sessions = Sessions(pool, max_cells=4, idle_after=LONG)
         async with sessions.virgin() as workspace:
             cell = workspace.cell
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not cell.lost:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await sessions.close()

@@ -29,8 +29,7 @@ ONCE_DEAF = (
 """Sends a program the signal to end, once it ignores it."""
 LOOP = f"""
 import time
-end = time.monotonic() + 1.5
-while time.monotonic() < end: pass
+while time.process_time() < 1.5: pass
 {WORD}
 """
 

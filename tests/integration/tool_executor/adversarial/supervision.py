@@ -2,9 +2,7 @@
 
 from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, ONCE_DEAF, WORD, Attack
 
-_LATE = (
-    f"import time\ndef late():\n    end = time.monotonic() + 1.5\n    while time.monotonic() < end: pass\n    {WORD}\n"
-)
+_LATE = f"import time\ndef late():\n    while time.process_time() < 1.5: pass\n    {WORD}\n"
 _BEAT = """
 import os
 if os.fork() == 0:
@@ -16,7 +14,7 @@ if os.fork() == 0:
             try: signal.signal(number, signal.SIG_IGN)
             except (OSError, ValueError): pass
         os.closerange(0, 64)
-        for beat in range(300):
+        for beat in range(3000):
             open('/workspace/beat', 'w').write(str(beat)); time.sleep(0.01)
     os._exit(0)
 os.wait()
@@ -45,13 +43,13 @@ TIME_BOMBS = (
     ),
     Attack(
         "asleep, and deaf to signals",
-        f"{IGNORE_SIGNALS}import time\ntime.sleep(1.5)\n{WORD}",
+        f"{IGNORE_SIGNALS}import time\ntime.sleep(4)\n{WORD}",
         seconds=0.4,
         wrapper=ONCE_DEAF,
     ),
     Attack(
         "a call that holds the interpreter's lock",
-        f"{IGNORE_SIGNALS}import ctypes\nctypes.PyDLL(None).usleep(1500000)\n{WORD}",
+        f"{IGNORE_SIGNALS}import ctypes\nctypes.PyDLL(None).usleep(4000000)\n{WORD}",
         seconds=0.4,
         wrapper=ONCE_DEAF,
     ),
@@ -61,7 +59,7 @@ ESCAPEES = (
     Attack(
         "a heart that beats in a session of its own",
         _BEAT,
-        "import time\nbefore = open('/workspace/beat').read(); time.sleep(0.1)\n"
+        "import time\nbefore = open('/workspace/beat').read(); time.sleep(0.5)\n"
         f"if open('/workspace/beat').read() != before: {WORD}",
     ),
     Attack(

@@ -38,4 +38,4 @@ class Unhardened:
     def run(self, language: str, source: str, *wrapper: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run `source` and return what came of it."""
         command = self.command(language, source, *wrapper)
-        return subprocess.run(command, capture_output=True, input=stdin, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, input=stdin, timeout=120, check=False)

@@ -23,7 +23,7 @@ async def tell(cell: Cell, source: str, **limits: object) -> Outcome:
 
 
 def _limits(limits: dict[str, object]) -> RunLimits:
-    return RunLimits(**{"wall_clock": timedelta(seconds=20), **limits})  # pyright: ignore[reportArgumentType]
+    return RunLimits(**{"wall_clock": timedelta(seconds=60), **limits})  # pyright: ignore[reportArgumentType]
 
 
 @contextmanager

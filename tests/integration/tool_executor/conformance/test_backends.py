@@ -52,15 +52,15 @@ class TestRunning:
 class TestLimits:
     async def test_the_deadline_ends_a_program_and_its_output_stays(self, cell: Cell) -> None:
         began = time.monotonic()
-        outcome = await run(cell, "print('begun', flush=True)\nwhile True: pass", wall_clock=timedelta(seconds=0.5))
+        outcome = await run(cell, "print('begun', flush=True)\nwhile True: pass", wall_clock=timedelta(seconds=1.5))
         assert outcome.timed_out
         assert outcome.stdout.text == "begun\n"
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         assert (await run(cell, "print('usable')")).stdout.text == "usable\n"
 
     async def test_memory_has_an_end(self, cell: Cell) -> None:
         source = "held = []\nwhile True: held.append('x' * (1 << 20))"
-        outcome = await run(cell, source, memory_bytes=128 << 20, wall_clock=timedelta(seconds=20))
+        outcome = await run(cell, source, memory_bytes=128 << 20, wall_clock=timedelta(seconds=60))
         assert outcome.out_of_memory
         assert (await run(cell, "print('usable')")).stdout.text == "usable\n"
 

@@ -46,9 +46,9 @@ class TestACall:
 
     async def test_runs_beside_others(self, house: McpHouse) -> None:
         async with house.real().up() as up:
-            await up.until("note_slowly", within_s=20)
-            _, seconds = await took(asyncio.gather(*(up.call("note_slowly", text="x", seconds=1) for _ in range(8))))
-        assert seconds < 8, "one after the other"
+            await up.until("note_slowly")
+            _, seconds = await took(asyncio.gather(*(up.call("note_slowly", text="x", seconds=3) for _ in range(8))))
+        assert seconds < 24, "one after the other"
 
     async def test_gives_preset_arguments_whatever_the_model_writes(self, house: McpHouse) -> None:
         preset = {"secret": {"env": "KEY"}, "author": "us"}
@@ -75,17 +75,17 @@ class TestACall:
 class TestACallWithoutAnAnswer:
     async def test_is_unknown_and_not_made_again(self, house: McpHouse) -> None:
         async with house.real().up() as up:
-            await up.until("note_slowly", within_s=20)
-            result, seconds = await took(up.call("note_slowly", text="once", seconds=60, deadline_s=3.0))
+            await up.until("note_slowly")
+            result, seconds = await took(up.call("note_slowly", text="once", seconds=100, deadline_s=5.0))
         assert (result.state, house.lines) == ("unknown", ["once"])
-        assert seconds < 20
+        assert seconds < 60
 
     async def test_because_the_server_died_is_unknown_and_the_next_call_finds_it_back(self, house: McpHouse) -> None:
         async with house.bare().up() as up:
             first = await up.text("ping")
             result, seconds = await took(up.call("die"))
             second = await up.text("ping")
-        assert (result.state, seconds < 9) == ("unknown", True)
+        assert (result.state, seconds < 40) == ("unknown", True)
         assert first != second
 
     async def test_of_an_idempotent_tool_is_made_again(self, house: McpHouse) -> None:
@@ -104,22 +104,22 @@ class TestACallWithoutAnAnswer:
         async with house.up() as up:
             error, seconds = await took(up.call("mute", deadline_s=0.5))
         assert isinstance(error, DeadlineExceeded)
-        assert (error.retryable, seconds < 9) == (True, True)
+        assert (error.retryable, seconds < 40) == (True, True)
 
     async def test_has_a_server_that_answers_nothing_at_all_started_anew(self, house: McpHouse) -> None:
-        async with house.real(start_s=20).up() as up:
+        async with house.real(start_s=60).up() as up:
             before = await up.text("pid")
             stopped = int(before)
             os.kill(stopped, signal.SIGSTOP)
             error, _ = await took(up.call("pid", deadline_s=0.3))
-            after = await up.text("pid", deadline_s=20)
+            after = await up.text("pid", deadline_s=60)
         assert isinstance(error, DeadlineExceeded)
         assert after != before
 
     @pytest.mark.parametrize("manner", ["garbled", "wrong"])
     async def test_that_can_be_read_is_unknown(self, house: McpHouse, manner: str) -> None:
         async with house.bare(manner).up() as up:
-            result = await up.call("note", deadline_s=3.0)
+            result = await up.call("note", deadline_s=6.0)
         assert (result.state, len(house.lines)) == ("unknown", 1)
 
 
@@ -127,7 +127,7 @@ class TestASessionPerCall:
     async def test_is_another_process_each_time_of_which_none_stays(self, house: McpHouse) -> None:
         async with house.bare(session="per_call").up() as up:
             texts = {await up.text("ping") for _ in range(3)}
-            assert await house.gone(20)
+            assert await house.gone()
         assert len(texts) == 3
 
     async def test_that_dies_is_unknown(self, house: McpHouse) -> None:

@@ -46,13 +46,14 @@ def a_call(name: str, *, id: str | None = None, deltas_to: str | None = None, **
 
 
 async def listed(bus: Bus) -> dict[str, tool.ToolSpec]:
-    hosts = await bus.ask_all(tool.LIST, tool.List(), wait_s=0.2)
+    while not (hosts := await bus.ask_all(tool.LIST, tool.List(), wait_s=0.2)):
+        pass
     return {spec.name: spec for host in hosts for spec in host.tools if spec.name.startswith("mcp__")}
 
 
 async def call(bus: Bus, name: str, **more: Any) -> tool.Called:
     asked = a_call(name, **more)
-    end = asyncio.get_running_loop().time() + 20
+    end = asyncio.get_running_loop().time() + 90
     while True:
         try:
             return await bus.ask(tool.MCP, asked, name)
@@ -130,10 +131,10 @@ class TestAnMcpTool:
             await bus.nc.flush()
             assert await listed(bus) == {}
             house.bare()
-            await told.next_msg(timeout=10)
+            await told.next_msg(timeout=60)
             assert "mcp__s__ping" in await listed(bus)
             house.bare(enabled=False)
-            await told.next_msg(timeout=10)
+            await told.next_msg(timeout=60)
             assert await listed(bus) == {}
 
 
@@ -145,7 +146,7 @@ class TestTheDeathOfTheExecutor:
         command = (sys.executable, "-m", "services.tool_executor")
         first = house.start(*command, cwd=ROOT, **start)
         asked = asyncio.create_task(call(bus, name, id="same", **arguments))
-        assert await eventually(lambda: bool(house.lines), 30)
+        assert await eventually(lambda: bool(house.lines), 90)
         first.kill()
         first.communicate()
         second = house.start(*command, cwd=ROOT, **start)

@@ -32,7 +32,7 @@ async def call_on(up: Up, killing: "asyncio.Task[None]", name: str) -> list[tupl
     while not killing.done():
         text = f"{name}-{len(outcomes)}"
         outcome, seconds = await took(up.call("note", text=text, deadline_s=1.0))
-        assert seconds < 9
+        assert seconds < 40
         outcomes.append((text, outcome))
     return outcomes
 
@@ -48,7 +48,7 @@ class TestRandomKills:
             for process in house.processes():
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGCONT)
-            last, _ = await took(up.call("note", text="last", deadline_s=20))
+            last, _ = await took(up.call("note", text="last", deadline_s=60))
         outcomes = [outcome for calls in rounds for outcome in calls]
         assert isinstance(last, Result)
         assert all(isinstance(outcome, Result | NatscopeError) for _, outcome in outcomes)

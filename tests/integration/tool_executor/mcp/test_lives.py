@@ -34,11 +34,11 @@ class TestAServerThatMisbehaves:
         error, seconds = await took(owner.session())
         await owner.close()
         assert isinstance(error, ToolUnavailable)
-        assert seconds < 20
+        assert seconds < 50
         assert await house.gone(20)
 
     async def test_by_ending_at_once_is_told_with_its_last_words(self, house: McpHouse) -> None:
-        owner = Owner("s", entry(house, "gone", start_s=5), opener({}))
+        owner = Owner("s", entry(house, "gone", start_s=60), opener({}))
         error, _ = await took(owner.session())
         await owner.close()
         assert "there is no such database" in str(error)
@@ -70,8 +70,9 @@ class TestAServerThatMisbehaves:
     async def test_by_starting_late_comes_late_and_holds_up_nobody(self, house: McpHouse) -> None:
         house.bare("late", name="late").bare(name="s")
         async with house.up() as up:
-            assert await up.until("ping", server="s", within_s=20)
+            assert await up.until("ping", server="s")
             assert "mcp__late__ping" not in up.servers.tools
+            house.log.with_name("go").touch()
             assert await up.until("ping", server="late")
 
     async def test_by_not_starting_in_time_holds_up_nobody(self, house: McpHouse) -> None:
@@ -157,7 +158,7 @@ class TestASession:
         owner = Owner("s", entry(house, "mute", start_s=30), opener({}))
         assert await eventually(lambda: len(house.processes()) == 2)
         _, seconds = await took(owner.close())
-        assert seconds < 20
+        assert seconds < 50
         assert house.processes() == []
 
     async def test_fails_its_calls_when_it_is_closed_under_them(self, house: McpHouse) -> None:
