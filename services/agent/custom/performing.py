@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MOST_STEPS = 10_000
 """Things that a function may ask for in one run."""
+AHEAD = 32
+"""Of what comes at once, so much may be ahead of the journal: other runs have their turn, and an interrupt is heard."""
 
 
 class FunctionPerformance(Performance):
@@ -120,6 +122,8 @@ class FunctionPerformance(Performance):
         entry = await self._at_once(at)
         if entry is not None:
             self._record.happened(entry)
+            if not len(self.state.performed) % AHEAD:
+                await self._record.settled()
             return entry
         if at.step.kind in ("approve", "ask", "wake") or asking.held(self.state, at) is not None:
             self._waits[at.position] = at

@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
-from natscope.client import Ticket
+from natscope.client import Ticket, looking
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import Decision
 from natscope.contracts.contract import new_id
+from natscope.contracts.run import JOURNALED
 from natscope.contracts.task import INTERRUPT, STEER, Interrupt, Steer
 from services.agent.app import app
 from services.agent.journal import Journal
@@ -101,6 +102,17 @@ class TestAFunction:
             await here.bus.nc.flush()
         assert outcome.state == "interrupted"
         assert f"model.cancelled.{task.task_id}-c0-0-0" in here.cancelled
+
+    async def test_is_interrupted_while_it_asks_for_what_comes_at_once(self, nats_url: str) -> None:
+        async with house(nats_url, spec("spins"), agents=0) as here, agents(here):
+            task = await here.submit("Go.")
+            stream, subject = JOURNALED.stream or "", JOURNALED.at(task.task_id)
+            async with asyncio.timeout(60):
+                while await looking.last(here.bus, stream, subject) is None:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.02)
+            await here.bus.submit(INTERRUPT, Interrupt(), task.task_id, message_id=new_id())
+            outcome = await here.outcome(task.task_id)
+        assert outcome.state == "interrupted"
 
     async def test_is_stopped_at_a_limit_of_its_agent(self, nats_url: str) -> None:
         async with house(nats_url, spec("spends", limits={"max_steps": 3}), agents=0) as here, agents(here):

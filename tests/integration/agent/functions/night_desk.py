@@ -87,6 +87,13 @@ async def crowds(ctx: natscope.Context, message: Message) -> str:
 
 
 @natscope.agent
+async def spins(ctx: natscope.Context, message: Message) -> str:
+    """Ask the time for ever."""
+    while True:
+        await ctx.now()
+
+
+@natscope.agent
 async def leads(ctx: natscope.Context, message: Message) -> str:
     """Ask two agents at once, and one that it may not ask."""
     answers = await ctx.gather(ctx.ask("one", "Go."), ctx.ask("one", "Go on."))
