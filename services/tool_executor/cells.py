@@ -63,7 +63,7 @@ class CellLimits:
 
     memory_bytes: int = 512 << 20
     cpus: float = 1.0
-    processes: int = 256
+    processes: int = 128
     """Threads included."""
     open_files: int = 256
     file_bytes: int = 64 << 20

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     memory_bytes: int = Field(default=512 << 20, ge=64 << 20)
     """Of one cell; its workspace and temporary folder count."""
     cpus: float = Field(default=1.0, gt=0)
-    processes: int = Field(default=256, ge=8)
+    processes: int = Field(default=128, ge=8)
     """Of one cell, threads included."""
     open_files: int = Field(default=256, ge=32)
     disk_bytes: int = Field(default=64 << 20, ge=1 << 20)

@@ -169,7 +169,7 @@ class TestLimits:
         await house.python("two", limits=huge)
         (_, first), (_, second) = house.backend.cells[0].runs
         assert (first.cpu_s, first.processes, first.open_files, first.disk_bytes, first.files) == (1, 2, 16, 4096, 3)
-        assert (second.cpu_s, second.processes, second.open_files) == (300, 256, 256)
+        assert (second.cpu_s, second.processes, second.open_files) == (300, 128, 256)
         assert (second.disk_bytes, second.files, second.memory_bytes) == (64 << 20, 4096, None)
 
     async def test_a_call_without_limits_has_what_its_cell_has(self) -> None:

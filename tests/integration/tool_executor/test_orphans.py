@@ -292,7 +292,7 @@ class TestWalls:
         assert container.labels[SESSION] == "session-9"
         host = container.attrs["HostConfig"]
         assert (host["NetworkMode"], host["CapDrop"], host["ReadonlyRootfs"]) == ("none", ["ALL"], True)
-        assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (512 << 20, 512 << 20, 256)
+        assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (512 << 20, 512 << 20, 128)
         assert host["IpcMode"] == "private"
         assert "no-new-privileges" in host["SecurityOpt"]
         assert not host["Binds"]

@@ -87,9 +87,9 @@ PRINTS = {
         "5",
     ),
     "threads by the hundred": (
-        "import threading\ne = threading.Event()\nts = [threading.Thread(target=e.wait) for _ in range(150)]\n"
+        "import threading\ne = threading.Event()\nts = [threading.Thread(target=e.wait) for _ in range(110)]\n"
         "for t in ts: t.start()\nprint(threading.active_count()); e.set()",
-        "151",
+        "111",
     ),
     "terminals of its own": (
         "import os, pty, subprocess\nour, their = pty.openpty()\nsubprocess.run(['tty'], stdin=their, stdout=their)\n"
