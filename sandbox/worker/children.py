@@ -58,22 +58,22 @@ class Child:
             self._stop_giving()
 
     def was_stopped(self) -> None:
-        """Note that the end of a run has stopped it, and wait until it is seen to be so.
+        """Note that the end of a run has stopped it."""
+        self._stopped = True
+
+    def settle(self) -> None:
+        """Return when it is seen to be stopped or to have ended, if it was stopped.
 
         Until then it may be dying of what a program has done to it with its last breath.
         """
-        self._stopped = True
         give_up_at = time.monotonic() + _SETTLES_WITHIN_S
-        while not (self.ended or is_stopped(self.pid)) and time.monotonic() < give_up_at:
+        while self._stopped and not _is_in(self.pid, os.WSTOPPED | os.WEXITED) and time.monotonic() < give_up_at:
             time.sleep(0.0002)
 
     @property
     def ended(self) -> bool:
         """Whether its process has ended; it is not collected by this."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except ChildProcessError:
-            return True
+        return _is_in(self.pid, os.WEXITED)
 
     def close(self) -> None:
         """Close the worker's ends of what the child was given."""
@@ -145,7 +145,7 @@ def end_everything(reaped: Reaped, *, but: frozenset[int] = frozenset()) -> None
     give_up_at = time.monotonic() + _REAP_WITHIN_S
     while True:
         _signal_all(signal.SIGSTOP if but else signal.SIGKILL)
-        living = [pid for pid in processes() if pid not in but] if but else []
+        living = processes(but) if but else []
         for pid in living:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -157,13 +157,11 @@ def end_everything(reaped: Reaped, *, but: frozenset[int] = frozenset()) -> None
         time.sleep(0.0005)
 
 
-def processes() -> list[int]:
-    """Return the ids of all living processes but this one."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            found.append(int(entry))
-    return list(filter(is_alive, found))
+def processes(but: frozenset[int] = frozenset()) -> list[int]:
+    """Return the ids of all living processes but this one and those of `but`."""
+    spared = but | {os.getpid()}
+    found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [pid for pid in found if pid not in spared and is_alive(pid)]
 
 
 def is_alive(pid: int) -> bool:
@@ -172,21 +170,7 @@ def is_alive(pid: int) -> bool:
     return bool(fields) and fields[0] not in ("Z", "X")
 
 
-def is_stopped(pid: int) -> bool:
-    """Return whether all threads of a process are stopped; one that was sent SIGKILL is not, from that moment on."""
-    fields = stat_of(pid)
-    if not fields or fields[0] != "T":
-        return False
-    if fields[17] == "1":
-        return True
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return False
-    return all(stat_of(f"{pid}/task/{thread}")[:1] == ["T"] for thread in threads)
-
-
-def stat_of(pid: int | str) -> list[str]:
+def stat_of(pid: int) -> list[str]:
     """Return what /proc/pid/stat says of a process, from its state on; nothing if it is gone. Source: proc(5)."""
     try:
         line = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
@@ -233,6 +217,17 @@ def _signal_all(number: int) -> None:
         os.kill(-1, number)
     except ProcessLookupError:
         return
+
+
+def _is_in(child: int, wanted: int) -> bool:
+    """Return whether a child is in a state of those `wanted`, or no more; it stays as it is.
+
+    Stopped is one of which all threads are; one that was sent SIGKILL is not, from that moment on.
+    """
+    try:
+        return os.waitid(os.P_PID, child, wanted | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def _alone() -> bool:

@@ -15,6 +15,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _DEATH_SIGNAL, _SET_DUMPABLE, _CAP_DROP, _NO_NEW_PRIVILEGES, _SECCOMP, _AMBIENT = 1, 4, 24, 38, 22, 47
 _FILTER_MODE, _AMBIENT_CLEAR = 2, 4
 _READ_ONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND = 1, 2, 4, 8, 32, 4096
+_ENDS_ALONE = 1
 _LAST_CAPABILITY = 63
 _INTERRUPT = int(signal.SIGINT)
 _CHILD, _IGNORED = int(signal.SIGCHLD), (int(signal.SIGPIPE), int(signal.SIGXFSZ))
@@ -23,6 +24,15 @@ _FILTER, _COUNTED_MEMORY = deny_filter(), counted_memory_filter()
 
 class _FilterProgram(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
+
+
+class _Action(ctypes.Structure):
+    """The C library's `struct sigaction`, as it is on the machines that have a filter."""
+
+    _fields_ = [
+        *(("handler", ctypes.c_void_p), ("mask", ctypes.c_ubyte * 128)),
+        *(("flags", ctypes.c_int), ("restorer", ctypes.c_void_p)),
+    ]
 
 
 def set_dumpable(on: bool) -> None:
@@ -124,6 +134,16 @@ def reset_signals() -> None:
     _signal.set_wakeup_fd(-1)
     _signal.signal(_CHILD, _signal.SIG_DFL)
     _signal.signal(_INTERRUPT, _signal.default_int_handler)
+
+
+def hear_of_ends_alone() -> None:
+    """Have SIGCHLD tell of children that end, and not of those that are stopped or go on. Source: sigaction(2)."""
+    if not _FILTER:
+        return
+    action = _Action()
+    _check(_LIBC.sigaction(_CHILD, None, ctypes.byref(action)), "sigaction")
+    action.flags |= _ENDS_ALONE
+    _check(_LIBC.sigaction(_CHILD, ctypes.byref(action), None), "sigaction")
 
 
 def heed_signals() -> None:

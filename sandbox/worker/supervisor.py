@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import Any, NoReturn
 
-from . import chores, output, program, wiping
+from . import chores, hardening, output, program, wiping
 from .children import CellIsLost, Child, harden_worker, start_child
 from .dialling import dial
 from .frames import FrameReader, Header, encode
@@ -128,6 +128,8 @@ class Supervisor:
         if self._run is not None and self._run.look():
             self._end_run(self._run)
         if self._run is None and self._requests:
+            for stopped in filter(None, (self._lasting, self._child)):
+                stopped.settle()
             request = self._requests[0][0]
             if request.get("op") != "run":
                 self._answer(*self._requests.popleft())
@@ -293,5 +295,6 @@ def _wake_pipe() -> int:
     os.set_blocking(read, False)
     os.set_blocking(write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    hardening.hear_of_ends_alone()
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     return read
