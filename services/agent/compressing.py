@@ -64,7 +64,7 @@ def compressed(state: State, entry: Compressed) -> State:
         compressed_at=state.step,
         usage=state.usage + entry.usage,
         cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
-        takeovers=0,
+        takeovers=(),
     )
 
 

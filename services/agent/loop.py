@@ -75,12 +75,12 @@ def after(state: State, entry: JournalEntry) -> State:
                 shaped=0,
                 put_off=frozenset(),
                 judged=frozenset(),
-                takeovers=0,
+                takeovers=(),
             )
             return planning.adopted(state) if state.fault is None else state
         case ToolReturned():
             usage, cost_usd = state.usage + entry.usage, state.cost_usd + entry.cost_usd
-            state = replace(_awake(state, entry.at), usage=usage, cost_usd=cost_usd, takeovers=0)
+            state = replace(_awake(state, entry.at), usage=usage, cost_usd=cost_usd, takeovers=())
             state = replace(state, successor=entry.successor or state.successor)
             return _returned(state, entry.result, entry.at)
         case StepEnded():
@@ -198,9 +198,10 @@ def _noted(state: State, entry: Parked | Resumed | Ended) -> State:
             told = max(state.told, entry.told)
             tasks = {each.call_id: each for each in entry.waiting if each.kind == "task"}
             state = replace(planning.begun(state, entry), parked=entry, put_off=put_off, promised=tasks)
-            return replace(state, told=told, takeovers=0)
+            return replace(state, told=told, takeovers=())
         case Resumed():
-            return replace(state, takeovers=state.takeovers + 1, resumptions=state.resumptions + 1)
+            takeovers = (*state.takeovers, state.holder)
+            return replace(state, holder=entry.holder, takeovers=takeovers, resumptions=state.resumptions + 1)
         case Ended():
             return replace(state, ended=entry.outcome)
 
@@ -224,12 +225,12 @@ def _told(state: State, entry: Steered | Heard) -> State:
 
 def _decided(state: State, entry: Decided) -> State:
     if (trouble := helping.trouble_about(state, entry.decision)) is not None:
-        state = replace(helping.helped(_awake(state, entry.at), trouble, entry), objections=None, takeovers=0)
+        state = replace(helping.helped(_awake(state, entry.at), trouble, entry), objections=None, takeovers=())
         reply = helping.answer_in(state, entry)
         return state if reply is None else after(state, reply)
     decisions = {**state.decisions, entry.decision.call_id: entry.decision}
     rules = (*state.rules, *entry.decision.rules)
-    state = replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=0)
+    state = replace(_awake(state, entry.at), decisions=decisions, rules=rules, takeovers=())
     return planning.rewritten(state, entry)
 
 

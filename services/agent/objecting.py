@@ -21,7 +21,7 @@ def judged(state: State, entry: Judged) -> State:
         judged=state.judged | {entry.critic},
         usage=state.usage + entry.usage,
         cost_usd=state.cost_usd + (entry.cost_usd or 0.0),
-        takeovers=0,
+        takeovers=(),
     )
     if entry.acceptable:
         return state

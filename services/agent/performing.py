@@ -23,7 +23,7 @@ from services.agent.reasking import reasked
 from services.agent.recording import Record
 from services.agent.reins import Reins, Stopped
 from services.agent.replying import entry_of
-from services.agent.state import State, open_calls_of
+from services.agent.state import State, losses, open_calls_of
 from services.agent.stepping import begin_tasks
 from services.agent.teaming import hear
 from services.agent.telling import Teller
@@ -32,6 +32,8 @@ from services.agent.window import may_compress
 log = logging.getLogger(__name__)
 
 DEADLINE = "deadline"
+TO_AND_FRO = 10
+"""How many times as often as it may lose its worker a run may change hands between processes that live."""
 
 
 class Performance:
@@ -102,15 +104,17 @@ class Performance:
         return outcome
 
     def _check_takeovers(self) -> None:
-        if self.state.takeovers > self._hands.attempts:
+        lost, taken = losses(self.state), len(self.state.takeovers)
+        if lost > self._hands.attempts or taken > TO_AND_FRO * self._hands.attempts:
+            kind = f"lost its worker {lost} times" if lost > self._hands.attempts else f"changed hands {taken} times"
             raise RunPoisoned(
-                f"task {self._task!r} lost its worker {self.state.takeovers} times without a step in between",
+                f"task {self._task!r} {kind} without a step in between",
                 remedy="see `task.buried` and the logs of the agent service",
             )
 
     async def _steps(self) -> Finished | Parked:
         self._check_takeovers()
-        self._asked_before = self.state.takeovers > 0
+        self._asked_before = bool(self.state.takeovers)
         if self._asked_before:
             await self._deeds.look_back()
         while True:

@@ -145,7 +145,7 @@ def begun(state: State, entry: Parked) -> State:
 
 def stepped(state: State, entry: StepEnded) -> tuple[State, ToolResultBlock | None]:
     """Return the state once a step has ended, and the result of the call that the plan is, if no other step is left."""
-    state = replace(state, usage=state.usage + entry.usage, cost_usd=state.cost_usd + entry.cost_usd, takeovers=0)
+    state = replace(state, usage=state.usage + entry.usage, cost_usd=state.cost_usd + entry.cost_usd, takeovers=())
     plan = _open(state)
     if plan is None or plan.number != entry.plan:
         return state, None

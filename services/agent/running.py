@@ -120,7 +120,7 @@ class Runner:
         began = time.perf_counter()
         state = performance.state
         with self._bus.telemetry.span(f"invoke_agent {state.agent.name}", attributes=_attributes(state)) as span:
-            resumed = state.takeovers > 0
+            resumed = bool(state.takeovers)
             start = event.ReplyStart(
                 id=f"start.{state.resumptions}",
                 task_id=task.id,

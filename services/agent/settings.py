@@ -31,4 +31,5 @@ class Settings(BaseSettings):
     functions: Path = _ROOT / "deploy" / "functions"
     """Folder of the modules that agents with `strategy: custom` are functions of; nothing else is imported for them."""
     attempts: int = Field(default=5, ge=1)
-    """A run that is taken over so often without a step in between, or breaks its worker so often, is buried."""
+    """A run that more processes than this have had and lost without a step in between is buried, as is one that breaks
+    its worker as often. It may change hands between processes that live ten times as often."""

@@ -110,8 +110,10 @@ class State:
     """Whether nobody has, once, in time."""
     aborted: Failure | None = None
     """Why it is to end, as a person has decided who was asked for help."""
-    takeovers: int = 0
-    """Takeovers since the last step."""
+    holder: str = ""
+    """The process that has the run in hand, or had it last."""
+    takeovers: tuple[str, ...] = ()
+    """The processes it was taken over from since the last step, one after the other."""
     resumptions: int = 0
     """How often anybody has gone on with it in all."""
     ended: Finished | None = None
@@ -140,6 +142,15 @@ def spent(state: State) -> str | None:
     return MONEY if limits.usd is not None and state.cost_usd >= limits.usd else None
 
 
+def losses(state: State) -> int:
+    """Return how many processes, at most, have died with the run in hand since its last step.
+
+    A process dies once. That a run was taken over does not say that anybody died: after a restart of nats-server it is
+    delivered again while its holder lives, and it may go to and fro between the same two, or come back to the same one.
+    """
+    return len({*state.takeovers} - {state.holder})
+
+
 def within(spec: AgentSpec, task: Submit) -> AgentSpec:
     """Return the agent as it may act for `task`: with the task's limits where they are lower."""
     limits = spec.limits
@@ -161,7 +172,7 @@ def begin(started: Started) -> State:
         metadata=task.metadata,
         created_at=started.at,
     )
-    return State(started=started, messages=(asked,), active=active_of(started.agent))
+    return State(started=started, messages=(asked,), active=active_of(started.agent), holder=started.holder)
 
 
 def active_of(agent: AgentSpec) -> frozenset[str]:

@@ -26,7 +26,7 @@ def performed(state: State, entry: Performed) -> State:
         tool_calls=state.tool_calls + (entry.kind in ("tool", "ask") and done),
         usage=state.usage + entry.usage,
         cost_usd=state.cost_usd + entry.cost_usd,
-        takeovers=0,
+        takeovers=(),
     )
     if entry.kind == "heard" and isinstance(entry.value, list):
         heard = [Steered.model_validate(each) for each in entry.value]

@@ -63,7 +63,7 @@ class FunctionPerformance(Performance):
         self._waits, self._wanted, self._promised, self._under_way = {}, [], {}, {}
         if self.state.ended is not None:
             return self.state.ended
-        self._resumed = self.state.takeovers > 0
+        self._resumed = bool(self.state.takeovers)
         if self.state.agent.hooks:
             await self._reins.hold(began(self._deeds.hooks, keep=True))
         instead = of_question(self.state, "before_reply", FIRST)

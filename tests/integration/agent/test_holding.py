@@ -48,22 +48,43 @@ class TestHoldingARun:
             assert entries.count("ended") == 1
             assert (len(here.asked), len(here.called)) == (2, 1)
 
-    async def test_that_was_lost_again_and_again_without_a_step_is_given_up_and_buried(self, nats_url: str) -> None:
+    async def test_that_went_to_and_fro_between_two_that_live_goes_on(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 60
+            body = await here.submit("slow")
+            await here.began.wait()
+            sequence = (await here.bus.js.get_last_msg("JOURNAL", JOURNALED.at(body.task_id))).seq or 0
+            for holder in ("one", "another") * 6:
+                sequence = await here.bus.record(JOURNALED, Resumed(holder=holder), body.task_id, expect_last=sequence)
+            here.closing.set()
+            await here.bus.nc.publish(f"task.submit.assistant.{body.task_id}", body.model_dump_json().encode())
+            assert (await here.outcome(body.task_id)).state == "completed"
+
+    @pytest.mark.parametrize(
+        ("holders", "why"),
+        [
+            ([f"h{n}" for n in range(6)], "lost its worker 6 times"),
+            (["one", "another"] * 25, "changed hands 51 times"),
+        ],
+        ids=["by those that died", "by those that live"],
+    )
+    async def test_that_was_lost_again_and_again_without_a_step_is_given_up_and_buried(
+        self, nats_url: str, holders: list[str], why: str
+    ) -> None:
         async with house(nats_url) as here:
             buried = await here.bus.nc.subscribe("task.buried.*")
             here.tool_delay_s = 60
             body = await here.submit("poison", task_id="poison")
             await here.began.wait()
             sequence = (await here.bus.js.get_last_msg("JOURNAL", JOURNALED.at(body.task_id))).seq or 0
-            for _ in range(6):
-                sequence = await here.bus.record(
-                    JOURNALED, Resumed(holder="another"), body.task_id, expect_last=sequence
-                )
+            for holder in holders:
+                sequence = await here.bus.record(JOURNALED, Resumed(holder=holder), body.task_id, expect_last=sequence)
             here.called.clear()
             await here.bus.nc.publish(f"task.submit.assistant.{body.task_id}", body.model_dump_json().encode())
             outcome = await here.outcome(body.task_id)
             assert outcome.failure is not None
             assert (outcome.state, outcome.failure.code) == ("failed", "run_poisoned")
+            assert why in outcome.failure.message
             told = json.loads((await buried.next_msg(timeout=20)).data)
             assert (told["task_id"], told["failure"]["code"]) == ("poison", "run_poisoned")
             assert here.called == []

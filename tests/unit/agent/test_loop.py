@@ -19,6 +19,7 @@ from natscope.contracts.tool import ToolSpec
 from services.agent.actions import AskModel, CallTools, Done, Finish
 from services.agent.loop import decide, replay
 from services.agent.refusing import refuse
+from services.agent.state import losses
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 ADD = ToolSpec(name="add", description="Add.", parameters={"type": "object"})
@@ -157,10 +158,15 @@ class TestReplaying:
         assert read == lived
         assert decide(read) == decide(lived)
 
-    def test_takeovers_count_only_since_the_last_step(self) -> None:
-        again = Resumed(at=AT, holder="h")
-        assert replay([started(), again, again]).takeovers == 2
-        assert replay([started(), again, again, replied(1, use()), again]).takeovers == 1
+    def test_losses_count_only_since_the_last_step(self) -> None:
+        first, second = (Resumed(at=AT, holder=holder) for holder in ("one", "two"))
+        assert losses(replay([started(), first, second])) == 2
+        assert losses(replay([started(), first, second, replied(1, use()), first])) == 1
+
+    def test_a_process_is_lost_once_and_whoever_holds_the_run_is_not(self) -> None:
+        first, second = (Resumed(at=AT, holder=holder) for holder in ("one", "two"))
+        assert losses(replay([started(), *(first, second) * 5])) == 2
+        assert losses(replay([started(), replied(1, use()), *(first,) * 5])) == 1
 
 
 class TestRefusing:
