@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -61,6 +62,8 @@ class Worker:
     _parked: dict[str, _ParkedTask] = field(default_factory=dict[str, _ParkedTask])
     _asked: dict[str, str] = field(default_factory=dict[str, str])
     """The parked task that waits for another agent's, by that one's id."""
+    _broke: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    """How often a task broke this worker, by its stream and place: that it was delivered again does not tell."""
     _waiting: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = True
@@ -109,10 +112,11 @@ class Worker:
             await work
         except Exception as error:
             log.exception("a task broke its worker", extra={"subject": message.subject})
-            if message.metadata.num_delivered < self.settings.attempts:
+            self._broke[_place(message)] += 1
+            if self._broke[_place(message)] < self.settings.attempts:
                 await self._later(message, None)
                 return
-            kind = f"a task broke its worker {message.metadata.num_delivered} times ({type(error).__name__})"
+            kind = f"a task broke its worker {self._broke[_place(message)]} times ({type(error).__name__})"
             await self._bury(message, RunPoisoned(kind, remedy="see the log of the agent service"))
             await self._done(message)
 
@@ -271,6 +275,7 @@ class Worker:
     async def _done(self, message: Msg) -> None:
         await message.ack()
         self._in_hand.pop(message.reply, None)
+        self._broke.pop(_place(message), None)
         self._moved.set()
         self._moved = asyncio.Event()
 
@@ -313,6 +318,10 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a worker died", exc_info=task.exception())
+
+
+def _place(message: Msg) -> tuple[str, int]:
+    return message.metadata.stream, message.metadata.sequence.stream
 
 
 def _attributes(template: str, message: Msg, group: str) -> dict[str, str | int]:

@@ -1,12 +1,18 @@
 """Tasks that nobody could carry out: looked at, tried again and dropped by a guest."""
 
 import asyncio
+from collections.abc import Iterator
+from itertools import chain, repeat
 
 import pytest
 
 from natscope.client.house import House as Guest
-from natscope.contracts.errors import BodyInvalid, TaskNotFound
-from natscope.contracts.task import SUBMIT_IN, Buried, Submit
+from natscope.contracts.errors import BodyInvalid, TaskNotFound, Unavailable
+from natscope.contracts.run import Parked
+from natscope.contracts.task import SUBMIT_IN, Buried, Finished, Submit
+from services.agent import working
+from services.agent.intake import Task
+from services.agent.running import Runner
 from tests.integration.agent.house import House, house
 
 
@@ -94,3 +100,37 @@ class TestABuriedTask:
             assert await Guest(here.bus).buried() == []
             with pytest.raises(TaskNotFound, match="'one'"):
                 await Guest(here.bus).drop("one")
+
+
+class TestATaskThatBreaksItsWorker:
+    """A defect of the service stands in for one that no task is known to meet."""
+
+    @pytest.mark.parametrize("unavailable", [0, 6], ids=["at once", "after it was put back often"])
+    async def test_is_buried_after_five_times(
+        self, nats_url: str, monkeypatch: pytest.MonkeyPatch, unavailable: int
+    ) -> None:
+        brought = chain([Unavailable("nobody is there")] * unavailable, repeat(ZeroDivisionError("a defect")))
+        assert await self._tried(nats_url, monkeypatch, brought) == (unavailable + 5, "run_poisoned")
+
+    async def test_goes_on_where_it_breaks_it_less_often(self, nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        errors = chain([Unavailable("nobody is there")] * 6, [ZeroDivisionError("a defect")] * 4)
+        assert await self._tried(nats_url, monkeypatch, errors) == (11, None)
+
+    async def _tried(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, errors: Iterator[Exception]
+    ) -> tuple[int, str | None]:
+        """Return how often a task was tried, each time with the next error, and as what it failed."""
+        monkeypatch.setattr(working, "RETRY_S", 0.01)
+        runs, tried = Runner.run, 0
+
+        async def run(runner: Runner, task: Task, *, fresh: bool) -> Finished | Parked:
+            nonlocal tried
+            tried += 1
+            if (error := next(errors, None)) is not None:
+                raise error
+            return await runs(runner, task, fresh=False)
+
+        monkeypatch.setattr(Runner, "run", run)
+        async with house(url) as here:
+            outcome = await here.run("What is 2+2?")
+        return tried, outcome.failure.code if outcome.failure is not None else None
