@@ -13,7 +13,10 @@ from typing import Any
 from pydantic import JsonValue
 
 from natscope.agents import Fork, Step
-from natscope.contracts.errors import SpecInvalid
+from natscope.contracts.errors import FunctionFailed, NatscopeError, SpecInvalid
+
+MOST_UNJOURNALED = 10_000
+"""How often a function may gather, or await what is none of its ctx, which may all come about at once."""
 
 Path = tuple[int, ...]
 
@@ -66,18 +69,21 @@ class Branches:
         self.answer: Any = None
         self.failure: BaseException | None = None
         """What the function has raised."""
+        self.given_up = False
+        """Whether it was ended over its head."""
+        self._unjournaled = 0
 
     def begin(self) -> list[At]:
         """Run the function to where it first waits; return what it asks for."""
-        return self._send(self._root, None)
+        return self._advance(_sent(self._root, None))
 
     def answered(self, position: str, value: JsonValue) -> list[At]:
         """Go on with what was asked for; return what is asked for next."""
-        return self._send(self._waiting.pop(position), value)
+        return self._advance(_sent(self._waiting.pop(position), value))
 
     def failed(self, position: str, error: BaseException) -> list[At]:
         """Raise `error` where something was asked for; return what is asked for next."""
-        return self._throw(self._waiting.pop(position), error)
+        return self._advance(_thrown(self._waiting.pop(position), error))
 
     def close(self) -> None:
         """Run the function no further."""
@@ -85,39 +91,45 @@ class Branches:
             with contextlib.suppress(BaseException):
                 branch.work.close()
 
-    def _send(self, branch: _Branch, value: Any) -> list[At]:
-        return self._advance(branch, lambda: branch.work.send(value))
+    def _advance(self, first: "_Next") -> list[At]:
+        """Run a branch, and whatever begins or goes on with it, to where each part waits or has ended."""
+        asked, left = list[At](), [first]
+        while left and not self.over:
+            branch, run = left.pop()
+            at, more = self._run(branch, run)
+            asked += [at] if at is not None else []
+            left += reversed(more)
+        return asked
 
-    def _throw(self, branch: _Branch, error: BaseException) -> list[At]:
-        return self._advance(branch, lambda: branch.work.throw(error))
-
-    def _advance(self, branch: _Branch, run: Callable[[], object]) -> list[At]:
+    def _run(self, branch: _Branch, run: Callable[[], object]) -> tuple[At | None, list["_Next"]]:
+        """Run a branch to where it next waits; what it asks for, and what is to be run next."""
         try:
             wanted = run()
         except StopIteration as end:
-            return self._ended(branch, end.value, None)
+            return None, self._ended(branch, end.value, None)
         except BaseException as error:  # noqa: BLE001 - whatever a function raises is its failure, not this process's
-            return self._ended(branch, None, error)
+            return None, self._ended(branch, None, error)
         path = (*branch.path, branch.steps)
         branch.steps += 1
-        match wanted:
-            case Step():
-                self._waiting[position_of(path)] = branch
-                return [At(position_of(path), wanted)]
-            case Fork(work):
-                return self._fork(branch, path, work)
-            case _:
-                return self._throw(branch, _foreign(wanted))
+        if isinstance(wanted, Step):
+            self._waiting[position_of(path)] = branch
+            return At(position_of(path), wanted), []
+        self._unjournaled += 1
+        if self._unjournaled > MOST_UNJOURNALED:
+            self._give_up(_endless(wanted))
+        if isinstance(wanted, Fork):
+            return None, self._fork(branch, path, wanted.work)
+        return None, [_thrown(branch, _foreign(wanted))]
 
-    def _fork(self, branch: _Branch, path: Path, work: tuple[Any, ...]) -> list[At]:
+    def _fork(self, branch: _Branch, path: Path, work: tuple[Any, ...]) -> list["_Next"]:
         if not work:
-            return self._send(branch, [])
+            return [_sent(branch, [])]
         join = _Join(branch, len(work), [None] * len(work))
         parts = [_Branch(part, (*path, slot), join, slot) for slot, part in enumerate(work)]
         self._all += parts
-        return [at for part in parts for at in self._send(part, None)]
+        return [_sent(part, None) for part in parts]
 
-    def _ended(self, branch: _Branch, answer: Any, failure: BaseException | None) -> list[At]:
+    def _ended(self, branch: _Branch, answer: Any, failure: BaseException | None) -> list["_Next"]:
         self._all.remove(branch)
         join = branch.join
         if join is None:
@@ -130,8 +142,30 @@ class Branches:
         if join.open:
             return []
         if join.failures:
-            return self._throw(join.branch, join.failures[min(join.failures)])
-        return self._send(join.branch, join.answers)
+            return [_thrown(join.branch, join.failures[min(join.failures)])]
+        return [_sent(join.branch, join.answers)]
+
+    def _give_up(self, failure: BaseException) -> None:
+        """End the function over its head: it catches whatever it is raised, and goes on."""
+        self.over, self.given_up, self.failure = True, True, failure
+
+
+_Next = tuple[_Branch, Callable[[], object]]
+
+
+def _sent(branch: _Branch, value: Any) -> _Next:
+    return branch, lambda: branch.work.send(value)
+
+
+def _thrown(branch: _Branch, error: BaseException) -> _Next:
+    return branch, lambda: branch.work.throw(error)
+
+
+def _endless(wanted: object) -> NatscopeError:
+    if not isinstance(wanted, Fork):
+        return _foreign(wanted)
+    text = f"the function has gathered {MOST_UNJOURNALED} times"
+    return FunctionFailed(text, remedy="let `ctx.gather` do something each time")
 
 
 def _foreign(wanted: object) -> SpecInvalid:

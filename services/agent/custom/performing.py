@@ -94,17 +94,17 @@ class FunctionPerformance(Performance):
         """Run the function to its end, or to where it only waits."""
         asked = deque(branches.begin())
         while True:
-            while asked:
+            while asked and not branches.over:
                 at = asked.popleft()
                 entry = self._replay.kept(at) or await self._begin(at)
                 if entry is not None:
                     asked.extend(_given(branches, entry))
+            if branches.over:
+                return None
             if self._wanted:
                 for entry in await self._ask_others():
                     asked.extend(_given(branches, entry))
                 continue
-            if branches.over:
-                return None
             if not self._under_way:
                 return await self._rest()
             done, _ = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
@@ -240,7 +240,8 @@ class FunctionPerformance(Performance):
         failure = branches.failure
         if isinstance(failure, BudgetExhausted) and RUN_LIMIT in failure.details:
             return outcome_of(self.state, "limited", None, limit=str(failure.details[RUN_LIMIT]))
-        self._replay.end()
+        if not branches.given_up:
+            self._replay.end()
         if isinstance(failure, NatscopeError):
             raise failure
         if failure is not None:

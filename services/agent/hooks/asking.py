@@ -20,6 +20,7 @@ class Hooking:
     def __init__(self, bus: Bus, functions: Functions) -> None:
         self.bus = bus
         self._functions = functions
+        self._under_way: set[asyncio.Task[Answer]] = set()
 
     async def ask(self, hook: Hook, asked: Asked) -> Answer:
         """Return what a hook makes of what it is asked.
@@ -38,18 +39,32 @@ class Hooking:
 
     async def _call(self, name: str, asked: Asked, deadline_s: float) -> Answer:
         function = self._functions.find(name, HookFunction, where="hook", remedy="write `@natscope.hook` above it")
-        limit = asyncio.timeout(deadline_s)
         with self.bus.telemetry.span(f"hook {asked.point}"):
+            work = asyncio.create_task(_run(name, function, asked))
+            self._under_way.add(work)
+            work.add_done_callback(self._ended)
             try:
-                async with limit:
-                    answer = await function(asked)
-            except NatscopeError:
-                raise
-            except (Exception, SystemExit) as error:
-                if limit.expired():
-                    raise DeadlineExceeded(f"it did not end within {deadline_s:g} s") from error
-                log.exception("a hook has failed", extra={"hook": name})
-                raise FunctionFailed(f"it has raised {type(error).__name__}: {error}") from error
+                # one that catches its cancellation goes on: it is waited for no longer
+                await asyncio.wait([work], timeout=deadline_s)
+                if not work.done():
+                    raise DeadlineExceeded(f"it did not end within {deadline_s:g} s")
+            finally:
+                work.cancel()
+            answer = work.result()
         if not isinstance(answer, Answer):  # pyright: ignore[reportUnnecessaryIsInstance] - others write these functions
             raise SpecInvalid(f"it has returned {type(answer).__name__}, which is no `natscope.hooks.Answer`")
         return answer
+
+    def _ended(self, work: "asyncio.Task[Answer]") -> None:
+        self._under_way.discard(work)
+        _ = work.cancelled() or work.exception()
+
+
+async def _run(name: str, function: HookFunction, asked: Asked) -> Answer:
+    try:
+        return await function(asked)
+    except NatscopeError:
+        raise
+    except (Exception, SystemExit) as error:
+        log.exception("a hook has failed", extra={"hook": name})
+        raise FunctionFailed(f"it has raised {type(error).__name__}: {error}") from error

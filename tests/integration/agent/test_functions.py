@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from natscope.client import Ticket, looking
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
@@ -102,6 +104,36 @@ class TestAFunction:
             await here.bus.nc.flush()
         assert outcome.state == "interrupted"
         assert f"model.cancelled.{task.task_id}-c0-0-0" in here.cancelled
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("end", ["interrupted", "deadline"])
+    async def test_is_ended_whatever_it_makes_of_it(self, nats_url: str, end: str) -> None:
+        limits = {"deadline": 2} if end == "deadline" else {}
+        async with house(nats_url, spec("clings", limits=limits), agents=0) as here, agents(here):
+            began = asyncio.Event()
+
+            async def mind(asked: model.Chat) -> model.Chatted:
+                began.set()
+                await here.work(30)
+                return reply("too late")
+
+            here.mind = mind
+            task = await here.submit("Go.")
+            await began.wait()
+            if end == "interrupted":
+                await here.bus.submit(INTERRUPT, Interrupt(), task.task_id, message_id=new_id())
+            outcome = await here.outcome(task.task_id)
+        assert end in (outcome.state, outcome.limit)
+        assert len(here.asked) == 1
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    async def test_holds_up_nobody_by_what_it_catches(self, nats_url: str) -> None:
+        other = spec("steps").model_copy(update={"name": "other"})
+        async with house(nats_url, spec("naps_on"), other, agents=0) as here, agents(here):
+            here.mind = echoes
+            outcome = await here.run("Go.")
+            assert (outcome.state, outcome.failure and outcome.failure.code) == ("failed", "spec_invalid")
+            assert (await here.run("Go.", agent="other")).state == "completed"
 
     async def test_is_interrupted_while_it_asks_for_what_comes_at_once(self, nats_url: str) -> None:
         async with house(nats_url, spec("spins"), agents=0) as here, agents(here):

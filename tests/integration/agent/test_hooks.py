@@ -242,6 +242,7 @@ class TestAHookThatFails:
         ("name", "code"),
         [
             ("wardens:hangs", "deadline_exceeded"),
+            ("wardens:clings", "deadline_exceeded"),
             ("wardens:breaks", "function_failed"),
             ("wardens:leaves", "function_failed"),
             ("wardens:misfits", "body_invalid"),
@@ -265,8 +266,9 @@ class TestAHookThatFails:
             assert (len(here.called), told.do, told.failure and told.failure.code) == (1, "go_on", code)
             assert outcome.text == "It is 4."
 
-    async def test_does_not_hold_up_an_interrupt(self, nats_url: str) -> None:
-        where = warden("hangs", "before_model_call", deadline=120)
+    @pytest.mark.parametrize("name", ["hangs", "clings"])
+    async def test_does_not_hold_up_an_interrupt(self, nats_url: str, name: str) -> None:
+        where = warden(name, "before_model_call", deadline=120)
         async with house(nats_url, spec(where), agents=0) as here, agents(here):
             task = await here.submit("Add.")
             ticket = Ticket(here.bus, task.task_id)

@@ -94,6 +94,27 @@ async def spins(ctx: natscope.Context, message: Message) -> str:
 
 
 @natscope.agent
+async def clings(ctx: natscope.Context, message: Message) -> str:
+    """Ask a model, whatever is raised."""
+    while True:
+        try:
+            await ctx.model("More.")
+        except BaseException:
+            continue
+
+
+@natscope.agent
+async def naps_on(ctx: natscope.Context, message: Message) -> str:
+    """Await something that no journal has, and take no refusal."""
+    for _ in range(20_000):
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            continue
+    return "rested"
+
+
+@natscope.agent
 async def leads(ctx: natscope.Context, message: Message) -> str:
     """Ask two agents at once, and one that it may not ask."""
     answers = await ctx.gather(ctx.ask("one", "Go."), ctx.ask("one", "Go on."))

@@ -1,6 +1,7 @@
 """Hooks that the tests' agents have: what they do follows from what they are asked about, and they remember it."""
 
 import asyncio
+import contextlib
 import sys
 from collections import defaultdict
 
@@ -83,6 +84,15 @@ async def objects(about: Asked) -> Answer:
 
 @natscope.hook
 async def hangs(about: Asked) -> Answer:
+    await asyncio.Event().wait()
+    return Answer()
+
+
+@natscope.hook
+async def clings(about: Asked) -> Answer:
+    """Go on when it is cancelled; a second time it gives in, so that the test's own loop can end."""
+    with contextlib.suppress(BaseException):
+        await asyncio.Event().wait()
     await asyncio.Event().wait()
     return Answer()
 

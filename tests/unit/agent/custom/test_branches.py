@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,16 +10,18 @@ import pytest
 import natscope
 from natscope.agents import Context, FunctionAgent, Result
 from natscope.contracts.blocks import TextBlock, ToolResultBlock
-from natscope.contracts.errors import RunDiverged, SpecInvalid, ToolUnavailable
+from natscope.contracts.errors import FunctionFailed, RunDiverged, SpecInvalid, ToolUnavailable
 from natscope.contracts.message import Message
 from natscope.contracts.run import Performed
 from natscope.contracts.task import Submit
 from services.agent.custom.asking import done, failed
-from services.agent.custom.branches import At, Branches
+from services.agent.custom.branches import MOST_UNJOURNALED, At, Branches
 from services.agent.custom.replaying import Replay
 
 TASK = Submit.model_validate({"content": "Go."})
 MESSAGE = Message.model_validate({"name": "user", "role": "user", "content": "Go."})
+STUBBORN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Python itself complains of a coroutine that cannot be closed."""
 Performer = Callable[[At], Performed]
 
 
@@ -93,6 +95,17 @@ async def in_turn(ctx: Context, message: Message) -> str:
     return f"{message.text} {first.text}, {second.text}"
 
 
+class Nap:
+    """Something to await that is of no ctx."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def empty() -> None:
+    """Ask for nothing."""
+
+
 async def twice(ctx: Context, name: str) -> str:
     await ctx.tool(name)
     return (await ctx.tool(name)).text
@@ -158,6 +171,47 @@ class TestAFunctionThatIsRun:
         failure = asyncio.run(run())
         assert isinstance(failure, SpecInvalid)
         assert "ctx.sleep" in str(failure)
+
+    @STUBBORN
+    def test_that_takes_no_refusal_of_what_it_awaits_is_ended_over_its_head(self) -> None:
+        @natscope.agent
+        async def naps(ctx: Context, message: Message) -> str:
+            for _ in range(2 * MOST_UNJOURNALED):
+                try:
+                    await Nap()
+                except BaseException:
+                    continue
+            return "rested"
+
+        branches, _ = play(naps)
+        assert isinstance(branches.failure, SpecInvalid)
+        assert (branches.over, branches.given_up, branches.answer) == (True, True, None)
+
+    @STUBBORN
+    def test_that_gathers_nothing_for_ever_is_ended_over_its_head(self) -> None:
+        @natscope.agent
+        async def gathers(ctx: Context, message: Message) -> str:
+            for _ in range(2 * MOST_UNJOURNALED):
+                try:
+                    await ctx.gather(empty())
+                except BaseException:
+                    continue
+            return "over"
+
+        branches, _ = play(gathers)
+        assert isinstance(branches.failure, FunctionFailed)
+        assert branches.given_up
+
+    def test_that_gathers_nothing_thousands_of_times_goes_on(self) -> None:
+        @natscope.agent
+        async def gathers(ctx: Context, message: Message) -> str:
+            for _ in range(MOST_UNJOURNALED // 2):
+                await ctx.gather()
+                await ctx.gather(empty())
+            return (await ctx.tool("one")).text
+
+        branches, _ = play(gathers)
+        assert (branches.answer, branches.given_up) == (f"one at {MOST_UNJOURNALED}", False)
 
     def test_has_to_be_a_coroutine_function_of_two_parameters(self) -> None:
         async def short(ctx: Context) -> None: ...
