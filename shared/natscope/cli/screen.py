@@ -94,7 +94,7 @@ class Screen:
 
     def _reply_start(self, said: event.ReplyStart) -> None:
         if said.resumed:
-            self._mark("↻", "yellow", "another replica goes on with the run")
+            self._mark("↻", "yellow", "the run is taken up again")
 
     def _hooked(self, said: event.Hooked) -> None:
         why = said.failure.message if said.failure is not None else said.reason

@@ -30,7 +30,7 @@ class _Written(_Event):
 
 
 class ReplyStart(_Event):
-    """The agent begins, or another replica goes on after a crash."""
+    """The agent begins, or the run is taken up again (`resumed`), by another replica or by the same."""
 
     type: Literal["reply_start"] = "reply_start"
     agent: str

@@ -56,6 +56,13 @@ class TestText:
         assert shown(capsys, thinking, delta("Yes."))[0] == "Yes."
 
 
+class TestARun:
+    def test_that_is_taken_up_again_is_said_to_be_and_not_by_whom(self, capsys: Out) -> None:
+        start = event.ReplyStart(task_id="t", agent="a", session="s")
+        again = start.model_copy(update={"resumed": True})
+        assert shown(capsys, start, again)[1] == ["↻ the run is taken up again"]
+
+
 class TestCalls:
     def test_each_calls_output_is_shown_once_whether_it_came_as_progress_or_not(self, capsys: Out) -> None:
         progress = event.ToolProgress(task_id="t", step=1, call_id="c1", stream="stdout", text="one\ntwo\n")
