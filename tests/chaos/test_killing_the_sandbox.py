@@ -33,6 +33,8 @@ KINDS = {
     "docker": {"executor": 1, "worker": 4, "program": 4, "container": 4, "engine": 1},
     "bubblewrap": {"executor": 1, "worker": 4, "program": 4},
 }
+PATIENCE_S = 90
+"""For what must come about, however busy the machine; how long it takes is told beside it."""
 KEPT_ALIVE = 10
 """Connections to the engine that its client keeps for the next call, at most: a thread's each."""
 CODE = """
@@ -113,7 +115,7 @@ async def bus(nats_url: str) -> AsyncIterator[Bus]:
 async def house(bus: Bus, nats_url: str, tmp_path: Path, image: str | None) -> AsyncIterator[House]:
     """An executor that runs, with a full pool."""
     async with House(bus, nats_url, tmp_path, image).open() as opened:
-        await until(opened.full, seconds=30)
+        await until(opened.full, seconds=PATIENCE_S)
         yield opened
 
 
@@ -121,7 +123,7 @@ async def at_rest(house: House) -> Counter[str]:
     """End all sessions; return the executor's open descriptors when nothing but its pool is left."""
     for session, _ in SESSIONS:
         await house.bus.tell(tool.ENDED, tool.Ended(session=session), session)
-    await until(house.full, seconds=60)
+    await until(house.full, seconds=PATIENCE_S)
     await asyncio.sleep(0.3)
     return descriptors(house.pid)
 
@@ -155,9 +157,9 @@ async def kill_all(house: House, figures: Figures) -> None:
         await house.kill(kind)
         if kind == "executor":
             figures.took("restart of the executor", time.monotonic() - began)
-            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=20))
+            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=PATIENCE_S))
         elif kind == "engine":
-            refilled = await until(house.refilling(), seconds=20)
+            refilled = await until(house.refilling(), seconds=PATIENCE_S)
             figures.took("until as many cells as the pool has were made after an engine's loss", refilled)
 
 
@@ -191,7 +193,7 @@ class TestKillingTheSandbox:
         await self._nothing_left(house)
 
     async def _nothing_left(self, house: House) -> None:
-        await until(lambda: house.made <= house.removed, seconds=20)
+        await until(lambda: house.made <= house.removed, seconds=PATIENCE_S)
         print(f"  containers: {len(house.made)} made, {len(house.removed)} removed")
         assert house.cells() == []
         assert house.processes() == []
