@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from natscope.client import Ticket, looking
 from natscope.contracts import model
@@ -151,6 +152,37 @@ class TestAFunction:
             here.mind = echoes
             outcome = await here.run("Go.")
         assert (outcome.state, outcome.limit, len(here.asked)) == ("limited", "max_steps", 3)
+
+    async def test_asks_for_a_judgment_and_answers_again_and_pays_once_whoever_dies(self, nats_url: str) -> None:
+        async with house(nats_url, spec("edited"), agents=0) as here:
+            again, gate = asyncio.Event(), asyncio.Event()
+
+            async def mind(asked: model.Chat) -> model.Chatted:
+                text = asked.messages[-1].text
+                if asked.output is not None:
+                    found: list[JsonValue] = ["It is short."] if "'Draft.'" in text else []
+                    return reply("").model_copy(update={"output": {"objections": found}})
+                if "Mind" not in text:
+                    return reply("Draft.")
+                again.set()
+                await gate.wait()
+                return reply("A longer draft.")
+
+            here.mind = mind
+            async with agents(here):
+                task = await here.submit("Write.")
+                async with asyncio.timeout(30):
+                    await again.wait()
+            gate.set()
+            async with agents(here):
+                outcome = await here.outcome(task.task_id)
+        assert (outcome.state, outcome.text) == ("completed", "A longer draft.")
+        assert [asked.messages[-1].text for asked in here.asked] == [
+            "Write.",
+            "What is wrong with 'Draft.'?",
+            "Write. Mind: ['It is short.']",
+            "What is wrong with 'A longer draft.'?",
+        ]
 
     async def test_asks_other_agents_at_once_and_no_strangers(self, nats_url: str) -> None:
         one = AgentSpec(name="one", system_prompt="One.")

@@ -7,8 +7,10 @@ from datetime import timedelta
 from pydantic import JsonValue
 
 import natscope
+from natscope.agents import Reply
 from natscope.contracts.errors import Refused
 from natscope.contracts.message import Message
+from natscope.contracts.model import Output
 
 _RUNS = itertools.count()
 
@@ -91,6 +93,29 @@ async def spins(ctx: natscope.Context, message: Message) -> str:
     """Ask the time for ever."""
     while True:
         await ctx.now()
+
+
+VERDICT = Output(
+    name="verdict",
+    json_schema={
+        "type": "object",
+        "required": ["objections"],
+        "properties": {"objections": {"type": "array", "items": {"type": "string"}}},
+    },
+)
+
+
+@natscope.agent
+async def edited(ctx: natscope.Context, message: Message) -> Reply:
+    """Ask for a judgment of each draft, and write again what is objected to, twice at most."""
+    draft = await ctx.model(message.text)
+    for _ in range(2):
+        verdict = await ctx.model(f"What is wrong with {draft.text!r}?", output=VERDICT)
+        found = verdict.output["objections"] if isinstance(verdict.output, dict) else None
+        if not found:
+            break
+        draft = await ctx.model(f"{message.text} Mind: {found}")
+    return draft
 
 
 @natscope.agent
