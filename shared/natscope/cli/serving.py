@@ -18,6 +18,8 @@ from natscope.client.serving import Namesakes, serve
 
 _READY = "NATSCOPE_READY"
 """Descriptor on which a child says that it serves."""
+_PARENT = "NATSCOPE_PARENT"
+"""Descriptor on which a child hears nothing, until its parent is gone."""
 _HOUSE_S = 10.0
 _START_S = 30.0
 _DRAIN_S = 30.0
@@ -106,15 +108,21 @@ async def _watch(places: Sequence[str], changed: asyncio.Event, stop: asyncio.Ev
 
 
 def _stopping(also: Callable[[], object] = lambda: None) -> asyncio.Event:
-    """Return what is set when a signal asks us to end; `also` is called then, too."""
+    """Return what is set when a signal asks us to end, or our parent has died; `also` is called then, too."""
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    parent = os.environ.pop(_PARENT, None)
 
     def end() -> None:
+        if parent is not None:
+            loop.remove_reader(int(parent))
         stop.set()
         also()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, end)
+        loop.add_signal_handler(number, end)
+    if parent is not None:
+        loop.add_reader(int(parent), end)
     return stop
 
 
@@ -142,8 +150,10 @@ def _say_ready() -> None:
 class _Child:
     """A process that serves."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, lifeline: int) -> None:
         self._process = process
+        self._lifeline = lifeline
+        """While it is open, the process knows that we live."""
         self._ending = False
         self._watch: asyncio.Task[None] | None = None
 
@@ -154,15 +164,17 @@ class _Child:
         `stop` ends it before it serves, and is set if it ends later although nobody stopped it.
         """
         ready, said = os.pipe()
+        heard, lifeline = os.pipe()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "natscope.cli", "serve", "--no-reload", *offer.places),
             *("--host", offer.host, "--namesakes", offer.namesakes),
-            env={**os.environ, _READY: str(said)},
-            pass_fds=(said,),
+            env={**os.environ, _READY: str(said), _PARENT: str(heard)},
+            pass_fds=(said, heard),
             start_new_session=True,
         )
         os.close(said)
-        child = cls(process)
+        os.close(heard)
+        child = cls(process, lifeline)
         try:
             if await _heard(ready, stop):
                 child.watch(stop)
@@ -191,6 +203,9 @@ class _Child:
         if not await self.ended(within_s=_DRAIN_S):
             self._process.kill()
             await self._process.wait()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     async def ended(self, *, within_s: float) -> bool:
         """Return whether it has ended, at the latest after `within_s`."""

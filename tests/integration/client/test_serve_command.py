@@ -138,6 +138,20 @@ class TestServe:
             await served.says("error: no NATS server answers at nats://127.0.0.1:1")
             assert await served.process.wait() == 3
 
+    async def test_its_tools_are_gone_when_it_is_killed_or_its_terminal_is_closed(
+        self, nats_url: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "my_tools.py"
+        file.write_text(TOOLS.format(name="speak", ending="!"))
+        for number in (signal.SIGKILL, signal.SIGHUP):
+            async with serving(nats_url, str(file)) as served, client.open(BusSettings(url=nats_url)) as house:
+                await served.says("tools serves speak")
+                assert await served.end(number) == -number
+                assert served.process.stderr is not None
+                async with asyncio.timeout(60):
+                    assert await served.process.stderr.read() == b""
+                assert await house.tools() == []
+
     async def test_ctrl_c_ends_it_before_it_serves(self, nats_url: str, tmp_path: Path) -> None:
         file = tmp_path / "my_tools.py"
         file.write_text("import sys, time\nsys.stderr.write('begun\\n')\ntime.sleep(60)\n")
