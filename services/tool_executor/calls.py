@@ -155,34 +155,41 @@ class Calls:
             self._unwanted.discard(ask.call_id)
 
     async def _run(self, ask: tool.Call, found: AnyTool, arguments: Any) -> Result:
+        unplaced: list[str] = []
         try:
-            return await found.run(arguments, self._place(ask, found))
+            return results.without(await found.run(arguments, self._place(ask, found, unplaced)), unplaced)
         except FileRefused as error:
-            return results.refused(error, backend=self._backend)
+            return results.without(results.refused(error, backend=self._backend), unplaced)
         except CellLost as error:
             log.error("cell lost", extra={"session": ask.session, "call": ask.call_id, "reason": str(error)})
             return results.lost("its cell was lost", backend=self._backend, idempotent=found.spec.idempotent)
 
-    def _place(self, ask: tool.Call, found: AnyTool) -> Place:
+    def _place(self, ask: tool.Call, found: AnyTool, unplaced: list[str]) -> Place:
         @asynccontextmanager
         async def workspace() -> AsyncGenerator[Workspace]:
             if not found.spec.sandboxed:
                 raise AssertionError(f"{found.spec.name!r} opens a workspace and does not say that it is sandboxed")
             opening = self._sessions.workspace(ask.session) if ask.cell == "session" else self._sessions.virgin()
             async with opening as opened:
-                await self._put_in(ask, opened)
+                unplaced.extend(await self._put_in(ask, opened))
                 yield opened
 
         limits = limits_of(ask.limits, self._settings, deadline_s=found.spec.deadline_s)
         return Place(ask, limits, self._means.media, workspace, self._backend, self._tell(ask))
 
-    async def _put_in(self, ask: tool.Call, workspace: Workspace) -> None:
+    async def _put_in(self, ask: tool.Call, workspace: Workspace) -> list[str]:
+        """Return in words what has found no place: only a call that is carried out can make room for it."""
+        unplaced: list[str] = []
         for file in ask.files:
             if file.name in workspace.placed:
                 continue
-            if not await workspace.cell.has_file(file.name):
-                await workspace.cell.put_file(file.name, await self._means.media.bytes_of(file))
-            workspace.placed.add(file.name)
+            try:
+                if not await workspace.cell.has_file(file.name):
+                    await workspace.cell.put_file(file.name, await self._means.media.bytes_of(file))
+                workspace.placed.add(file.name)
+            except FileRefused as error:
+                unplaced.append(f"{file.name} is not in the workspace: {error}")
+        return unplaced
 
     def _tell(self, ask: tool.Call) -> Tell | None:
         subject = ask.deltas_to

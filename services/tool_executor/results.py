@@ -1,6 +1,8 @@
 """Turn the outcome of a run, or the loss of one, into what a model reads."""
 
 import signal
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import JsonValue
 
@@ -8,6 +10,8 @@ from natscope.contracts.blocks import ContentBlock, ResultState, TextBlock
 from services.tool_executor.cells import FileRefused, Limit, Outcome
 from services.tool_executor.tools.port import Result
 
+MOST_UNPLACED = 3
+"""Files that a result names as not being in the workspace."""
 _LIMITS: dict[Limit, str] = {
     "cpu_s": "CPU time",
     "processes": "processes",
@@ -45,6 +49,12 @@ def lost(why: str, *, backend: str | None, idempotent: bool = False) -> Result:
 def refused(error: FileRefused, *, backend: str) -> Result:
     """Return the result of a call that the cell's files were not given for."""
     return Result([TextBlock(text=f"[{error.code}] {error}")], "error", {"backend": backend, "code": error.code})
+
+
+def without(result: Result, unplaced: Sequence[str]) -> Result:
+    """Return the result of a call that ran without some of its files."""
+    told = [*unplaced[:MOST_UNPLACED], *([f"and {more} more"] if (more := len(unplaced) - MOST_UNPLACED) > 0 else [])]
+    return replace(result, output=[*result.output, *(TextBlock(text=f"[{each}]") for each in told)])
 
 
 def interrupted() -> Result:

@@ -100,7 +100,8 @@ class Call(Contract):
     agent: str | None = None
     task: str | None = None
     files: list[FileBlock] = Field(default_factory=list[FileBlock])
-    """Files that must be in the workspace before the tool runs; one that is there already is left as it is."""
+    """Files that are put into the workspace before the tool runs. One that is there already is left as it is; one that
+    finds no place is named in the result."""
     limits: Limits = Limits()
     cell: CellMode = "session"
     deltas_to: Subject | None = None

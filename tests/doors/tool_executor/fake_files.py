@@ -6,6 +6,7 @@ import re
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from services.tool_executor.cell_files import ARCHIVE_BYTES, READ_BYTES, FileFacts, FileRefused, Match, Matches
 
@@ -19,6 +20,9 @@ class FakeFiles:
     async def put_file(self, path: str, data: bytes) -> None:
         if path.startswith("/") or ".." in path.split("/"):
             raise FileRefused("bad_path", f"{path!r} is not a relative path inside the workspace")
+        for folder in PurePosixPath(path).parents:
+            if str(folder) in self.files:
+                raise FileRefused("not_a_file", f"{str(folder)!r} is not a folder")
         self.files.pop(path, None)
         self.files[path] = data
 

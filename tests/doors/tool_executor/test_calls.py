@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natscope.contracts import tool
-from natscope.contracts.blocks import FileBlock, ToolResultBlock, ToolUseBlock, URLSource
+from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock, URLSource
 from natscope.contracts.errors import (
     ArgumentsInvalid,
     BlobNotFound,
@@ -144,6 +144,30 @@ class TestFiles:
         await house.sessions.end("s1")
         await house.python("two", files=[self.FILE])
         assert house.backend.cells[1].files == {"a.csv": b"1,2"}
+
+    async def test_one_that_finds_no_place_holds_no_call_up_and_comes_once_there_is_one(self) -> None:
+        house = House()
+        house.media.blobs["data/a.csv"] = b"3,4"
+        assert (await house.use("write_file", path="data", content="a file that is no folder")).state == "success"
+        source = URLSource(url="nats://blob/blobs/a", media_type="text/csv")
+        files = [FileBlock(name="data/a.csv", source=source), self.FILE]
+        called = await house.python("one", files=files)
+        assert [block.text for block in called.result.output if isinstance(block, TextBlock)] == [
+            "one",
+            "[data/a.csv is not in the workspace: 'data' is not a folder]",
+        ]
+        del house.backend.cells[0].files["data"]
+        assert (await house.python("two", files=files)).result.output == [TextBlock(text="two")]
+        assert sorted(house.backend.cells[0].files) == ["a.csv", "data/a.csv"]
+
+    async def test_only_the_first_few_without_a_place_are_named(self) -> None:
+        house = House()
+        house.media.blobs |= {f"data/{number}": b"" for number in range(9)}
+        await house.use("write_file", path="data", content="")
+        files = [self.FILE.model_copy(update={"name": f"data/{number}"}) for number in range(9)]
+        output = (await house.python("one", files=files)).result.output
+        assert output[-1] == TextBlock(text="[and 6 more]")
+        assert len(output) == 5
 
     async def test_one_that_is_gone_is_an_error_and_nothing_ran(self) -> None:
         house = House()
