@@ -99,9 +99,7 @@ async def steer(task_id: str, message: str, *, redirect: bool) -> None:
 async def interrupt(task_id: str, reason: str) -> None:
     """Stop a task that is not over."""
     async with client.open() as house:
-        ticket = house.ticket(task_id)
-        await ticket.check_unfinished()
-        await ticket.interrupt(reason)
+        await house.ticket(task_id).interrupt(reason)
     sys.stderr.write(f"interrupted; `natscope watch --task {task_id}` shows how it ends\n")
 
 

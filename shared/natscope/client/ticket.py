@@ -205,7 +205,13 @@ class Ticket:
         return await looking.last(self.bus, _JOURNAL, run.JOURNALED.at(self.task_id)) is not None
 
     async def interrupt(self, reason: str = "") -> None:
-        """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so."""
+        """Stop the task, whether it runs or still waits. What it has produced is kept; its outcome says so.
+
+        Raises:
+            TaskNotFound: nothing is known of the task.
+            TaskOver: the task has its outcome.
+        """
+        await self.check_unfinished()
         body = task.Interrupt(reason=reason)
         await self.bus.submit(task.INTERRUPT, body, self.task_id, message_id=new_id())
 

@@ -214,6 +214,28 @@ class TestARedirection:
         assert outcome.state == "interrupted"
 
 
+class TestAClientThatInterrupts:
+    async def test_is_told_that_nobody_knows_the_task(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            with pytest.raises(TaskNotFound, match="'nothing'"):
+                await Ticket(here.bus, "nothing").interrupt()
+            assert (await here.bus.js.stream_info("CONTROL")).state.messages == 0
+
+    async def test_is_told_that_the_task_is_over(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("Add them.")
+            with pytest.raises(TaskOver, match="is over"):
+                await Ticket(here.bus, outcome.task_id).interrupt()
+
+    async def test_reaches_one_that_waits_for_its_turn(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            task = await here.submit("Add them.")
+            await Ticket(here.bus, task.task_id).interrupt()
+            async with app(Settings(), bus=here.settings):
+                outcome = await here.outcome(task.task_id)
+        assert (outcome.state, here.asked) == ("interrupted", [])
+
+
 class TestWhoeverCannotBeSteered:
     async def test_is_a_task_nobody_knows(self, nats_url: str) -> None:
         async with house(nats_url) as here:

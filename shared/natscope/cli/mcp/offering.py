@@ -18,7 +18,7 @@ from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ContentBlock, TextBlock, ToolUseBlock, plain
 from natscope.contracts.contract import TOKEN, new_id
 from natscope.contracts.errors import ArgumentsInvalid, ToolNotFound
-from natscope.contracts.task import Finished
+from natscope.contracts.task import INTERRUPT, Finished, Interrupt
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +130,12 @@ class Offering:
                             await tell(text)
                 return _outcome(await ticket.result())
         except asyncio.CancelledError:
-            self._farewell(ticket.interrupt(CANCELLED))
+            self._farewell(self._stop(task_id))
             raise
+
+    async def _stop(self, task_id: str) -> None:
+        """Interrupt a task of its own, which may be on its way into the house still."""
+        await self.house.bus.submit(INTERRUPT, Interrupt(reason=CANCELLED), task_id, message_id=new_id())
 
     def _tool(self, spec: tool.ToolSpec) -> Offer:
         async def act(arguments: Mapping[str, JsonValue], tell: Tell) -> Outcome:
