@@ -44,6 +44,7 @@ def task_for(state: State, waiting: Waiting, content: Content) -> Submit:
         tokens=rest.tokens if waiting.tokens is None else waiting.tokens,
         usd=rest.usd if waiting.usd is None else waiting.usd,
         asked_by=[*task.asked_by, state.agent.name],
+        awaited_by=[*task.awaited_by, task.task_id],
     )
 
 

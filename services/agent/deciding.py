@@ -7,9 +7,10 @@ from nats.js import errors as js_errors
 
 from natscope.bus import Bus
 from natscope.bus.envelope import read
+from natscope.contracts import model
 from natscope.contracts.approval import DECIDE, Decide, Decision, Waiting
 from natscope.contracts.contract import now
-from natscope.contracts.errors import BodyInvalid, BusUnavailable
+from natscope.contracts.errors import BodyInvalid, BusUnavailable, Refused, Unavailable
 from natscope.contracts.run import Decided, Parked
 from services.agent.helping import NOBODY
 
@@ -28,16 +29,39 @@ async def decisions_for(bus: Bus, task_id: str, parked: Parked) -> list[Decided]
     if not waiting:
         return []
     found: dict[str, Decided] = {}
+    unclear: set[str] = set()
     for said in await _published(bus, task_id):
         for decision in said.decisions:
             call = waiting.get(decision.call_id)
-            if call is not None and call.takes(decision) and decision.call_id not in found:
-                found[decision.call_id] = Decided(decision=decision, by=said.by)
+            if call is None or decision.call_id in found or decision.call_id in unclear:
+                continue
+            try:
+                if await _fits(bus, call, decision):
+                    found[decision.call_id] = Decided(decision=decision, by=said.by)
+            except Unavailable as error:
+                # a later decision must not come before this one: both are looked at again
+                unclear.add(decision.call_id)
+                log.warning("a decision is looked at later", extra={"task": task_id, "reason": error.message})
     for call_id, call in waiting.items():
         until = call.until or parked.until
         if until is not None and now() >= until:
             found.setdefault(call_id, Decided(decision=_unanswered(call, parked), by=NOBODY))
     return list(found.values())
+
+
+async def _fits(bus: Bus, call: Waiting, decision: Decision) -> bool:
+    if not call.takes(decision):
+        return False
+    for value in call.answers_in(decision):
+        try:
+            fitted = await bus.ask(model.FIT, model.Fit(json_schema=call.output_schema or {}, value=value))
+        except Refused as error:
+            log.warning("an answer cannot be held to its schema", extra={"reason": error.message})
+            return False
+        if fitted.why_not:
+            log.warning("a decision is passed over", extra={"call": call.call_id, "reason": fitted.why_not})
+            return False
+    return True
 
 
 def _unanswered(call: Waiting, parked: Parked) -> Decision:

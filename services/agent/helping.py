@@ -50,7 +50,9 @@ def asked_for_help(state: State, failure: Failure, tried: list[Tried] | None = N
     question = f"The agent {state.agent.name!r} cannot go on: {failure.message}. {_WAYS}"
     call = ToolUseBlock(id=id, name=NEEDS_HUMAN, input={"question": question})
     trouble = Trouble(question=question, step=state.step, failure=failure, tried=tried, last=_cleared(state)[-1])
-    return Waiting(call_id=id, call=call, kind="needs_human", reason=failure.message, trouble=trouble)
+    schema = state.agent.output.json_schema if state.agent.output is not None else None
+    told = {"reason": failure.message, "trouble": trouble, "output_schema": schema}
+    return Waiting.model_validate({"call_id": id, "call": call, "kind": "needs_human"} | told)
 
 
 def parked(state: State, waiting: list[Waiting]) -> Parked:

@@ -174,8 +174,10 @@ def _waiting(state: State, index: int, call: ToolUseBlock) -> tuple[Waiting, ...
         asked = Waiting(call_id=id, call=call, kind="task", task=child_of(id))
         return planning.waits_of(state) if call.name == PLAN else (asked,)
     if verdict.behaviour == "ask" and not _is_external(state, call):
-        rules = list(verdict.suggestions)
-        return (Waiting(call_id=id, call=call, kind="approval", reason=verdict.reason, rules=rules),)
+        told = {"reason": verdict.reason, "rules": verdict.suggestions}
+        if call.name == FINISH and state.agent.output is not None:
+            told["output_schema"] = state.agent.output.json_schema
+        return (Waiting.model_validate({"call_id": id, "call": call, "kind": "approval"} | told),)
     reason = verdict.reason if verdict.behaviour == "ask" else ""
     return (Waiting(call_id=id, call=call, kind="answer", reason=reason),)
 
@@ -273,8 +275,8 @@ def _changed(state: State, result: ToolResultBlock, calls: list[ToolUseBlock]) -
     active = result.metadata.get(ACTIVE)
     if result.name == RESET_TOOLS and isinstance(active, list):
         state = replace(state, active=frozenset(map(str, active)))
-    if result.name == FINISH and index_of(result) < len(calls):
-        state = replace(state, output=calls[index_of(result)].input)
+    if result.name == FINISH and (index := index_of(result)) < len(calls):
+        state = replace(state, output=effective(state, index, calls[index]).input)
     return state
 
 

@@ -1,5 +1,6 @@
 """What is told of each thing that happens in a run, at once or by whoever takes the run over."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 
 from natscope.contracts import event
@@ -108,8 +109,11 @@ def compressed(state: State, entry: Compressed) -> event.Compressed:
 
 def waiting(state: State, parked: Parked) -> Iterator[event.ApprovalNeeded]:
     """Yield what is told of a run that waits for somebody, if it does."""
-    asked = [each for each in parked.waiting if each.kind != "task"]
-    if asked:
-        id = f"{parked.step}.{len(state.decisions)}.{state.helps}.waiting"
-        task = state.started.task.task_id
-        yield event.ApprovalNeeded(id=id, task_id=task, waiting=asked, until=parked.until)
+    asked = [each for each in parked.waiting if each.is_for_somebody]
+    if not asked:
+        return
+    id, until = f"{parked.step}.{len(state.decisions)}.{state.helps}.waiting", parked.until
+    if state.agent.strategy == "custom":
+        waits = hashlib.sha256(" ".join(each.call_id for each in parked.waiting).encode()).hexdigest()[:16]
+        id, until = f"c{waits}.{len(state.decisions)}.waiting", parked.wakes_at
+    yield event.ApprovalNeeded(id=id, task_id=state.started.task.task_id, waiting=asked, until=until)

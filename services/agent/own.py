@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from pydantic import JsonValue
 
 from natscope.contracts.agent import AgentSpec, Skill
+from natscope.contracts.tool import FINISH as FINISH
 from natscope.contracts.tool import ToolSpec
 
 RESET_TOOLS = "reset_tools"
 SKILL = "skill"
-FINISH = "finish"
 ASK_USER = "ask_user"
 ASK_AGENT = "ask_agent"
 PLAN = "plan"

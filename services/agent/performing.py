@@ -13,6 +13,7 @@ from natscope.contracts.task import Finished
 from services.agent import children, helping, narrating
 from services.agent.acting import interrupted
 from services.agent.actions import AskModel, CallTools, Compress, Decision, Done, Fail, Finish, Park
+from services.agent.alerting import alert
 from services.agent.batching import batches, together
 from services.agent.doing import Deeds, Hands
 from services.agent.ending import age_s, outcome_of
@@ -244,8 +245,7 @@ class Performance:
         await self._teller.flush()
         parked = helping.parked(self.state, waiting).model_copy(update={"told": self._teller.kept})
         await self._record.append(parked)
-        for told in narrating.waiting(self.state, parked):
-            await self._teller.tell(told)
+        await alert(self._hands.bus, self._teller, self.state, parked)
         return parked
 
     async def _failed(self, error: NatscopeError) -> Finished | Parked:

@@ -25,6 +25,7 @@ from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Sta
 from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
 from natscope.telemetry import names
 from services.agent import children
+from services.agent.alerting import alert_again
 from services.agent.asking import insist
 from services.agent.casting import Casting
 from services.agent.compressing import since_summary
@@ -198,6 +199,7 @@ class Runner:
             steps += await come_of(self._bus, state)
             heard = [*await decisions_for(self._bus, task.id, state.parked), *returned, *steps]
             if not heard and not controls.interrupted and not controls.redirects:
+                await alert_again(self._bus, teller, state, state.parked)
                 return state.parked
         await teller.look_back(after=state.told)
         for told in retold(entries):

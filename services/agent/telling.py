@@ -69,6 +69,10 @@ class Teller:
         self.kept = after
         self._told |= (await self._found()).keys()
 
+    def has_told(self, what: TaskEvent) -> bool:
+        """Return whether an event is known to have been told."""
+        return f"{self._task}:{what.id}" in self._told
+
     async def tell(self, what: TaskEvent) -> None:
         """Publish an event, unless it was told; it is in the stream when `flush` has returned."""
         id = f"{self._task}:{what.id}"

@@ -12,6 +12,7 @@ from natscope.contracts import model
 from natscope.contracts.errors import BodyInvalid
 from services.model_gateway.gateway import Gateway
 from services.model_gateway.keeping import Keeper
+from services.model_gateway.repair.fit import fit_of
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ def doors(bus: Bus, gateway: Gateway, keeper: Keeper, books: Bookkeeper, *, work
     @doors.answers(model.USAGE)
     async def usage(ask: model.AskUsage) -> model.UsageTold:
         return await books.told(ask)
+
+    @doors.answers(model.FIT)
+    async def fit(ask: model.Fit) -> model.Fitted:
+        return model.Fitted(why_not=fit_of(ask.json_schema).why_not(ask.value))
 
     @doors.answers(model.EMBED, workers=workers)
     async def embed(ask: model.Embed) -> model.Embedded:

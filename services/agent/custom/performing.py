@@ -19,6 +19,7 @@ from natscope.contracts.run import Parked, Performed, Steered
 from natscope.contracts.task import Finished
 from services.agent import children
 from services.agent.actions import Finish
+from services.agent.alerting import alert
 from services.agent.custom import asking
 from services.agent.custom.answering import ended
 from services.agent.custom.branches import At, Branches
@@ -214,11 +215,7 @@ class FunctionPerformance(Performance):
         kept = {"heard": self._ear.after, "told": self._teller.kept}
         parked = Parked.model_validate({"step": self.state.step, "waiting": held, "unanswered": unanswered, **kept})
         await self._record.append(parked)
-        asked = [each for each in held if each.is_for_somebody]
-        if asked:
-            id = f"c{'.'.join(self._waits)}.{len(self.state.decisions)}.waiting"
-            told = event.ApprovalNeeded(id=id, task_id=self._task, waiting=asked, until=parked.wakes_at)
-            await self._teller.tell(told)
+        await alert(self._hands.bus, self._teller, self.state, parked)
         return parked
 
     def _waiting(self, at: At) -> Waiting:

@@ -35,11 +35,14 @@ class Typed:
 async def show(task_id: str, *, as_json: bool) -> None:
     """List the calls that a task waits with."""
     async with client.open() as house:
-        waiting = await house.ticket(task_id).waiting()
+        ticket = house.ticket(task_id)
+        waiting = await ticket.waiting()
+        if not waiting:
+            await ticket.check_known()
     for each in waiting:
         sys.stdout.write((each.model_dump_json() if as_json else _line(each)) + "\n")
     if not waiting and not as_json:
-        sys.stderr.write(f"task {task_id!r} waits for nobody, or is not there\n")
+        sys.stderr.write(f"task {task_id!r} waits for nobody\n")
 
 
 def decision_of(
@@ -125,4 +128,5 @@ def _line(waiting: Waiting) -> str:
     why = f"  ({waiting.reason})" if waiting.reason else ""
     rules = "; ".join(f"{rule.behaviour} {rule.tool} {rule.pattern}".strip() for rule in waiting.rules)
     always = f"  [--always: {rules}]" if rules else ""
-    return f"{waiting.call_id}  {waiting.kind}  {waiting.call.name} {arguments}{why}{always}"
+    where = f"  [task {waiting.child}]" if waiting.child is not None else ""
+    return f"{waiting.call_id}  {waiting.kind}  {waiting.call.name} {arguments}{why}{always}{where}"

@@ -9,8 +9,10 @@ from natscope.cli.typed import Lines
 from natscope.client.ticket import Ticket
 from natscope.contracts import event
 from natscope.contracts.approval import Decision, Waiting
-from natscope.contracts.blocks import plain
-from natscope.contracts.errors import NatscopeError
+from natscope.contracts.blocks import ToolUseBlock, plain
+from natscope.contracts.contract import new_id
+from natscope.contracts.errors import BodyInvalid, NatscopeError
+from natscope.contracts.tool import FINISH
 
 _OBJECT = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
 APPROVAL = "[y]es, [a]lways, [n]o or why not, {…} other arguments, Enter: later > "
@@ -26,41 +28,46 @@ class Prompter:
         self._ticket = ticket
         self._teller = teller
         self._lines = lines
-        self._asked: asyncio.Queue[Waiting] = asyncio.Queue()
+        self._asked: asyncio.Queue[tuple[Ticket, Waiting]] = asyncio.Queue()
 
     def heard(self, said: event.TaskEvent) -> None:
-        """Ask about the calls that an event says the task waits with."""
-        if isinstance(said, event.ApprovalNeeded):
+        """Ask about the calls that an event says the task waits with, or one that it has asked."""
+        if isinstance(said, event.ApprovalNeeded | event.ChildWaits):
+            of = said.child if isinstance(said, event.ChildWaits) else said.task_id
             for each in said.waiting:
                 if each.kind in _PROMPTS:
-                    self._asked.put_nowait(each)
+                    self._asked.put_nowait((Ticket(self._ticket.bus, of), each))
 
     async def run(self) -> None:
         """Ask for as long as this is not cancelled; what is not decided here waits on."""
         while True:
-            each = await self._asked.get()
+            ticket, each = await self._asked.get()
             try:
-                await self._ask(each)
+                await self._ask(ticket, each)
             except NatscopeError as error:
                 self._teller.note(str(error))
 
-    async def _ask(self, waiting: Waiting) -> None:
-        while waiting.call_id in {each.call_id for each in await self._ticket.waiting()}:
+    async def _ask(self, ticket: Ticket, waiting: Waiting) -> None:
+        while waiting.call_id in {each.call_id for each in await ticket.waiting()}:
             line = await self._lines.next(_PROMPTS[waiting.kind])
             if not (line or "").strip():
-                self._teller.note(f"it waits: `natscope decide {self._ticket.task_id}`")
+                self._teller.note(f"it waits: `natscope decide {ticket.task_id}`")
                 return
             try:
                 decision = decided(waiting, (line or "").strip())
+                await ticket.decide(decision)
             except ValidationError:
                 self._teller.note("these arguments are no JSON object")
-                continue
-            await self._ticket.decide(decision)
-            return
+            except BodyInvalid as error:
+                self._teller.note(str(error))
+            else:
+                return
 
 
 def decided(waiting: Waiting, line: str) -> Decision:
     """Return what a line that is not empty decides about a call, or of a run that needs help.
+
+    An object in the place of a model that owes an answer of some form is that answer.
 
     Raises:
         ValidationError: it begins as a JSON object, and is none.
@@ -70,6 +77,9 @@ def decided(waiting: Waiting, line: str) -> Decision:
         return Decision(call_id=call_id, verdict="retry")
     if waiting.kind == "needs_human" and said in ("a", "abort"):
         return Decision(call_id=call_id, verdict="abort")
+    if waiting.kind == "needs_human" and waiting.output_schema is not None and line.startswith("{"):
+        finish = ToolUseBlock(id=new_id(), name=FINISH, input=_OBJECT.validate_json(line), raw_input=line)
+        return Decision(call_id=call_id, verdict="answer", output=[finish])
     if waiting.kind != "approval":
         return Decision(call_id=call_id, verdict="answer", output=plain(line))
     if line.startswith("{"):

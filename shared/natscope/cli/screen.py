@@ -12,7 +12,7 @@ from rich.text import Text
 from natscope.cli.telling import failure_of, printable, summary_of
 from natscope.client.ticket import Heard
 from natscope.contracts import event
-from natscope.contracts.approval import Trouble
+from natscope.contracts.approval import Trouble, Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, text_of
 from natscope.contracts.plan import Step
 from natscope.contracts.task import Finished
@@ -61,6 +61,7 @@ class Screen:
             event.StepBegun: lambda said: self._mark("→", "cyan", f"step {said.name}: task {said.child}"),
             event.StepEnded: self._step_ended,
             event.ApprovalNeeded: self._approval,
+            event.ChildWaits: self._child_waits,
             event.Steered: self._steered,
             event.Interrupted: lambda said: self._mark("■", "yellow", f"interrupted {said.reason}".rstrip()),
             event.Compressed: lambda _: self._mark("≡", "yellow", "the conversation so far was summarised"),
@@ -171,10 +172,17 @@ class Screen:
         sign, colour = _RESULTS.get(said.result.state, ("✗", "red"))
         self._mark(sign, colour, f"step {said.name}: {said.result.state}")
 
+    def _child_waits(self, said: event.ChildWaits) -> None:
+        self._mark("?", "yellow", f"{said.agent} (task {said.child}) is held up:")
+        self._waits(said.child, said.waiting)
+
     def _approval(self, said: event.ApprovalNeeded) -> None:
-        for each in said.waiting:
+        self._waits(said.task_id, said.waiting)
+
+    def _waits(self, task_id: str, waiting: list[Waiting]) -> None:
+        for each in waiting:
             if each.trouble is not None:
-                self._trouble(said.task_id, each.call_id, each.trouble)
+                self._trouble(task_id, each, each.trouble)
                 continue
             why = f" ({each.reason})" if each.reason else ""
             wants = "an answer to" if each.kind == "answer" else "a decision on"
@@ -182,14 +190,15 @@ class Screen:
             self._mark("?", "yellow", f"waits for {wants} {each.call.name} {arguments}{why}")
             how = "answer --text '…'" if each.kind == "answer" else "approve   (or deny --text 'why')"
             if not self._asks:
-                self._mark("?", "yellow", f"natscope decide {said.task_id} {each.call_id} {how}")
+                self._mark("?", "yellow", f"natscope decide {task_id} {each.call_id} {how}")
 
-    def _trouble(self, task_id: str, call_id: str, trouble: Trouble) -> None:
+    def _trouble(self, task_id: str, waiting: Waiting, trouble: Trouble) -> None:
         self._mark("?", "yellow", trouble.question)
         for each in trouble.tried:
             self._line(self._side, Text(_indented(f"tier {each.tier}, {each.what}: {each.error}"), style="dim"))
-        how = "retry   (or abort, answer --text '…', edit --text '…')"
-        self._mark("?", "yellow", f"natscope decide {task_id} {call_id} {how}")
+        answer = "--text '…'" if waiting.output_schema is None else "--tool finish --arguments '{…}'"
+        how = f"retry   (or abort, answer {answer}, edit --text '…')"
+        self._mark("?", "yellow", f"natscope decide {task_id} {waiting.call_id} {how}")
 
     def _steered(self, said: event.Steered) -> None:
         what = "redirects it" if said.redirect else "says"

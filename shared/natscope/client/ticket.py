@@ -1,7 +1,7 @@
 """A ticket: what a client holds of a task it has submitted, or of one that somebody else did."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,12 +17,6 @@ LOOK_AGAIN_S = 5.0
 """A live message can be missed while the connection is down; so long is an outcome overlooked at most."""
 SOON_S = 0.002
 """What is published is heard a moment before its stream has it; so soon it is looked for again, then ever later."""
-
-_WANTS = {
-    "approval": ("leave", "approve or deny it"),
-    "answer": ("an answer", "answer or deny it"),
-    "needs_human": ("help", "answer or edit with some output, retry, or abort"),
-}
 
 _EVENTS = event.HAPPENED.stream or ""
 _JOURNAL = run.JOURNALED.stream or ""
@@ -131,37 +125,54 @@ class Ticket:
     async def waiting(self) -> list[approval.Waiting]:
         """Return the calls that the task waits with, for `decide`; none if it does not wait.
 
-        Those that nobody has decided on: while a call is carried out, the others of its reply go on waiting.
+        Those that nobody has decided on: while a call is carried out, the others of its reply go on waiting. Those of
+        other agents' tasks for which it waits come after its own; `child` says which task waits with them.
         """
-        found = await deciding.waits(self.bus, self.task_id)
-        made = await deciding.made(self.bus, self.task_id, found) if found else {}
-        return [each for each in found if each.call_id not in made]
+        own = await deciding.waits(self.bus, self.task_id)
+        open_calls: list[approval.Waiting] = []
+        for task_id, calls in self._by_task([*own, *await deciding.waits_of_children(self.bus, self.task_id)]).items():
+            made = await deciding.made(self.bus, task_id, calls)
+            open_calls += [each for each in calls if each.call_id not in made]
+        return open_calls
+
+    def _by_task(self, calls: list[approval.Waiting]) -> dict[str, list[approval.Waiting]]:
+        found: dict[str, list[approval.Waiting]] = {}
+        for each in calls:
+            found.setdefault(each.child or self.task_id, []).append(each)
+        return found
 
     async def decide(self, *decisions: approval.Decision, by: str = "user") -> None:
-        """Approve, deny or answer calls that the task waits with; it goes on at once.
+        """Approve, deny or answer calls that the task waits with, or one that it has asked; it goes on at once.
 
         Raises:
+            TaskNotFound: nothing is known of the task.
             DecisionStale: the task does not wait with one of them, or no longer, or somebody was first; nothing was
-                decided.
+                decided, but in other tasks that wait with others of them.
+            ArgumentsInvalid: an answer in the model's place does not fit what the agent declares; nothing was decided.
             BodyInvalid: one of them is not what is waited for, such as leave where an answer is, or two are about the
                 same call; nothing was decided.
         """
-        found = await deciding.waits(self.bus, self.task_id)
-        waiting = {each.call_id: each for each in found}
-        if len({decision.call_id for decision in decisions}) < len(decisions):
+        about = {decision.call_id: decision for decision in decisions}
+        if len(about) < len(decisions):
             raise BodyInvalid("two of the decisions are about the same call", remedy="decide on each call once")
+        waiting = {each.call_id: each for each in await deciding.waits(self.bus, self.task_id)}
+        if not about.keys() <= waiting.keys():
+            waiting |= {each.call_id: each for each in await deciding.waits_of_children(self.bus, self.task_id)}
         for decision in decisions:
             if decision.call_id not in waiting:
-                wanted = ", ".join(sorted(waiting)) or "nothing"
-                raise DecisionStale(
-                    f"task {self.task_id!r} does not wait for a decision on {decision.call_id!r}",
-                    remedy=f"it waits for: {wanted}",
-                )
-            call = waiting[decision.call_id]
-            if not call.takes(decision):
-                wants, remedy = _WANTS[call.kind]
-                raise BodyInvalid(f"{call.call_id!r} waits for {wants}, not for {decision.verdict!r}", remedy=remedy)
-        await deciding.publish(self.bus, self.task_id, list(decisions), found, by=by)
+                raise await self._stale(decision.call_id, waiting)
+            await deciding.check(self.bus, waiting[decision.call_id], decision)
+        for task_id, calls in self._by_task(list(waiting.values())).items():
+            if said := [about[each.call_id] for each in calls if each.call_id in about]:
+                await deciding.publish(self.bus, task_id, said, calls, by=by)
+
+    async def _stale(self, call_id: str, waiting: Iterable[str]) -> DecisionStale:
+        """Return why there is nothing to decide on a call; TaskNotFound if nothing is known of the task."""
+        wanted = ", ".join(sorted(waiting)) or "nothing"
+        if wanted == "nothing":
+            await self.check_known()
+        text = f"task {self.task_id!r} does not wait for a decision on {call_id!r}"
+        return DecisionStale(text, remedy=f"it waits for: {wanted}")
 
     async def steer(self, content: str | list[ContentBlock], *, redirect: bool = False, name: str = "user") -> None:
         """Slip a message in before the task's next model call; with `redirect`, what is under way is dropped for it.
@@ -189,7 +200,11 @@ class Ticket:
         """
         if await self.outcome() is not None:
             raise TaskOver(f"task {self.task_id!r} is over", remedy="submit another one to the same session")
-        if not await self._is_known():
+        await self.check_known()
+
+    async def check_known(self) -> None:
+        """Return if the task is there, or was; TaskNotFound if nothing is known of it."""
+        if await self.outcome() is None and not await self._is_known():
             raise TaskNotFound(f"there is no task {self.task_id!r}", remedy="`natscope runs` lists them")
 
     async def _is_known(self) -> bool:

@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from natscope.contracts.blocks import ContentBlock, ToolUseBlock
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock, text_of
 from natscope.contracts.contract import Contract, Instant
 from natscope.contracts.door import Durable
 from natscope.contracts.errors import Failure
 from natscope.contracts.message import Content, Message
+from natscope.contracts.tool import FINISH
 
 
 class Rule(Contract):
@@ -58,12 +59,17 @@ class Waiting(Contract):
     """How long this call waits at the most; None: as long as the others."""
     trouble: Trouble | None = None
     """With `needs_human`."""
+    output_schema: dict[str, JsonValue] | None = None
+    """JSON Schema of the run's answer, where a decision may give it: with `needs_human`, or with leave for `finish`."""
     tokens: int | None = None
     """What a `task` may spend of what the run has left; None: as its agent's limits say."""
     usd: float | None = None
     """The same in dollars."""
     task: str | None = None
     """With `task`: the id of the other agent's task."""
+    child: str | None = None
+    """The task that waits with it, where that is not the one that was looked at but one that it has asked, itself or
+    through others; whoever decides past the client decides there."""
     reason: str = ""
     rules: list[Rule] = Field(default_factory=list[Rule])
     """Rules under which such calls would not be asked about again."""
@@ -81,6 +87,21 @@ class Waiting(Contract):
             said = decision.verdict in ("answer", "edit") and bool(decision.output)
             return said or decision.verdict in ("retry", "abort")
         return decision.verdict == ("answer" if self.kind == "answer" else "approve")
+
+    def answers_in(self, decision: "Decision") -> list[JsonValue]:
+        """Return what a decision gives as the run's answer, which has to fit `output_schema`; none where there is none.
+
+        Words in the model's place are such an answer, and do not fit: they would be asked for again as a call.
+        """
+        if self.output_schema is None:
+            return []
+        if self.kind == "approval":
+            return [decision.arguments] if decision.verdict == "approve" and decision.arguments is not None else []
+        if decision.verdict != "answer":
+            return []
+        calls = [block for block in decision.output if isinstance(block, ToolUseBlock)]
+        given: list[JsonValue] = [call.input for call in calls if call.name == FINISH]
+        return given if calls else [text_of(decision.output)]
 
 
 class Decision(Contract):

@@ -34,6 +34,7 @@ DOORS: tuple[Door, ...] = (
     model.TRANSCRIBE,
     model.DRAW,
     model.USAGE,
+    model.FIT,
     tool.CALL,
     tool.MCP,
     tool.HELD,

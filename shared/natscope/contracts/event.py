@@ -277,6 +277,18 @@ class ApprovalNeeded(_Event):
     """When it goes on without a decision."""
 
 
+class ChildWaits(_Event):
+    """A task that this one has asked, itself or through others, waits for somebody to decide on these calls."""
+
+    type: Literal["child_waits"] = "child_waits"
+    agent: str
+    child: str
+    """The task that waits (`approval.decide.<child>`)."""
+    waiting: list[Waiting]
+    until: Instant | None = None
+    """When it goes on without a decision."""
+
+
 class Steered(_Event):
     """A message from outside was slipped in; the next model call hears it."""
 
@@ -336,7 +348,7 @@ _KINDS = {
         ReplyStart, ToolMissing, ModelCallStart, ModelCallEnd, ModelReset, TextStart, TextDelta, TextEnd, ThinkingStart,
         ThinkingDelta, ThinkingEnd, ToolCallStart, ToolCallDelta, ToolCallEnd, ToolProgress, ToolResult,
         Compressed, Delegated, Hooked, Judged, HandedOver, PlanMade, Replanned, StepBegun, StepEnded, Reasked,
-        ApprovalNeeded, Steered, Heard, Interrupted, LimitReached, ReplyEnd, Custom,
+        ApprovalNeeded, ChildWaits, Steered, Heard, Interrupted, LimitReached, ReplyEnd, Custom,
     )
 }  # fmt: skip
 
@@ -374,6 +386,7 @@ TaskEvent = Annotated[
     | Annotated[StepEnded, Tag("step_ended")]
     | Annotated[Reasked, Tag("reasked")]
     | Annotated[ApprovalNeeded, Tag("approval_needed")]
+    | Annotated[ChildWaits, Tag("child_waits")]
     | Annotated[Steered, Tag("steered")]
     | Annotated[Heard, Tag("heard")]
     | Annotated[Interrupted, Tag("interrupted")]

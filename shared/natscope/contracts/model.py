@@ -297,6 +297,20 @@ class UsageTold(Contract):
     accounts: list[Account]
 
 
+class Fit(Contract):
+    """Ask whether a value fits a schema; no model has a part in it."""
+
+    json_schema: dict[str, JsonValue]
+    value: JsonValue
+
+
+class Fitted(Contract):
+    """Whether it does."""
+
+    why_not: str = ""
+    """In words; empty: it fits."""
+
+
 class Cancelled(Contract):
     """Nobody waits for the answer any more; if it is still being written, the provider's stream is closed."""
 
@@ -370,6 +384,14 @@ USAGE = Command(
     room="model-gateway",
     ask=AskUsage,
     answer=UsageTold,
+    deadline_s=5,
+)
+FIT = Command(
+    template="model.fit",
+    summary="Tell whether a value fits a JSON Schema, as the answers of models are held to theirs.",
+    room="model-gateway",
+    ask=Fit,
+    answer=Fitted,
     deadline_s=5,
 )
 CANCELLED = Event[Cancelled](

@@ -60,6 +60,8 @@ class Submit(Contract):
     """Dollars that its run may spend, below what its agent's limits say."""
     asked_by: Annotated[list[str], Field(max_length=16)] = Field(default_factory=list[str])
     """The agents that ask through each other, the outermost first; empty: no agent asks."""
+    awaited_by: Annotated[list[ShortToken], Field(max_length=16)] = Field(default_factory=list[ShortToken])
+    """The tasks of those agents, which are told when this one waits for somebody."""
     step_of: ShortToken | None = None
     """The task whose plan it is a step of: its agent acts (`react`) and answers in words, however it was declared."""
     seat: Seat | None = None
@@ -72,8 +74,8 @@ class Submit(Contract):
         return self.session or self.task_id
 
 
-UNCOMPARED = {"stream", "tokens", "usd"}
-"""Fields that do not make it another task: how it is told, and what may be spent."""
+UNCOMPARED = {"stream", "tokens", "usd", "awaited_by"}
+"""Fields that do not make it another task: how and to whom it is told, and what may be spent."""
 
 Outcome = Literal["completed", "failed", "interrupted", "limited"]
 

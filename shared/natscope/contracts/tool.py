@@ -12,6 +12,9 @@ ToolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 ToolPattern = Annotated[str, Field(pattern=r"^[A-Za-z*][A-Za-z0-9_*-]{0,63}$")]
 """A tool's name; `*` stands for any characters, so `mcp__github__*` is every tool of that server."""
 
+FINISH = "finish"
+"""The call with which an agent ends a run that declares what its answer looks like."""
+
 CellMode = Literal["session", "one_shot"]
 """`session`: the session's own cell, whose files stay · `one_shot`: a cell that was never used and is used once."""
 

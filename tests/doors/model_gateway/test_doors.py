@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
@@ -145,3 +145,18 @@ class TestMaking:
     @pytest.mark.parametrize("subject", ["model.embed", "model.speak", "model.transcribe", "model.draw"])
     async def test_answers_what_is_no_ask_with_body_invalid(self, broker: NatsBroker, subject: str) -> None:
         assert (await _asked(broker, subject, b"{}"))["code"] == "body_invalid"
+
+
+class TestFit:
+    SUM: ClassVar[Any] = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
+
+    @pytest.mark.parametrize(("value", "why"), [({"sum": 4}, ""), ({"sum": "four"}, "sum: "), ({}, "sum"), ("4", "4")])
+    async def test_says_why_a_value_does_not_fit(self, broker: NatsBroker, value: Any, why: str) -> None:
+        asked = model.Fit(json_schema=self.SUM, value=value)
+        told = model.Fitted.model_validate(await _asked(broker, "model.fit", asked.model_dump_json().encode()))
+        assert bool(told.why_not) == bool(why)
+        assert why in told.why_not
+
+    async def test_refuses_a_schema_that_is_none(self, broker: NatsBroker) -> None:
+        failure = await _asked(broker, "model.fit", b'{"json_schema": {"type": "sum"}, "value": 4}')
+        assert failure["code"] == "schema_invalid"

@@ -15,11 +15,13 @@ from natscope.contracts import memory, model, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ResultState, ToolResultBlock, ToolUseBlock, plain
 from natscope.contracts.contract import new_id
+from natscope.contracts.errors import Overloaded
 from natscope.contracts.message import Message
 from natscope.contracts.task import FINISHED, SUBMIT_IN, Finished, Submit
 from services.agent.app import app
 from services.agent.settings import Settings
 from services.memory.app import app as memory_app
+from services.model_gateway.repair.fit import fit_of
 
 Model = Callable[[model.Chat], Awaitable[model.Chatted]]
 
@@ -63,6 +65,9 @@ class House:
     """A tool has begun."""
     asked: list[model.Chat] = field(default_factory=list[model.Chat])
     called: list[tool.Call] = field(default_factory=list[tool.Call])
+    judged: list[model.Fit] = field(default_factory=list[model.Fit])
+    judges: bool = True
+    """Whether the gateway tells if a value fits a schema."""
     tool_delay_s: float = 0.0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """The house is about to close: nobody needs what its rooms still work on."""
@@ -165,6 +170,13 @@ def _models(here: House, room: Room) -> Doors:
 
         answer, _ = await replies.once(body.request_id, body, work, ignoring={"deltas_to"})
         return answer
+
+    @doors.answers(model.FIT)
+    async def fit(body: model.Fit) -> model.Fitted:
+        here.judged.append(body)
+        if not here.judges:
+            raise Overloaded("the gateway is busy")
+        return model.Fitted(why_not=fit_of(body.json_schema).why_not(body.value))
 
     return doors
 

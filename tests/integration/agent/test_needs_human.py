@@ -1,5 +1,6 @@
 """Runs that cannot go on by themselves: parked for a person, who may be asked days later by any replica."""
 
+import asyncio
 import json
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from natscope.client import Ticket
 from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.approval import DECIDE, Decision
-from natscope.contracts.blocks import plain
-from natscope.contracts.errors import BodyInvalid, DecisionStale, ModelUnavailable
+from natscope.contracts.approval import DECIDE, Decide, Decision
+from natscope.contracts.blocks import ContentBlock, ToolUseBlock, plain
+from natscope.contracts.errors import ArgumentsInvalid, BodyInvalid, DecisionStale, ModelUnavailable
 from natscope.contracts.task import INTERRUPT, Interrupt
 from services.agent.app import app
 from services.agent.settings import Settings
@@ -114,6 +115,88 @@ class TestARunWhoseModelIsDown:
             await waiting(here, task)
             await here.bus.submit(INTERRUPT, Interrupt(), task.task_id, message_id="i")
             assert (await here.outcome(task.task_id)).state == "interrupted"
+
+
+SUM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
+
+
+def finishes(**answer: object) -> list[ContentBlock]:
+    return [ToolUseBlock.model_validate({"id": "f", "name": "finish", "input": answer})]
+
+
+class TestAnAnswerInTheModelsPlaceOfAnAgentThatDeclaresWhatItLooksLike:
+    SPEC = AgentSpec.model_validate(helped().model_dump() | {"output": {"json_schema": SUM}})
+
+    async def test_is_refused_if_it_does_not_fit_and_the_run_goes_on_waiting(self, nats_url: str) -> None:
+        async with house(nats_url, self.SPEC) as here:
+            here.mind = is_down
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            for wrong in (finishes(sum="four"), finishes(), plain("It is 4.")):
+                with pytest.raises(ArgumentsInvalid, match="is no answer of the agent's") as refused:
+                    await ticket.decide(Decision(call_id=wait.call_id, verdict="answer", output=wrong))
+                assert refused.value.details["schema"] == wait.output_schema == SUM
+            assert await ticket.waiting() == [wait]
+            await ticket.decide(Decision(call_id=wait.call_id, verdict="answer", output=finishes(sum=4)))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.state, outcome.output) == ("completed", {"sum": 4})
+
+    async def test_is_passed_over_if_it_was_published_past_the_client(self, nats_url: str) -> None:
+        async with house(nats_url, self.SPEC) as here:
+            here.mind = is_down
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            for answer, by in ((finishes(sum="four"), "ann"), (finishes(sum=4), "bob"), (finishes(sum=5), "cleo")):
+                wrong = Decision(call_id=wait.call_id, verdict="answer", output=answer)
+                await here.bus.submit(DECIDE, Decide(decisions=[wrong], by=by), task.task_id, message_id=by)
+            outcome = await here.outcome(task.task_id)
+        assert outcome.output == {"sum": 4}
+        assert outcome.message is not None
+        assert outcome.message.metadata == {"by": "bob"}
+
+    async def test_keeps_its_place_before_later_ones_while_nobody_can_tell_whether_it_fits(self, nats_url: str) -> None:
+        async with house(nats_url, self.SPEC, beat_s=0.05) as here:
+            here.mind, here.judges = is_down, False
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            first = Decision(call_id=wait.call_id, verdict="answer", output=finishes(sum=4))
+            later = Decision(call_id=wait.call_id, verdict="abort")
+            for each in (first, later):
+                await here.bus.submit(DECIDE, Decide(decisions=[each]), task.task_id, message_id=each.verdict)
+            async with asyncio.timeout(20):
+                while len(here.judged) < 3:  # noqa: ASYNC110 - it is looked at again in between
+                    await asyncio.sleep(0.02)
+            here.judges = True
+            assert (await here.outcome(task.task_id)).output == {"sum": 4}
+
+    async def test_may_be_a_call_of_another_tool(self, nats_url: str) -> None:
+        async with house(nats_url, self.SPEC) as here:
+            here.mind = is_down
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            here.mind = says(call(*filter(lambda each: isinstance(each, ToolUseBlock), finishes(sum=4))))  # pyright: ignore[reportArgumentType]
+            await Ticket(here.bus, task.task_id).decide(Decision(call_id=wait.call_id, verdict="answer", output=[ADDS]))
+            outcome = await here.outcome(task.task_id)
+        assert (outcome.output, len(here.called)) == ({"sum": 4}, 1)
+
+
+class TestLeaveToFinish:
+    async def test_is_refused_with_arguments_that_do_not_fit_and_the_run_goes_on_waiting(self, nats_url: str) -> None:
+        rules = {"permissions": {"rules": [{"tool": "finish", "behaviour": "ask"}]}}
+        spec = AgentSpec.model_validate(SPEC.model_dump() | {"output": {"json_schema": SUM}} | rules)
+        (finish,) = finishes(sum=3)
+        async with house(nats_url, spec) as here:
+            here.mind = says(call(finish))  # pyright: ignore[reportArgumentType]
+            task = await here.submit("Add.")
+            (wait,) = await waiting(here, task)
+            ticket = Ticket(here.bus, task.task_id)
+            with pytest.raises(ArgumentsInvalid, match="sum"):
+                await ticket.decide(Decision(call_id=wait.call_id, verdict="approve", arguments={"total": 4}))
+            assert await ticket.waiting() == [wait]
+            await ticket.decide(Decision(call_id=wait.call_id, verdict="approve", arguments={"sum": 4}))
+            outcome = await here.outcome(task.task_id)
+        assert outcome.output == {"sum": 4}
 
 
 class TestARunWhoseModelMendsNothing:

@@ -8,10 +8,12 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolUseBlock
-from tests.integration.agent.house import SPEC, House, house
-from tests.integration.agent.test_needs_human import helped, is_down
+from tests.integration.agent.house import SPEC, House, call, house, reply
+from tests.integration.agent.test_asking_agents import asks, lead, results
+from tests.integration.agent.test_needs_human import SUM, helped, is_down
 from tests.integration.agent.test_waiting import says_only, says_then
 
 CALL = ToolUseBlock(id="c1", name="add", input={"a": 1, "b": 2}, raw_input='{"a": 1, "b": 2}')
@@ -136,6 +138,37 @@ class TestWhoeverAsksAtATerminal:
                 here.mind = says_only
                 terminal.type("r")
                 await terminal.shows("✓ completed")
+
+    async def test_gives_the_answer_that_the_agent_declares_and_is_told_what_does_not_fit(self, nats_url: str) -> None:
+        spec = AgentSpec.model_validate(helped().model_dump() | {"output": {"json_schema": SUM}})
+        async with house(nats_url, spec) as here:
+            here.mind = is_down
+            async with asking(here) as terminal:
+                await terminal.shows("answer --tool finish")
+                for wrong in ("It is 4.", '{"sum": "four"}'):
+                    await terminal.shows("Enter: later > ")
+                    terminal.type(wrong)
+                    await terminal.shows("is no answer of the agent's")
+                await terminal.shows("Enter: later > ")
+                terminal.type('{"sum": 4}')
+                await terminal.shows("✓ completed")
+
+    async def test_is_asked_about_the_calls_of_whom_the_agent_asks(self, nats_url: str) -> None:
+        careful = {**ASKING.model_dump(), "name": "careful"}
+        async with house(nats_url, lead("careful"), AgentSpec.model_validate(careful)) as here:
+
+            async def mind(asked: model.Chat) -> model.Chatted:
+                if results(asked):
+                    return reply("done")
+                return call(asks("careful", "Go.") if asked.agent == "assistant" else CALL)
+
+            here.mind = mind
+            async with asking(here) as terminal:
+                await terminal.shows("careful (task ")
+                await terminal.shows("Enter: later > ")
+                terminal.type("y")
+                await terminal.shows("✓ completed")
+        assert len(here.called) == 1
 
     async def test_may_leave_it_to_others(self, nats_url: str) -> None:
         async with house(nats_url) as here:

@@ -11,7 +11,7 @@ from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import DECIDE, Decide, Decision, Rule, Waiting
 from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, plain, text_of
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import BodyInvalid, DecisionStale
+from natscope.contracts.errors import BodyInvalid, DecisionStale, TaskNotFound
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.task import INTERRUPT, Interrupt, Submit
 from services.agent.app import app
@@ -221,6 +221,19 @@ class TestACallThatNeedsLeave:
         async with house(nats_url) as here:
             here.mind = says_then(QUESTION)
             assert (await here.run("Add.")).text == "3"
+
+
+class TestADecision:
+    async def test_about_a_task_that_nobody_knows_is_refused_so(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            with pytest.raises(TaskNotFound, match="'nothing'"):
+                await Ticket(here.bus, "nothing").decide(Decision(call_id="nothing-t1-0", verdict="approve"))
+
+    async def test_about_a_task_that_is_over_is_stale(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            outcome = await here.run("Add.")
+            with pytest.raises(DecisionStale, match="waits for: nothing"):
+                await Ticket(here.bus, outcome.task_id).decide(Decision(call_id="c", verdict="approve"))
 
 
 class TestAParkedRun:

@@ -7,9 +7,10 @@ import pytest
 from natscope import client
 from natscope.bus import BusSettings
 from natscope.client.attaching import Attachment
+from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import FileBlock
-from natscope.contracts.errors import BusUnavailable, CredentialRefused, Failure
+from natscope.contracts.errors import BusUnavailable, CredentialRefused, Failure, ServiceNotRunning
 from natscope.contracts.task import BURIED, Buried, Finished
 from tests.integration.client import fake_agent
 
@@ -49,6 +50,11 @@ class TestGuest:
             ticket = await house.submit("assistant", "wait", task_id="t1")
             await ticket.interrupt()
             assert (await ticket.result(20)).state == "interrupted"
+
+    async def test_it_may_ask_whether_an_answer_fits(self, admin: BusSettings) -> None:
+        async with client.open(guest(admin)) as house:
+            with pytest.raises(ServiceNotRunning, match=r"model\.fit"):
+                await house.bus.ask(model.FIT, model.Fit(json_schema={}, value=4))
 
     async def test_it_sees_what_is_buried_and_may_not_drop_it(self, admin: BusSettings) -> None:
         failure = Failure(code="run_poisoned", message="it kills its worker")

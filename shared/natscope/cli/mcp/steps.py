@@ -20,6 +20,8 @@ def step_of(happened: event.TaskEvent) -> str | None:
             return text.strip()[:LETTERS] or None
         case event.ApprovalNeeded(task_id=task):
             return f"waits until somebody decides on its calls (task {task})"
+        case event.ChildWaits(agent=agent, child=child):
+            return f"waits until somebody decides on the calls of {agent} (task {child})"
         case event.LimitReached(limit=limit):
             return f"has reached its limit of {limit}"
         case event.Interrupted(reason=reason):
