@@ -5,7 +5,7 @@ import asyncio
 from natscope.client import Ticket
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.blocks import ToolUseBlock, text_of
 from natscope.contracts.event import Delegated
 from natscope.contracts.task import Finished
 from tests.integration.agent.house import House, call, house, reply
@@ -23,12 +23,13 @@ BOSS = AgentSpec.model_validate(
 FUNCTION = spec("crowds", agents=["one"], limits={"tokens": LIMIT, "max_steps": 100})
 
 
+def ask(place: int, message: str = "Go.") -> ToolUseBlock:
+    body = {"agent": "one", "message": message}
+    return ToolUseBlock.model_validate({"id": f"c{place}", "name": "ask_agent", "input": body})
+
+
 def spends(here: House, workers: int, *, together: bool) -> None:
     """Have so many workers go on until they may spend no more; at the same time, or each when one has ended."""
-
-    def ask(place: int) -> ToolUseBlock:
-        body = {"agent": "one", "message": f"Go, {place}."}
-        return ToolUseBlock.model_validate({"id": f"c{place}", "name": "ask_agent", "input": body})
 
     all_work = asyncio.Barrier(workers if together else 1)
 
@@ -75,6 +76,28 @@ class TestAgentsThatWorkAtTheSameTime:
         assert {each.limit for each in found} == {"tokens"}
         assert sum(map(spent_by, found)) <= LIMIT + 3 * COST + 3 * COST
         assert min(map(spent_by, found)) >= LIMIT // 3
+
+    async def test_leave_what_they_have_not_spent_to_those_that_are_asked_next(self, nats_url: str) -> None:
+        async with house(nats_url, BOSS, WORKER) as here:
+            spends(here, 1, together=False)
+            works, asked_before = here.mind, 2
+
+            async def mind(asked: model.Chat) -> model.Chatted:
+                if asked.agent != "assistant":
+                    return reply("Done.") if "Be brief." in text_of(asked.messages[-1].content) else await works(asked)
+                done = len(results(asked))
+                if done > asked_before:
+                    return reply("Over.")
+                told = ["Be brief."] * asked_before if not done else ["Go on."]
+                return call(*(ask(place, text) for place, text in enumerate(told)))
+
+            here.mind = mind
+            outcome = await here.run("Go.")
+            brief = await children(here, outcome, asked_before)
+            last = await here.outcome(f"{outcome.task_id}-t2-0")
+        before = sum(map(spent_by, brief)) + 2 * COST
+        assert (before, last.limit) == (4 * COST, "tokens")
+        assert LIMIT - before <= spent_by(last) <= LIMIT - before + 2 * COST
 
     async def test_and_one_alone_has_all_that_is_left(self, nats_url: str) -> None:
         async with house(nats_url, BOSS, WORKER) as here:
