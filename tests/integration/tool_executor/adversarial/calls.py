@@ -90,5 +90,18 @@ CALLS = (
         )
         for what, request in (("typing in its user's name", 0x5412), ("another line discipline", 0x5423))
     ),
+    Attack(
+        "a terminal: what the kernel's own consoles know",
+        f"""
+import errno, fcntl, os
+try:
+    fcntl.ioctl(os.openpty()[1], 0x541C, bytes(1))
+except OSError as refusal:
+    # where nothing refuses the request, this terminal says that it is none of those
+    if refusal.errno == errno.ENOTTY: {WORD}
+else: {WORD}
+""",
+        control="trusted",
+    ),
     Attack("a socket that hears all of a wire", f"import socket\nsocket.socket(17, 3)\n{WORD}"),
 )
