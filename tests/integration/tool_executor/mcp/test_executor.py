@@ -1,9 +1,10 @@
 """MCP tools as agents reach them: through NATS and the executor's own ledger."""
 
 import asyncio
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,22 +141,29 @@ class TestAnMcpTool:
 
 class TestTheDeathOfTheExecutor:
     @staticmethod
-    async def _killed_during(house: McpHouse, url: str, bus: Bus, name: str, **arguments: Any) -> tool.Called:
-        """Kill the executor while the call runs, start another, and ask again under the same id."""
+    @contextmanager
+    def _an_executor(house: McpHouse, url: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run an executor as a process of its own, which has ended afterwards whatever the body does."""
         start = {"NATS_URL": url, "TOOL_EXECUTOR_MCP": str(house.file), "TOOL_EXECUTOR_BACKEND": "none"}
-        command = (sys.executable, "-m", "services.tool_executor")
-        first = house.start(*command, cwd=ROOT, **start)
-        asked = asyncio.create_task(call(bus, name, id="same", **arguments))
-        assert await eventually(lambda: bool(house.lines), 90)
-        first.kill()
-        first.communicate()
-        second = house.start(*command, cwd=ROOT, **start)
+        process = house.start(sys.executable, "-m", "services.tool_executor", cwd=ROOT, **start)
         try:
-            await asyncio.gather(asked, return_exceptions=True) if asked.done() else asked.cancel()
-            return await call(bus, name, id="same", **arguments)
+            yield process
         finally:
-            second.terminate()
-            second.communicate()
+            process.terminate()
+            process.communicate()
+
+    async def _killed_during(self, house: McpHouse, url: str, bus: Bus, name: str, **arguments: Any) -> tool.Called:
+        """Kill the executor while the call runs, start another, and ask again under the same id."""
+        asked = asyncio.create_task(call(bus, name, id="same", **arguments))
+        try:
+            with self._an_executor(house, url) as first:
+                assert await eventually(lambda: bool(house.lines), 90)
+                first.kill()
+            with self._an_executor(house, url):
+                await asyncio.gather(asked, return_exceptions=True) if asked.done() else asked.cancel()
+                return await call(bus, name, id="same", **arguments)
+        finally:
+            asked.cancel()
 
     async def test_leaves_a_call_unknown_that_is_never_made_again(
         self, house: McpHouse, nats_url: str, bus: Bus
