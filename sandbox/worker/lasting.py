@@ -6,9 +6,12 @@ import ast
 import marshal
 import os
 import sys
+import warnings
 from types import CodeType
 from typing import Any, NoReturn
 
+from .inspecting import find_classes
+from .leaving import leave
 from .telling import open_output, remember, show, status_of
 
 _AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -36,19 +39,28 @@ def read_order(body: int) -> dict[str, Any]:
 
 def run_lasting(wires: Wires, first: str, namespace: dict[str, Any], figures: Any) -> NoReturn:
     """Run program after program in `namespace`; leaves when the worker is gone or a program exits."""
-    source, number, process = first, 0, os.getpid()
+    source, names, process = first, list[str](), os.getpid()
     streams = (os.dup(1), os.dup(2))
-    namespace["display"] = _display
+    _furnish(namespace)
+    find_classes(lambda: names)
     while True:
-        number += 1
+        names.append(f"cell-{len(names) + 1}.py")
         _restore_output(streams)
-        status = _run(source, f"cell-{number}.py", namespace, figures)
+        status = _run(source, names[-1], namespace, figures)
         if os.getpid() != process:
-            os._exit(status)
+            leave(status)
         os.write(wires.done, b"\0" if status == 0 else b"\1")
         if not os.read(wires.go, 1):
             os._exit(0)
         source = str(read_order(wires.body)["source"])
+
+
+def _furnish(namespace: dict[str, Any]) -> None:
+    """Make the programs' names those of a notebook: they have no file, which processes that they spawn would run."""
+    del namespace["__file__"], namespace["__cached__"]
+    namespace.update(__spec__=None, display=_display)
+    # the worker ends what a program has started; `multiprocessing` starts it again, and need not tell
+    warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly", UserWarning)
 
 
 def _restore_output(streams: tuple[int, int]) -> None:
@@ -69,11 +81,9 @@ def _run(source: str, name: str, namespace: dict[str, Any], figures: Any) -> int
     except SystemExit as leaving:
         status = status_of(leaving)
         figures()
-        _flush()
-        os._exit(status)
+        leave(status)
     except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it, and not the interpreter
-        status = 1
-        show(error, name)
+        status = show(error, name)
     figures()
     _flush()
     return status

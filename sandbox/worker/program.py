@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import builtins
 import gc
 import importlib.machinery
-import io
 import os
 import sys
-import traceback
 import types
 from typing import Any, NoReturn
 
 from . import chores, forking, hardening
 from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
+from .leaving import collections, flush_what_is_open, leave
 from .spawning import give_source_to_the_spawned
 from .telling import open_input, open_output, remember, show, status_of, tell_of_threads
 
@@ -113,10 +111,10 @@ def _run_shell(source: str) -> NoReturn:
 def _run_python(source: str) -> NoReturn:
     source = source.removeprefix("\ufeff")
     give_source_to_the_spawned(source, NAME)
-    collections = _collections()
+    before = collections()
     status = _execute(source, sys.modules["__main__"].__dict__)
     save_figures()
-    _leave(status, collections)
+    leave(status, before)
 
 
 def _execute(source: str, namespace: dict[str, Any]) -> int:
@@ -127,8 +125,7 @@ def _execute(source: str, namespace: dict[str, Any]) -> int:
     except SystemExit as leaving:
         return status_of(leaving)
     except BaseException as error:  # noqa: BLE001 - whatever the program raised ends it
-        show(error, NAME)
-        return 1
+        return show(error, NAME)
     return 0
 
 
@@ -139,38 +136,8 @@ def _rehearse() -> None:
     """
     _execute(_REHEARSED, {})
     gc.collect(0)
-    _flush_what_is_open()
+    flush_what_is_open()
     gc.disable()
-
-
-def _leave(status: int, collections: int) -> NoReturn:
-    """Do what an interpreter does at its end, without the milliseconds it takes to tear itself down.
-
-    Nobody but the program holds its module then: its things end as garbage does, while its names are still known.
-    """
-    try:
-        sys.modules["threading"]._shutdown()
-        atexit._run_exitfuncs()
-        sys.settrace(None)
-        sys.setprofile(None)
-        sys.modules.pop("__main__", None)
-        gc.collect(0 if _collections() == collections else 2)
-        _flush_what_is_open()
-    except BaseException as error:  # noqa: BLE001 - an exit handler may raise anything
-        status = status or 1
-        traceback.print_exception(type(error), error, error.__traceback__)
-    os._exit(status)
-
-
-def _collections() -> int:
-    """Return how often garbage was collected; as long as it was not, all that the program made is of the youngest."""
-    return sum(generation["collections"] for generation in gc.get_stats())
-
-
-def _flush_what_is_open() -> None:
-    for thing in gc.get_objects():
-        if isinstance(thing, (io.TextIOWrapper, io.BufferedWriter)) and not thing.closed and thing.writable():
-            thing.flush()
 
 
 def _close_all_but(*kept: int) -> None:

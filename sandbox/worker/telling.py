@@ -6,13 +6,20 @@ import contextlib
 import io
 import linecache
 import os
+import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+INTERRUPTED = -int(signal.SIGINT)
+"""The status of a program that an interrupt ended: no exit code, but death by that signal."""
+
 _OURS = os.path.dirname(__file__) + os.sep
+_LONG = 1 << 63
+"""An exit code must be below this: what does not fit the machine's `long` is taken for -1."""
 
 
 def open_input() -> None:
@@ -40,28 +47,44 @@ def remember(name: str, source: str) -> None:
 
 def status_of(leaving: SystemExit) -> int:
     """Return the exit status; what is neither a number nor nothing is shown and is status 1."""
-    if leaving.code is None:
+    try:
+        code = leaving.code
+    except Exception:  # noqa: BLE001 - the program's own code may raise anything
+        code = str(leaving)
+    if code is None:
         return 0
-    if isinstance(leaving.code, int):
-        return leaving.code & 0xFF
-    _say(f"{leaving.code}\n")
+    if isinstance(code, int):
+        return code & 0xFF if -_LONG <= code < _LONG else 0xFF
+    _say(f"{_words(code)}\n", anyhow=True)
     return 1
 
 
-def show(error: BaseException, name: str) -> None:
-    """Show an error that ends a program as Python does, without the worker's own frames."""
+def show(error: BaseException, name: str) -> int:
+    """Show an error that ends a program as Python does, without the worker's own frames; return the program's status.
+
+    `INTERRUPTED` is what ends by that exception alone: one derived from it is an error. Source: Python/pythonrun.c.
+    """
     trace = _own_part(error.__traceback__, name)
     error.__traceback__ = trace
     if isinstance(error, SyntaxError) and error.text is None and error.lineno is not None:
         error.text = linecache.getline(error.filename or "", error.lineno)
+    status = INTERRUPTED if type(error) is KeyboardInterrupt else 1
     try:
         if sys.excepthook is not sys.__excepthook__:
             sys.excepthook(type(error), error, trace)
-            return
+            return status
+    except SystemExit as leaving:
+        return status_of(leaving)
     except BaseException as second:  # noqa: BLE001 - the program's own hook may raise anything
         second.__context__ = None
         _say("Error in sys.excepthook:\n" + _text(second, name) + "\nOriginal exception was:\n")
     _say(_text(error, name))
+    return status
+
+
+def ignore(error: BaseException, thing: object) -> None:
+    """Show an error that changes nothing any more, as Python does."""
+    _say(f"Exception ignored in: {_words(thing, repr)}\n{_text(error, '')}")
 
 
 def _unbuffered(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
@@ -101,7 +124,18 @@ def _show_of_thread(ended: threading.ExceptHookArgs) -> None:
         _say(f"Exception in thread {name}:\n{''.join(trace)}")
 
 
-def _say(text: str) -> None:
-    """Write to standard error, which a program may have closed or taken away."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
+def _words(thing: object, said: Callable[[object], str] = str) -> str:
+    try:
+        return said(thing)
+    except Exception:  # noqa: BLE001 - the program's own code may raise anything
+        return ""
+
+
+def _say(text: str, *, anyhow: bool = False) -> None:
+    """Write to standard error, which a program may have closed or taken away; `anyhow` also where it is None."""
+    with contextlib.suppress(Exception):
+        stream: Any = getattr(sys, "stderr", None)
+        if stream is not None:
+            stream.write(text)
+        elif anyhow:
+            os.write(2, text.encode("utf-8", "backslashreplace"))

@@ -7,6 +7,7 @@ from tests.integration.tool_executor.conformance.running import run, tell
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SOURCES = "    class A: x = 1\n     class B: x = 2\n class A(A):\n    x = 3\n\n"
 SEQUENCES: dict[str, list[tuple[str, str]]] = {
     "imports": [("import math as m", ""), ("m.floor(2.5)", "2\n")],
     "functions, which see variables of later": [("def f(): return later", ""), ("later = 10", ""), ("f()", "10\n")],
@@ -46,6 +47,29 @@ SEQUENCES: dict[str, list[tuple[str, str]]] = {
         ("sys.stdout = sys.__stdout__ = None", ""),
         ("print('still')", "still\n"),
     ],
+    "the lines of its functions and classes": [
+        ("from inspect import getsource\ndef f():\n    class A: x = 1\n    return A", ""),
+        ("class A:\n    class B: x = 2", ""),
+        ("class A(A):\n    x = 3\nawait asyncio.sleep(0) if (asyncio := __import__('asyncio')) else 0", ""),
+        ("print(getsource(f))", "def f():\n    class A: x = 1\n    return A\n\n"),
+        ("print(getsource(f()), getsource(A.B), getsource(A))", SOURCES),
+    ],
+    "no file of its own": [
+        ("'__file__' in globals(), __name__, __spec__", "(False, '__main__', None)\n"),
+        ("import os; [name for name in os.listdir() if name.endswith('.py')]", "[]\n"),
+    ],
+    "what the processes that it spawns import": [
+        ("size = open('beside.py', 'w').write('def tell(x): print(x * x)')\nimport beside, multiprocessing", ""),
+        ("spawn = multiprocessing.get_context('spawn').Process", ""),
+        ("one = spawn(target=beside.tell, args=(3,)); one.start(); one.join()", "9\n"),
+        ("two = spawn(target=beside.tell, args=(4,)); two.start(); two.join()", "16\n"),
+        ("import os; os.remove('beside.py')", ""),
+    ],
+    "memory that its processes share": [
+        ("from multiprocessing.shared_memory import SharedMemory\nm = SharedMemory(create=True, size=9)", ""),
+        ("n = SharedMemory(create=True, size=9); m.buf[0] = 3; print(m.buf[0])", "3\n"),
+        ("for each in m, n: each.close(); each.unlink()", ""),
+    ],
     "itself, when a child of it goes on with the program": [
         ("import os, time\npid = os.fork()\nif pid: time.sleep(0.2); who = 'parent'\nelse: who = 'child'", ""),
         ("who", "'parent'\n"),
@@ -81,6 +105,22 @@ class TestANotebook:
         await tell(walled, "x = 5")
         assert "KeyboardInterrupt" in (await tell(walled, "raise KeyboardInterrupt")).stderr.text
         assert (await tell(walled, "x")).stdout.text == "5\n"
+
+    async def test_has_no_functions_of_its_own_for_the_processes_that_it_spawns(self, walled: Cell) -> None:
+        await tell(walled, "from concurrent.futures import ProcessPoolExecutor as Pool\nimport multiprocessing as m")
+        await tell(walled, "print('begun')\ndef square(x): return x * x")
+        outcome = await tell(walled, "Pool(1, m.get_context('spawn')).submit(square, 3).result()")
+        assert "Can't get attribute 'square' on <module '__main__'" in outcome.stderr.text
+        assert "BrokenProcessPool" in outcome.stderr.text
+        assert outcome.stdout.text == "", "no program was run again"
+
+    async def test_ends_as_any_program_does_when_it_exits(self, walled: Cell) -> None:
+        await tell(
+            walled, "import atexit; atexit.register(print, 'handled')\nfile = open('kept', 'w'); file.write('x')"
+        )
+        outcome = await tell(walled, "exit(3)")
+        assert (outcome.exit_code, outcome.stdout.text) == (3, "handled\n")
+        assert await walled.read_file("kept") == b"x"
 
     async def test_says_why_it_exits(self, walled: Cell) -> None:
         outcome = await tell(walled, "import sys; sys.exit('no good')")

@@ -1,5 +1,7 @@
 """A fresh program finds what Python gives a script, so that what was written for any other sandbox runs here too."""
 
+import signal
+
 import pytest
 
 from services.tool_executor.cells import Cell
@@ -207,6 +209,42 @@ FAILS = {
 }
 """What standard error shows: the program, its exit code, and a part of what is shown."""
 
+ENDS = (
+    *("raise KeyboardInterrupt", "class K(KeyboardInterrupt): pass\nraise K", "import os; os.kill(os.getpid(), 2)"),
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); raise KeyboardInterrupt",
+    "import os\nif os.fork() == 0: raise KeyboardInterrupt\nprint(os.wait()[1])",
+    "import atexit; atexit.register(print, 'handled'); open('/tmp/f', 'w').write('x'); raise KeyboardInterrupt",
+    "import sys; sys.excepthook = lambda *_: print('hooked'); raise KeyboardInterrupt",
+    *("import sys; sys.excepthook = lambda *_: sys.exit(7); 1 / 0", "import sys; sys.excepthook = 0; 1 / 0"),
+    "import os, threading, time; threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), 2))).start()",
+    *("import os; os.abort()", "import ctypes; ctypes.string_at(0)", "import os; os.kill(os.getpid(), 40)"),
+    *("import os; os._exit(256 + 7)", "import os; os._exit(-1)", "raise SystemExit", "exit('words')", "exit('')"),
+    *("exit(2**31)", "exit(2**40 + 3)", "exit(2**63)", "exit(-2**100)", "exit(0.0)", "exit([])", "exit(b'')"),
+    *(
+        "e = SystemExit(3); e.code = 5; raise e",
+        "raise SystemExit(1, 2)",
+        "raise BaseExceptionGroup('', [SystemExit(3)])",
+    ),
+    "class Code:\n    def __str__(self): raise ValueError\nexit(Code())",
+    *("import sys; sys.stderr = None; exit('words')", "import sys; del sys.stderr, sys.stdout; exit(3)"),
+    *("import atexit; atexit.register(lambda: 1 / 0); exit(3)", "import atexit; atexit.register(exit, 5)"),
+    *("import sys; sys.stdout = open('/dev/full', 'w'); print('x')", "file = open('/dev/full', 'w'); file.write('x')"),
+    *(
+        "class A:\n    def __del__(self): o.write('x')\nimport sys; a = A(); o = sys.stdout = open('/tmp/f', 'w')",
+        "import sys, threading; del sys.modules['threading']; exit(3)",
+        "import sys; sys.stdout.close()",
+        "import sys; sys.stdout.detach()",
+        "import io; t = io.TextIOWrapper(io.BytesIO()); t.detach()",
+    ),
+)
+"""Programs that end each in a way of its own."""
+PLAIN = """
+import subprocess, sys
+open('plain.py', 'w').write({source!r})
+done = subprocess.run([sys.executable, 'plain.py'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+print(done.returncode, done.stdout)
+"""
+"""Runs a program as anybody does, without the worker."""
 EXITS = {"exit(0)": 0, "exit(True)": 1, "exit(-1)": 255, "exit(300)": 44, "exit(None)": 0, "import os; os._exit(3)": 3}
 
 
@@ -228,6 +266,26 @@ class TestAScript:
     @pytest.mark.parametrize("end", EXITS)
     async def test_ends_with_the_code_it_names(self, walled: Cell, end: str) -> None:
         assert (await run(walled, end)).exit_code == EXITS[end]
+
+    @pytest.mark.parametrize("source", ENDS)
+    async def test_ends_as_python_itself_ends_it(self, walled: Cell, source: str) -> None:
+        outcome = await run(walled, source)
+        status = outcome.exit_code if outcome.signal is None else -outcome.signal
+        plain = await run(walled, PLAIN.format(source=source))
+        assert f"{status} {outcome.stdout.text.encode()!r}\n" == plain.stdout.text
+        assert "/opt/cell" not in outcome.stderr.text
+
+    async def test_that_is_interrupted_is_told_as_that(self, walled: Cell) -> None:
+        outcome = await run(walled, "raise KeyboardInterrupt('enough')")
+        assert (outcome.exit_code, outcome.signal) == (None, signal.SIGINT)
+        assert outcome.stderr.text.endswith("\nKeyboardInterrupt: enough\n")
+
+    async def test_tells_once_of_output_that_could_not_be_written_and_writes_all_other(self, walled: Cell) -> None:
+        source = "import sys\nsys.kept = open('kept', 'w'); sys.kept.write('kept')\n"
+        outcome = await run(walled, f"{source}sys.stdout = open('/dev/full', 'w'); print('lost')")
+        assert outcome.stderr.text.count("Exception ignored in: <_io.TextIOWrapper name='/dev/full'") == 1
+        assert outcome.stderr.text.count("No space left on device") == 1
+        assert await walled.read_file("kept") == b"kept"
 
     async def test_knows_itself_by_name(self, walled: Cell) -> None:
         outcome = await run(walled, "import getpass, os; print(getpass.getuser(), os.path.expanduser('~'))")
