@@ -37,11 +37,14 @@ class Run:
         root: str,
         lasting: int | None,
         waiting: int | None,
+        keeps_temporary: bool,
     ) -> None:
         """`lasting` is the lasting interpreter's process, if there is one; the child itself, in a stateful run.
 
         `waiting` is the child of the next run, which has seen nothing foreign yet; None if it has become this run.
         """
+        self._keeps_temporary = keeps_temporary
+        self.clears_temporary = False
         self.child, self._send, self._root, self._lasting = child, send, root, lasting
         self._waiting = waiting
         self.lasts = request["kind"] == LASTING
@@ -169,15 +172,22 @@ class Run:
             while descriptor in self._open and self.pump(descriptor):
                 pass
 
+    def _clears(self) -> bool:
+        """Return whether the next run finds no temporary files; the lasting interpreter may need them."""
+        spoilt = self._why is not None or not self._keeps_temporary or wiping.is_full(wiping.TEMPORARY)
+        return spoilt and not self._spared()
+
     def _verdict(self, ended: Ended | None, duration: float) -> Header:
         over = self._why if self._why in ("cpu_s", "processes", "disk_bytes", "files") else self._watch.over_disk()
         artifacts, left_out = output.changed(self._output, output.seen(self._root))
-        places = (self._root, "/tmp", "/dev/shm")  # noqa: S108 - the cell's own
+        places = (self._root, wiping.TEMPORARY, wiping.SHARED)
+        self.clears_temporary = self._clears()
         return {
             "nonce": self._nonce,
             "event": "done",
             "over": over,
             "disk_full": any(map(wiping.is_full, places)),
+            "temporary_lost": self.clears_temporary and self._keeps_temporary and wiping.holds(wiping.TEMPORARY),
             "artifacts": artifacts,
             "artifacts_left_out": left_out,
             "variables": self._variables,

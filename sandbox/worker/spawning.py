@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .loading import once_loaded
+from .wiping import SHARED
 
 _LIBRARY = "multiprocessing.spawn"
 
@@ -29,10 +30,10 @@ def give_source_to_the_spawned(source: str, name: str) -> None:
 
 
 def _file(source: str, name: str) -> str:
-    """Return a file with the program; it goes when the program does, with all that is temporary."""
+    """Return a file with the program; it lies in shared memory, so that it goes when the program does."""
     import tempfile
 
-    path = os.path.join(tempfile.mkdtemp(), name)
+    path = os.path.join(tempfile.mkdtemp(dir=SHARED), name)
     with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
         file.write(source)
     return path

@@ -43,7 +43,7 @@ _REHEARSAL: Header = {"op": "run", "kind": "python", "nonce": "", "limits": {"wa
 class Supervisor:
     """Holds the control stream and the run in progress."""
 
-    def __init__(self, *, idle_exit_s: float, tunnel_port: int | None = None) -> None:
+    def __init__(self, *, idle_exit_s: float, tunnel_port: int | None = None, keeps_temporary: bool = True) -> None:
         self._reader = FrameReader()
         self._requests: deque[tuple[Header, bytes]] = deque()
         self._out: deque[bytes] = deque()
@@ -53,6 +53,7 @@ class Supervisor:
         self._lasting: Child | None = None
         self._had_lasting = False
         self._idle_exit_s = idle_exit_s
+        self._keeps_temporary = keeps_temporary
         self._heard_at = time.monotonic()
         self._wake = _wake_pipe()
         self._child: Child | None = None
@@ -159,7 +160,16 @@ class Supervisor:
         lasting = self._lasting.pid if self._lasting else None
         waiting = waits.pid if child is not waits else None
         send = self._greet if request is _REHEARSAL else self._send
-        self._run = Run(child, request, payload, send, root=ROOT, lasting=lasting, waiting=waiting)
+        self._run = Run(
+            child,
+            request,
+            payload,
+            send,
+            root=ROOT,
+            lasting=lasting,
+            waiting=waiting,
+            keeps_temporary=self._keeps_temporary,
+        )
 
     def _end_run(self, run: Run) -> None:
         run.finish()
@@ -168,7 +178,7 @@ class Supervisor:
         if run.lasts and not run.goes_on:
             self._lasting = None
         if self._lasting is None:
-            wiping.wipe()
+            wiping.wipe(temporary=run.clears_temporary)
         else:
             self._lasting.was_stopped()
         if self._child is not None and run.spares_waiting:
@@ -255,7 +265,11 @@ def main() -> NoReturn:
     os.set_blocking(1, False)
     _settle(settings.get("environment", {}), settings.get("packages"))
     port = settings.get("tunnel_port")
-    supervisor = Supervisor(idle_exit_s=settings.get("idle_exit_s", 3600.0), tunnel_port=port)
+    supervisor = Supervisor(
+        idle_exit_s=settings.get("idle_exit_s", 3600.0),
+        tunnel_port=port,
+        keeps_temporary=settings.get("keeps_temporary", True),
+    )
     wires = supervisor.serve()
     if wires is None:
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Take away what a run left outside of the workspace: temporary files, shared memory, queues and semaphores."""
+"""Take away what a run left outside of the workspace: shared memory, queues, semaphores, and temporary files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 
-_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - the cell's own
+TEMPORARY, SHARED = "/tmp", "/dev/shm"  # noqa: S108 - the cell's own
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NUMBERS = itertools.count()
 _REMOVE = 0
@@ -22,10 +22,11 @@ _REMOVERS: dict[str, Callable[[int], int]] = {
 _TABLE = 65536
 
 
-def wipe() -> None:
-    """Remove it; what cannot be removed is nobody else's business in this cell."""
-    for folder in _FOLDERS:
-        empty(folder)
+def wipe(*, temporary: bool) -> None:
+    """Remove it, temporary files only if asked to; what cannot be removed is nobody else's business in this cell."""
+    empty(SHARED)
+    if temporary:
+        empty(TEMPORARY)
     for table, remove in _REMOVERS.items():
         for id in _ids(table):
             remove(id)
@@ -46,9 +47,19 @@ def used(folder: str) -> tuple[int, int]:
     return (room.f_blocks - room.f_bfree) * room.f_frsize, room.f_files - room.f_ffree - 1
 
 
-def empty(folder: str) -> None:
-    """Remove all below `folder` that can be removed."""
+def holds(folder: str) -> bool:
+    """Return whether anything is in `folder`, which its owner may have shut."""
     try:
+        return bool(os.listdir(folder))
+    except OSError:
+        return True
+
+
+def empty(folder: str) -> None:
+    """Remove all below `folder` that can be removed, and open it again where its owner has shut it."""
+    try:
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            os.chmod(folder, 0o1777)  # noqa: S103 - as it was made
         top = os.open(folder, _DIRECTORY)
     except OSError:
         return

@@ -51,6 +51,7 @@ class BubblewrapSettings:
     """The interpreter of the cells, with the library below its own prefix."""
     library: Path = _LIBRARY
     installing: Installing | None = None
+    keep_temporary: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "BubblewrapSettings | None":
@@ -59,8 +60,14 @@ class BubblewrapSettings:
         if program is None:
             return None
         after = settings.orphan_exits_after.total_seconds()
-        installing = Installing.of(settings)
-        return cls(program, settings.sandbox_dir, settings.cell_limits, after, installing=installing)
+        return cls(
+            program,
+            settings.sandbox_dir,
+            settings.cell_limits,
+            after,
+            installing=Installing.of(settings),
+            keep_temporary=settings.keep_temporary,
+        )
 
 
 def find_program() -> Path | None:
@@ -234,7 +241,7 @@ def _arguments(settings: BubblewrapSettings, user: int) -> list[str]:
     else:
         arguments += ["--unshare-user", "--uid", str(user), "--gid", str(user)]
     worker = {"idle_exit_s": settings.orphan_exits_after_s, "prepare": _preparation(settings.limits, user)}
-    worker |= installing_of(settings.installing)
+    worker |= {"keeps_temporary": settings.keep_temporary, **installing_of(settings.installing)}
     return [*arguments, str(settings.python), "-I", "-S", "-u", "/opt/cell", json.dumps(worker)]
 
 

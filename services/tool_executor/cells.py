@@ -120,6 +120,8 @@ class Outcome:
     """The limit of `RunLimits` that the run was stopped for, or found to be over at its end."""
     disk_full: bool = False
     """True if the workspace, the temporary folder or the shared memory had no room left at the end."""
+    temporary_lost: bool = False
+    """True if what was in the temporary folder is gone: the program was stopped, or had filled it."""
     artifacts: tuple[Artifact, ...] = ()
     """By path; figures that were open at the end are among them."""
     artifacts_left_out: int = 0
@@ -144,8 +146,8 @@ class Cell(Files, Protocol):
     async def run(self, program: Program, limits: RunLimits, hear: Hear | None = None) -> Outcome:
         """Run `program`; when this returns, no process of it is left but the lasting interpreter, which is stopped.
 
-        What it left in the temporary folder and in shared memory is gone, the workspace stays. Cancelling stops the
-        program and leaves the cell usable.
+        What it left in shared memory is gone, the workspace stays, and so does the temporary folder unless the outcome
+        says otherwise. Cancelling stops the program and leaves the cell usable.
 
         Raises:
             CellLost: it had begun; its outcome is not known.

@@ -205,7 +205,8 @@ def _create(
     client: docker.DockerClient, settings: DockerSettings, labels: dict[str, str], doorstep: Doorstep | None
 ) -> str:
     """Create a container and return its id. Source: Docker Engine API, POST /containers/create."""
-    worker = {"idle_exit_s": settings.orphan_exits_after_s, **installing_of(settings.installing)}
+    worker = {"idle_exit_s": settings.orphan_exits_after_s, "keeps_temporary": settings.keep_temporary}
+    worker |= installing_of(settings.installing)
     user = new_user()
     host = walls(client, settings, user)
     if doorstep is None:

@@ -21,6 +21,7 @@ class DockerSettings:
     """The profile itself, as JSON."""
     limits: CellLimits
     orphan_exits_after_s: float
+    keep_temporary: bool = True
     runtime: str | None = None
     installing: Installing | None = None
     doorsteps: Path | None = None
@@ -39,6 +40,7 @@ class DockerSettings:
             seccomp=(settings.sandbox_dir / "seccomp.json").read_text(),
             limits=settings.cell_limits,
             orphan_exits_after_s=settings.orphan_exits_after.total_seconds(),
+            keep_temporary=settings.keep_temporary,
             runtime=settings.runtime,
             installing=Installing.of(settings),
             doorsteps=_doorsteps(settings),

@@ -69,6 +69,7 @@ class Listening:
             cancelled=bool(header.get("cancelled")),
             over=header.get("over"),
             disk_full=bool(header.get("disk_full")),
+            temporary_lost=bool(header.get("temporary_lost")),
             artifacts=_artifacts(header.get("artifacts", ())),
             artifacts_left_out=int(header.get("artifacts_left_out", 0)),
             variables=header.get("variables"),

@@ -82,6 +82,8 @@ def _remarks(outcome: Outcome) -> list[str]:
     remarks: list[str] = []
     if outcome.disk_full:
         remarks.append("the disk is full: what was written last may be missing")
+    if outcome.temporary_lost:
+        remarks.append("what was in /tmp is gone")
     if outcome.variables == "lost":
         remarks.append("variables of earlier calls were lost, for their interpreter had been ended")
     return remarks

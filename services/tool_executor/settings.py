@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     files: int = Field(default=4096, ge=64)
     """Files and folders of a workspace; the temporary folder has as many again."""
 
+    keep_temporary: bool = True
+    """Keep what a program leaves in `/tmp` for the session's next, as the workspace is; False: each finds it empty."""
+
     idle_after: Duration = timedelta(minutes=15)
     """A session's cell that was not used for so long is removed with its files."""
     max_cells: int = Field(default=32, ge=1)

@@ -1,10 +1,13 @@
 """What one run may use within its cell, and what it leaves behind."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
 
+from services.tool_executor.backends import choose_backend
 from services.tool_executor.cells import Backend, Cell, Outcome, Program, RunLimits
+from services.tool_executor.settings import Settings
 
 
 async def run(cell: Cell, source: str, **limits: float) -> Outcome:
@@ -64,13 +67,54 @@ try:
 except OSError:
     pass
 """
+TEMPORARY = "import tempfile; print(tempfile.TemporaryFile(dir='/tmp').write(b'abc'))"
+SPAWNS = """
+import multiprocessing
+def double(x): return 2 * x
+if __name__ == '__main__':
+    with multiprocessing.get_context('spawn').Pool(1) as pool: print(pool.map(double, [1]))
+"""
 SHOWN = "import os; print(os.listdir('/tmp'), os.listdir('/dev/shm'), os.path.exists('kept'))"
 
 
 class TestARunThatIsOver:
-    async def test_leaves_nothing_outside_of_the_workspace(self, cell: Cell) -> None:
-        await run(cell, LITTER)
+    async def test_leaves_files_to_the_next_run_and_no_shared_memory(self, cell: Cell) -> None:
+        littered = await run(cell, LITTER)
+        assert not littered.temporary_lost
+        assert (await run(cell, f"{SHOWN}; print(open('/tmp/a').read())")).stdout.text.endswith(" [] True\nx\n")
+
+    async def test_leaves_no_temporary_files_if_it_was_stopped_and_says_so(self, cell: Cell) -> None:
+        stopped = await cell.run(Program("python", LITTER + "while True: pass"), RunLimits(timedelta(seconds=2)))
+        assert (stopped.timed_out, stopped.temporary_lost) == (True, True)
         assert (await run(cell, SHOWN)).stdout.text == "[] [] True\n"
+
+    async def test_has_lost_no_temporary_files_if_there_were_none(self, cell: Cell) -> None:
+        assert not (
+            await cell.run(Program("python", "while True: pass"), RunLimits(timedelta(seconds=0.5)))
+        ).temporary_lost
+
+    async def test_leaves_a_temporary_folder_that_is_open(self, cell: Cell) -> None:
+        shut = "import contextlib, os\nwith contextlib.suppress(OSError): os.chmod('/tmp', 0)\nwhile True: pass"
+        assert (await cell.run(Program("python", shut), RunLimits(timedelta(seconds=1)))).timed_out
+        assert (await run(cell, TEMPORARY)).stdout.text == "3\n"
+
+    async def test_leaves_room_for_temporary_files_to_the_next_run(self, cell: Cell) -> None:
+        assert (await run(cell, FILL)).temporary_lost
+        assert (await run(cell, TEMPORARY)).stdout.text == "3\n"
+
+    async def test_leaves_the_source_of_programs_that_spawn_to_nobody(self, cell: Cell) -> None:
+        assert (await run(cell, SPAWNS)).stdout.text == "[2]\n"
+        assert (await run(cell, SHOWN)).stdout.text == "[] [] False\n"
+
+    async def test_leaves_nothing_outside_of_the_workspace_where_the_operator_says_so(self, settings: Settings) -> None:
+        empties = settings.model_copy(update={"keep_temporary": False})
+        backend = await choose_backend(empties, instance=f"instance-{uuid.uuid4().hex}")
+        try:
+            cell = await backend.open_cell("session-1")
+            assert not (await run(cell, LITTER)).temporary_lost
+            assert (await run(cell, SHOWN)).stdout.text == "[] [] True\n"
+        finally:
+            await backend.close()
 
     async def test_leaves_no_shared_memory_of_the_system_five_kind(self, backend: Backend, cell: Cell) -> None:
         made = await run(cell, "import ctypes\nlibc = ctypes.CDLL(None)\nprint(libc.shmget(77, 4096, 0o1600) >= 0)")

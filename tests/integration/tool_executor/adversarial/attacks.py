@@ -113,13 +113,10 @@ REACH = (
     Attack("a work folder that keeps set-uid bits", f"import os\nif not os.statvfs('.').f_flag & os.ST_NOSUID: {WORD}"),
 )
 TRACES = (
-    *(
-        Attack(
-            f"files of the run before, in {folder}",
-            f"open('{folder}/left-behind', 'w').write('x')",
-            f"import os\nif os.path.exists('{folder}/left-behind'): {WORD}",
-        )
-        for folder in ("/tmp", "/dev/shm")
+    Attack(
+        "shared memory of the run before",
+        "open('/dev/shm/left-behind', 'w').write('x')",
+        f"import os\nif os.path.exists('/dev/shm/left-behind'): {WORD}",
     ),
     Attack(
         "variables of the run before",
