@@ -16,6 +16,7 @@ from .lasting import Wires, read_order, run_lasting
 from .leaving import collections, flush_what_is_open, leave
 from .spawning import give_source_to_the_spawned
 from .telling import open_input, open_output, remember, show, status_of, tell_of_threads
+from .wiping import SHARED
 
 NAME = "main.py"
 """The file name a Python program sees in its own tracebacks."""
@@ -29,6 +30,7 @@ LASTING = "stateful"
 _REHEARSED = "print(end='')"
 
 _SHELLS = ("/bin/bash", "/bin/sh")
+_ARGUMENT_BYTES = 128 << 10
 _SPEC = importlib.machinery.ModuleSpec("__main__", None)
 """Tells `multiprocessing` that there is no file to be run again in a process that it spawns."""
 
@@ -105,7 +107,22 @@ def _main_module() -> types.ModuleType:
 def _run_shell(source: str) -> NoReturn:
     hardening.heed_signals()
     shell = next(path for path in _SHELLS if os.path.exists(path))
-    os.execv(shell, [shell, "-c", source])  # noqa: S606 - a shell is what was asked for
+    os.execv(shell, [shell, "-c", _as_argument(source)])  # noqa: S606 - a shell is what was asked for
+
+
+def _as_argument(source: str) -> str:
+    """Return a command line that does what `source` does: no argument may have 128 KiB. Source: execve(2)."""
+    data = os.fsencode(source)
+    if len(data) < _ARGUMENT_BYTES:
+        return source
+    import tempfile
+
+    file, path = tempfile.mkstemp(dir=SHARED)
+    os.unlink(path)
+    with open(file, "wb", closefd=False) as script:
+        script.write(f"exec {file}<&-; ".encode() + data)
+    os.set_inheritable(file, True)
+    return f". /dev/fd/{file}"
 
 
 def _run_python(source: str) -> NoReturn:

@@ -15,7 +15,8 @@ from services.tool_executor.tools.port import Place, Result
 
 log = logging.getLogger(__name__)
 
-SOURCE_BYTES = 1 << 20
+SOURCE_BYTES = (1 << 20) + (1 << 19)
+"""A frame of the cell's line holds 2 MiB."""
 
 
 def _bounded(source: str) -> str:

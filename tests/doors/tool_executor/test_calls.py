@@ -185,7 +185,7 @@ class TestArguments:
             ({"code": 3}, "code: Input should be a valid string"),
             ({"code": ""}, "code: String should have at least 1 character"),
             ({"code": "x", "timeout": 3}, "timeout: Extra inputs are not permitted"),
-            ({"code": "é" * 600_000}, "over the limit"),
+            ({"code": "é" * 800_000}, "over the limit"),
         ],
     )
     async def test_what_does_not_fit_is_told_with_what_was_expected(

@@ -116,6 +116,17 @@ class TestShell:
         assert outcome.exit_code == 127
         assert "no-such-command" in outcome.stderr.text
 
+    @pytest.mark.parametrize("size", [1 << 10, 128 << 10, 1_200_000])
+    async def test_a_command_line_may_be_longer_than_an_argument(self, run: Run, size: int) -> None:
+        text = f"cat > long.txt <<'END'\n{'x' * size}\nEND\nwc -c < long.txt; echo $0 $#; ls /proc/self/fd; exit 5"
+        outcome = await run(text, language="shell")
+        assert outcome.stderr.text == ""
+        assert (outcome.exit_code, outcome.stdout.text) == (5, f"{size + 1}\n/bin/bash 0\n0\n1\n2\n3\n")
+
+    async def test_a_login_shell_finds_python_by_the_names_that_others_do(self, run: Run) -> None:
+        outcome = await run('bash -lc \'python -c "print(1)" && python3 -c "print(2)"\'', language="shell")
+        assert outcome.stdout.text == "1\n2\n"
+
 
 class TestCancelling:
     async def test_a_cancelled_run_is_stopped_and_the_cell_stays_usable(self, cell: Cell, run: Run) -> None:
