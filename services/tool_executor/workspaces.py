@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 LISTED = 5000
 """Files of one answer."""
+FILE_BYTES = 64 << 20
+"""Of one file that is read."""
 ARCHIVE_TYPE = "application/x-tar"
 
 
@@ -45,7 +47,7 @@ class Workspaces:
         """
         async with self._opened(ask.session) as cell:
             if cell is None:
-                raise NotFound(f"session {ask.session!r} has no files")
+                raise NotFound(f"there is no {ask.paths[0]!r}: session {ask.session!r} has no files")
             return workspace.Contents(files=[await self._file(cell, path) for path in ask.paths])
 
     async def write(self, ask: workspace.Write) -> workspace.Written:
@@ -83,7 +85,7 @@ class Workspaces:
         return workspace.Restored(files=len(files), size_bytes=_sizes(files))
 
     async def _file(self, cell: Cell, path: str) -> FileBlock:
-        data = await cell.read_file(path)
+        data = await cell.read_file(path, limit_bytes=FILE_BYTES)
         return FileBlock(name=path, source=await self._media.source(data, media_type_of(path, data)))
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from natscope.client import House, Workspace
 from natscope.contracts import tool
 from natscope.contracts.blocks import ImageBlock, ToolResultBlock, ToolUseBlock, text_of
 from natscope.contracts.contract import new_id
-from natscope.contracts.errors import BodyInvalid, NatscopeError
+from natscope.contracts.errors import BodyInvalid, NatscopeError, NotFound
 from services.tool_executor.app import app
 from services.tool_executor.settings import Settings
 
@@ -118,10 +118,15 @@ class TestWorkspaces:
         assert [file.path for file in await place.files()] == ["b.txt", "in/a.txt"]
         assert await place.read("b.txt") == {"b.txt": b"42"}
 
-    async def test_files_of_some_megabytes_go_in_and_out(self, place: Workspace) -> None:
-        large = bytes(range(256)) * (20 << 10)
+    @pytest.mark.parametrize("megabytes", [5, 50])
+    async def test_files_of_many_megabytes_go_in_and_out(self, place: Workspace, megabytes: int) -> None:
+        large = bytes(range(256)) * (megabytes << 12)
         await place.write({"large": large})
         assert await place.read("large") == {"large": large}
+
+    async def test_a_file_of_a_session_that_has_none_is_named(self, place: Workspace) -> None:
+        with pytest.raises(NotFound, match=r"'a\.txt'"):
+            await place.read("a.txt")
 
     async def test_a_session_moves_with_its_files(self, nats_url: str, settings: Settings) -> None:
         where = BusSettings(url=nats_url)
