@@ -12,6 +12,8 @@ from .globs import BadGlob, Glob
 ROOT = "/workspace"
 MAX_LISTING = 1024 * 1024
 """Bytes of one listing, so that it fits a frame; what is over is left off, and that is said."""
+DEEPEST = 100
+"""Folders within one another that are looked into."""
 MAX_EDITED = 16 << 20
 """Bytes of a file before and after an edit."""
 
@@ -103,12 +105,17 @@ class Workspace:
         return found, False
 
     def files(self, pattern: str | None = None) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield path and facts of each regular file whose path fits `pattern`; no link is followed."""
+        """Yield path and facts of each regular file whose path fits `pattern`; no link is followed.
+
+        Those below more than `DEEPEST` folders are left out: each folder on the way is a descriptor.
+        """
         try:
             glob = None if pattern is None else Glob(pattern)
         except BadGlob as error:
             raise Refused("bad_pattern", f"{error}") from error
         for folder, folders, names, handle in os.fwalk(self._root, follow_symlinks=False):
+            if folder.count("/") - self._root.count("/") >= DEEPEST:
+                folders.clear()
             folders.sort()
             for name in sorted(names):
                 facts = os.lstat(name, dir_fd=handle) if _exists(name, handle) else None

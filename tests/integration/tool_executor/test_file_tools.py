@@ -124,6 +124,15 @@ class TestWorkspaces:
         await place.write({"large": large})
         assert await place.read("large") == {"large": large}
 
+    async def test_folders_within_folders_without_end_hide_no_other_file(self, house: House, place: Workspace) -> None:
+        await python(
+            house, "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')\nopen('lost', 'w').write('x')"
+        )
+        await place.write({"e/found.txt": b"word"})
+        assert [file.path for file in await place.files()] == ["e/found.txt"]
+        assert text_of((await use(house, "grep", pattern="word")).output) == "e/found.txt:1:word"
+        assert text_of((await use(house, "glob", pattern="**/*.txt")).output) == "e/found.txt"
+
     async def test_a_file_of_a_session_that_has_none_is_named(self, place: Workspace) -> None:
         with pytest.raises(NotFound, match=r"'a\.txt'"):
             await place.read("a.txt")
