@@ -74,6 +74,10 @@ class Performance:
             self._redirected = True
             self._reins.pull()
 
+    async def is_ours(self) -> bool:
+        """Return whether nobody else has gone on with the run, as far as the journal tells."""
+        return await self._record.is_ours()
+
     def _expire(self) -> None:
         self._expired = True
         self._reins.pull()

@@ -10,6 +10,7 @@ from nats.aio.subscription import Subscription
 from natscope.bus import Bus
 from natscope.bus.settling import settle
 from natscope.contracts.errors import BusUnavailable
+from natscope.telemetry import names
 
 EXPIRES_S = 5.0
 NOTHING = ("404", "408")
@@ -72,3 +73,17 @@ def _request() -> bytes:
     """Return a request for one message. Requests expire at different times, so that not all are renewed at once."""
     expires_s = random.uniform(0.8, 1.0) * EXPIRES_S  # noqa: S311 - keeps hands apart, no secret
     return b'{"batch":1,"expires":%d}' % int(expires_s * 1e9)
+
+
+def attributes_of(template: str, message: Msg, group: str) -> dict[str, str | int]:
+    """Return what a span says of the message that it is about."""
+    return {
+        names.MESSAGING_SYSTEM: "nats",
+        names.MESSAGING_OPERATION: "process",
+        names.MESSAGING_OPERATION_TYPE: "process",
+        names.MESSAGING_DESTINATION: message.subject,
+        names.MESSAGING_TEMPLATE: template,
+        names.MESSAGING_GROUP: group,
+        names.MESSAGING_STREAM: message.metadata.stream,
+        names.MESSAGING_DELIVERIES: message.metadata.num_delivered,
+    }

@@ -19,7 +19,7 @@ class Record:
         self._journal = journal
         self._writes: list[asyncio.Task[None]] = []
         self.teller = teller
-        self.teller.holds = journal.is_ours
+        self.teller.holds = self.is_ours = journal.is_ours
         self.state = state
 
     @property

@@ -80,6 +80,11 @@ class Runner:
             return False
         return True
 
+    async def holds(self, task: str) -> bool:
+        """Return whether a task that was begun here is still this process's; one that has no run yet is."""
+        performance = self._live.get(task)
+        return performance is None or await performance.is_ours()
+
     async def look_for_controls(self) -> None:
         """Tell runs what was said to them while nobody here could hear it."""
         for task_id, performance in list(self._live.items()):

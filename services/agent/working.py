@@ -23,8 +23,9 @@ from natscope.telemetry import names
 from natscope.telemetry.propagation import extract
 from services.agent.deferring import Deferred
 from services.agent.hearing import STORED_S
+from services.agent.held import Held, Place, place_of
 from services.agent.intake import Task, id_of, take
-from services.agent.pulling import Puller
+from services.agent.pulling import Puller, attributes_of
 from services.agent.running import Runner
 from services.agent.settings import Settings
 
@@ -57,12 +58,13 @@ class Worker:
     deferred: Deferred
     settings: Settings
     _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
+    _held: Held = field(default_factory=Held)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     _pullers: list[Puller] = field(default_factory=list[Puller])
     _parked: dict[str, _ParkedTask] = field(default_factory=dict[str, _ParkedTask])
     _asked: dict[str, str] = field(default_factory=dict[str, str])
     """The parked task that waits for another agent's, by that one's id."""
-    _broke: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    _broke: Counter[Place] = field(default_factory=Counter[Place])
     """How often a task broke this worker, by its stream and place: that it was delivered again does not tell."""
     _waiting: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,11 +114,11 @@ class Worker:
             await work
         except Exception as error:
             log.exception("a task broke its worker", extra={"subject": message.subject})
-            self._broke[_place(message)] += 1
-            if self._broke[_place(message)] < self.settings.attempts:
+            self._broke[place_of(message)] += 1
+            if self._broke[place_of(message)] < self.settings.attempts:
                 await self._later(message, None)
                 return
-            kind = f"a task broke its worker {self._broke[_place(message)]} times ({type(error).__name__})"
+            kind = f"a task broke its worker {self._broke[place_of(message)]} times ({type(error).__name__})"
             await self._bury(message, RunPoisoned(kind, remedy="see the log of the agent service"))
             await self._done(message)
 
@@ -126,7 +128,7 @@ class Worker:
         with self.bus.telemetry.span(
             f"process {SUBMIT.template}",
             kind=SpanKind.CONSUMER,
-            attributes=_attributes(SUBMIT.template, message, FRONT),
+            attributes=attributes_of(SUBMIT.template, message, FRONT),
             parent=sender,
             links=(sender,) if sender else (),
         ):
@@ -144,6 +146,10 @@ class Worker:
             await message.ack()
 
     async def _work(self, message: Msg) -> None:
+        held = self._held.task_of(message)
+        if held is not None and await self.runner.holds(held.id):
+            log.info("a task in hand was delivered again", extra={"task": held.id})
+            return
         self._in_hand[message.reply] = message
         try:
             task = await take(self.bus, message)
@@ -174,17 +180,18 @@ class Worker:
     async def _wait_in_line(self, task: Task, message: Msg) -> None:
         self._waiting += 1
         pause = LINE_S[0]
-        try:
-            while not await self._is_first(task, message):
-                moved = self._moved
-                try:
-                    async with asyncio.timeout(pause):
-                        await moved.wait()
-                except TimeoutError:
-                    pause = min(pause * 2, LINE_S[1])
-        finally:
-            self._waiting -= 1
-        await self._run(task, message)
+        with self._held.hold(task, message):
+            try:
+                while not await self._is_first(task, message):
+                    moved = self._moved
+                    try:
+                        async with asyncio.timeout(pause):
+                            await moved.wait()
+                    except TimeoutError:
+                        pause = min(pause * 2, LINE_S[1])
+            finally:
+                self._waiting -= 1
+            await self._run(task, message)
 
     async def _is_first(self, task: Task, message: Msg) -> bool:
         """Return whether no earlier task of the session is unfinished: those stay in the stream until they are."""
@@ -198,6 +205,10 @@ class Worker:
         return int(found.seq or 0) >= message.metadata.sequence.stream
 
     async def _run(self, task: Task, message: Msg, *, again: bool = False) -> None:
+        with self._held.hold(task, message):
+            await self._carry_out(task, message, again=again)
+
+    async def _carry_out(self, task: Task, message: Msg, *, again: bool) -> None:
         sender = extract(message.headers)
         deliveries = message.metadata.num_delivered
         if deliveries > 1:
@@ -205,7 +216,7 @@ class Worker:
         with self.bus.telemetry.span(
             f"process {SUBMIT_IN.template}",
             kind=SpanKind.CONSUMER,
-            attributes=_attributes(SUBMIT_IN.template, message, RUNS) | {names.TASK_ID: task.id},
+            attributes=attributes_of(SUBMIT_IN.template, message, RUNS) | {names.TASK_ID: task.id},
             parent=sender,
             links=(sender,) if sender else (),
         ):
@@ -275,7 +286,7 @@ class Worker:
     async def _done(self, message: Msg) -> None:
         await message.ack()
         self._in_hand.pop(message.reply, None)
-        self._broke.pop(_place(message), None)
+        self._broke.pop(place_of(message), None)
         self._moved.set()
         self._moved = asyncio.Event()
 
@@ -318,20 +329,3 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a worker died", exc_info=task.exception())
-
-
-def _place(message: Msg) -> tuple[str, int]:
-    return message.metadata.stream, message.metadata.sequence.stream
-
-
-def _attributes(template: str, message: Msg, group: str) -> dict[str, str | int]:
-    return {
-        names.MESSAGING_SYSTEM: "nats",
-        names.MESSAGING_OPERATION: "process",
-        names.MESSAGING_OPERATION_TYPE: "process",
-        names.MESSAGING_DESTINATION: message.subject,
-        names.MESSAGING_TEMPLATE: template,
-        names.MESSAGING_GROUP: group,
-        names.MESSAGING_STREAM: SUBMIT.stream if group == FRONT else SUBMIT_IN.stream,
-        names.MESSAGING_DELIVERIES: message.metadata.num_delivered,
-    }

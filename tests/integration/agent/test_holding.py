@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from natscope.bus.streams import RUNS
 from natscope.client import Ticket, looking
 from natscope.contracts import model
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import JournalNewer
 from natscope.contracts.run import JOURNALED, Resumed
+from natscope.contracts.task import SUBMIT_IN
 from services.agent.app import app
 from services.agent.settings import Settings
 from tests.integration.agent.house import House, call, house, reply
@@ -26,6 +28,18 @@ async def _taken_over(here: House, task_id: str) -> None:
     async with asyncio.timeout(30):
         while "resumed" not in await _entries(here, task_id):  # noqa: ASYNC110 - it can only be looked for
             await asyncio.sleep(0.1)
+
+
+async def _delivered(here: House, *, times: int) -> None:
+    """Return when the only task there is was delivered so often."""
+    async with asyncio.timeout(30):
+        while await _deliveries(here) < times:  # noqa: ASYNC110 - it can only be looked for
+            await asyncio.sleep(0.1)
+
+
+async def _deliveries(here: House) -> int:
+    delivered = (await here.bus.js.consumer_info(SUBMIT_IN.stream, RUNS)).delivered
+    return delivered.consumer_seq if delivered is not None else 0
 
 
 class TestHoldingARun:
@@ -46,6 +60,31 @@ class TestHoldingARun:
             entries = await _entries(here, outcome.task_id)
             assert "resumed" in entries
             assert entries.count("ended") == 1
+            assert (len(here.asked), len(here.called)) == (2, 1)
+
+    async def test_that_is_delivered_again_to_its_own_holder_goes_on_as_it_is(self, nats_url: str) -> None:
+        async with house(nats_url, beat_s=60) as here:
+            here.tool_delay_s = 60
+            task = await here.submit("slow")
+            await here.began.wait()
+            await _delivered(here, times=3)
+            here.closing.set()
+            assert (await here.outcome(task.task_id)).state == "completed"
+            assert "resumed" not in await _entries(here, task.task_id)
+            assert (len(here.asked), len(here.called)) == (2, 1)
+
+    async def test_that_is_delivered_again_to_who_lost_it_to_another_is_taken_over(self, nats_url: str) -> None:
+        async with house(nats_url, beat_s=60) as here:
+            here.tool_delay_s = 60
+            task = await here.submit("slow")
+            await here.began.wait()
+            sequence = (await here.bus.js.get_last_msg("JOURNAL", JOURNALED.at(task.task_id))).seq or 0
+            await here.bus.record(JOURNALED, Resumed(holder="another"), task.task_id, expect_last=sequence)
+            async with asyncio.timeout(30):
+                while (await _entries(here, task.task_id)).count("resumed") < 2:  # noqa: ASYNC110 - only looked for
+                    await asyncio.sleep(0.1)
+            here.closing.set()
+            assert (await here.outcome(task.task_id)).state == "completed"
             assert (len(here.asked), len(here.called)) == (2, 1)
 
     async def test_that_went_to_and_fro_between_two_that_live_goes_on(self, nats_url: str) -> None:
