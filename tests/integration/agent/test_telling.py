@@ -5,10 +5,13 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from nats.aio.msg import Msg
 
 from natscope.bus import Bus, BusSettings, connect
+from natscope.bus.envelope import Envelope, Headers
 from natscope.client import Ticket, looking
 from natscope.contracts import model
 from natscope.contracts.contract import new_id
@@ -84,6 +87,19 @@ class Gate:
         return await adds_then_answers(asked)
 
 
+class SlowEnvelope(Envelope):
+    """One that packs as slowly as where an event is so large that it is stored as a blob."""
+
+    def __init__(self, *where: Any) -> None:
+        super().__init__(*where)
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+
+    async def pack(self, body: Any, headers: Headers) -> bytes:
+        self.reached.set()
+        await self.open.wait()
+        return await super().pack(body, headers)
+
+
 WHOLE = [
     "start.0", "1.start", "1.0.end", "1.end", "1.0.result", "2.start", "start.1", "2.0.end", "2.end", "reply_end",
 ]  # fmt: skip
@@ -157,6 +173,25 @@ class TestATeller:
             await teller.tell(told("b"))
             await teller.flush()
             assert await ids(bus, "t") == ["a"]
+
+    @pytest.mark.parametrize("lost", [True, False])
+    async def test_that_was_held_up_by_a_large_event_asks_whose_the_run_is_once_it_is_packed(
+        self, nats_url: str, *, lost: bool
+    ) -> None:
+        async with forgetful(nats_url) as bus:
+            journal = Journal(bus, "t")
+            await journal.append(Resumed(holder="one"))
+            teller = Teller(bus, "t", silent_s=0)
+            teller.holds = journal.is_ours
+            bus.envelope = slow = SlowEnvelope(bus.js, bus.blobs)
+            telling = asyncio.create_task(teller.tell(told("a")))
+            await slow.reached.wait()
+            if lost:
+                await bus.js.publish(JOURNALED.at("t"), b"{}")
+            slow.open.set()
+            await telling
+            await teller.flush()
+            assert await ids(bus, "t") == ([] if lost else ["a"])
 
     async def test_that_speaks_goes_on_without_asking(self, nats_url: str) -> None:
         async with forgetful(nats_url) as bus:
