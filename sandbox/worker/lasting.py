@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from .inspecting import find_classes
 from .leaving import leave
+from .notebook_lines import is_kept_back, tree_of
 from .telling import open_output, remember, show, status_of
 
 _AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -90,13 +91,13 @@ def _run(source: str, name: str, namespace: dict[str, Any], figures: Any) -> int
 
 
 def _execute(source: str, name: str, namespace: dict[str, Any]) -> None:
-    """Run a program, which may await as a coroutine does; the value of a last expression is shown."""
-    tree = compile(source, name, "exec", ast.PyCF_ONLY_AST | _AWAIT, dont_inherit=True)
+    """Run a program, which may await as a coroutine does; a last expression's value is shown unless `;` follows."""
+    tree = tree_of(source, name, _AWAIT)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     _evaluate(compile(tree, name, "exec", _AWAIT, dont_inherit=True), namespace)
     if isinstance(last, ast.Expr):
         value = _evaluate(compile(ast.Expression(last.value), name, "eval", _AWAIT, dont_inherit=True), namespace)
-        if value is not None:
+        if value is not None and not is_kept_back(source, last):
             namespace["_"] = value
             _display(value)
 

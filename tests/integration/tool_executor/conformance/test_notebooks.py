@@ -38,6 +38,19 @@ SEQUENCES: dict[str, list[tuple[str, str]]] = {
         ("from multiprocessing import Pool\ndef square(x): return x * x", ""),
         ("with Pool(2) as pool: squares = pool.map(square, [2, 3])\nsquares", "[4, 9]\n"),
     ],
+    "a value back that a semicolon follows": [("6 * 7;", ""), ("'a;'", "'a;'\n"), ("(1,\n 2) ;  # quiet", "")],
+    "lines for the shell": [
+        ("!echo 'it is' | tr a-z A-Z", "IT IS\n"),
+        (
+            "print('before')\n!echo \"it's\" here > said; cat said\nfor n in range(2):\n    !echo $((6 * 7))",
+            "before\nit's here\n42\n42\n",
+        ),
+        (
+            '%matplotlib inline\nx = 3; text = """\n!echo kept\n%matplotlib inline\n"""\nprint(text)',
+            "\n!echo kept\n%matplotlib inline\n\n",
+        ),
+        ("x\n%config InlineBackend.figure_format = 'svg'\n!false", ""),
+    ],
     "what shows values before the last": [("display(1, 'two')\n3", "1\n'two'\n3\n")],
     "its output, whatever was done to it": [
         ("import os; os.close(1); os.close(2)", ""),
@@ -100,6 +113,12 @@ class TestANotebook:
     async def test_shows_a_caret_below_what_cannot_be_read(self, walled: Cell) -> None:
         outcome = await tell(walled, "for i in range(3) print(i)")
         assert outcome.stderr.text.endswith("^^^^^\nSyntaxError: invalid syntax\n")
+
+    async def test_shows_the_error_of_the_source_as_it_was_written(self, walled: Cell) -> None:
+        outcome = await tell(walled, "!echo begun\nx = = 1")
+        assert (outcome.exit_code, outcome.stdout.text) == (1, "")
+        assert "line 1\n    !echo begun" in outcome.stderr.text
+        assert "%unheard of" in (await tell(walled, "%unheard of")).stderr.text
 
     async def test_goes_on_after_an_interrupt_of_its_own(self, walled: Cell) -> None:
         await tell(walled, "x = 5")
