@@ -14,6 +14,7 @@ from services.agent.fronting import Fronting
 from services.agent.handlers import doors, listen
 from services.agent.hooks.asking import Hooking
 from services.agent.judging import Judges
+from services.agent.lining import Line
 from services.agent.own_acting import OwnTools
 from services.agent.registry import Agents, Tools
 from services.agent.running import Runner
@@ -48,7 +49,7 @@ async def app(
         runner = Runner(hands, casting, instance=room.instance.id, patience_s=patience)
         await agents.start()
         await tools.start()
-        worker = Worker(room.bus, runner, Deferred(room.bus), settings)
+        worker = Worker(room.bus, runner, Deferred(room.bus), Line(room.bus), settings)
         await listen(runner, worker, room.bus)
         schedules = Schedules(room.bus, agents)
         clock = Clock(room.bus, schedules)

@@ -38,6 +38,7 @@ async def listen(runner: Runner, worker: Worker, bus: Bus) -> None:
         (task_id,) = task.INTERRUPT.keys_in(message.subject)
         here = runner.interrupt(task_id, body.reason)
         worker.wake(task_id)
+        worker.line.interrupt(task_id, body.reason)
         if not here:
             await worker.deferred.interrupt(task_id)
 

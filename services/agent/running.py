@@ -12,7 +12,6 @@ from natscope.contracts import event, hub, memory, tool
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ThinkingBlock
 from natscope.contracts.errors import (
-    Failure,
     NatscopeError,
     Refused,
     RunFenced,
@@ -22,7 +21,7 @@ from natscope.contracts.errors import (
 )
 from natscope.contracts.message import Message
 from natscope.contracts.run import JOURNALED, JournalEntry, Parked, Resumed, Started
-from natscope.contracts.task import BURIED, FINISHED, Buried, Finished
+from natscope.contracts.task import Finished
 from natscope.telemetry import names
 from services.agent import children
 from services.agent.alerting import alert_again
@@ -46,6 +45,7 @@ from services.agent.state import State, begin
 from services.agent.stepping import ended_steps
 from services.agent.teaming import placed
 from services.agent.telling import Teller
+from services.agent.unbegun import never_began, record
 from services.agent.window import tokens_of
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Runner:
         except NatscopeError as error:
             if isinstance(error, (RunFenced, RunPoisoned, TaskConflict, Unavailable)):
                 raise
-            return await self._never_began(task, error)
+            return await never_began(self._bus, task, error)
         finally:
             said = self._beginning.pop(task.id, [])
         if isinstance(performance, Parked):
@@ -254,9 +254,9 @@ class Runner:
         await teller.tell(end_of(outcome))
         if not task.alone:
             await asyncio.gather(self._remember(state), teller.flush())
-            await self._record(outcome)
+            await record(self._bus, outcome)
             return
-        await asyncio.gather(self._remember(state), teller.flush(), self._record(outcome))
+        await asyncio.gather(self._remember(state), teller.flush(), record(self._bus, outcome))
         for session in (task.submit.lane, *sessions_of(state)):
             await self._bus.tell(tool.ENDED, tool.Ended(session=session), session)
 
@@ -275,44 +275,6 @@ class Runner:
             spoken = state.ended.message.model_copy(update={"content": aloud, "name": speaker})
             said = hub.Said(message=spoken, session=session)
             await self._bus.record(hub.SAID, said, name, message_id=f"{spoken.id}@{name}")
-
-    async def _record(self, outcome: Finished) -> None:
-        try:
-            await self._bus.record(FINISHED, outcome, outcome.task_id, expect_last=0)
-        except RunFenced:
-            log.debug("the outcome was recorded before", extra={"task": outcome.task_id})
-
-    async def _never_began(self, task: Task, error: NatscopeError) -> Finished:
-        outcome = Finished(
-            task_id=task.id,
-            agent=task.agent,
-            session=task.submit.lane,
-            state="failed",
-            failure=Failure.of(error),
-            digest=task.digest,
-        )
-        await self._announce(outcome)
-        return outcome
-
-    async def _announce(self, outcome: Finished) -> None:
-        """Tell the end of a task that had no run."""
-        teller = Teller(self._bus, outcome.task_id)
-        await teller.look_back(after=0)
-        await teller.tell(end_of(outcome))
-        await teller.flush()
-        await self._record(outcome)
-
-    async def bury(self, task_id: str, subject: str, body: bytes, error: NatscopeError, deliveries: int) -> None:
-        """Put a task that cannot be carried out into the dead-letter stream; the outcome of its id, if any, stands."""
-        failure = Failure.of(error)
-        if not isinstance(error, TaskConflict):
-            agent = subject.split(".")[2]
-            outcome = Finished(task_id=task_id, agent=agent, session=task_id, state="failed", failure=failure)
-            await self._announce(outcome)
-        buried = Buried(
-            task_id=task_id, subject=subject, failure=failure, deliveries=deliveries, body=body.decode(errors="replace")
-        )
-        await self._bus.record(BURIED, buried, task_id)
 
 
 def _kind_of(state: State) -> type[Performance]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
-from nats.js import errors as js_errors
 from opentelemetry.trace import SpanKind
 
 from natscope.bus import Bus
@@ -25,9 +24,11 @@ from services.agent.deferring import Deferred
 from services.agent.hearing import STORED_S
 from services.agent.held import Held, Place, place_of
 from services.agent.intake import Task, id_of, take
+from services.agent.lining import Line
 from services.agent.pulling import Puller, attributes_of
 from services.agent.running import Runner
 from services.agent.settings import Settings
+from services.agent.unbegun import bury, take_back
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,6 @@ RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 LOOK_BEATS = 10
 """How many beats lie between two looks at what was said about parked tasks."""
-LINE_S = (0.02, 0.5)
-"""Shortest and longest time between two looks at the line."""
 
 
 @dataclass
@@ -56,6 +55,7 @@ class Worker:
     bus: Bus
     runner: Runner
     deferred: Deferred
+    line: Line
     settings: Settings
     _in_hand: dict[str, Msg] = field(default_factory=dict[str, Msg])
     _held: Held = field(default_factory=Held)
@@ -66,8 +66,6 @@ class Worker:
     """The parked task that waits for another agent's, by that one's id."""
     _broke: Counter[Place] = field(default_factory=Counter[Place])
     """How often a task broke this worker, by its stream and place: that it was delivered again does not tell."""
-    _waiting: int = 0
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = True
 
     async def start(self) -> None:
@@ -163,9 +161,9 @@ class Worker:
         except NatscopeError as error:
             await self._later(message, error)
             return
-        if task.alone or await self._is_first(task, message):
+        if task.alone or await self.line.is_first(task, message):
             await self._run(task, message)
-        elif self._waiting >= self.settings.waiting_room:
+        elif len(self.line) >= self.settings.waiting_room:
             await self._later(message, None)
         else:
             self._own(self._guarded(self._wait_in_line(task, message), message))
@@ -178,31 +176,18 @@ class Worker:
             await message.ack()
 
     async def _wait_in_line(self, task: Task, message: Msg) -> None:
-        self._waiting += 1
-        pause = LINE_S[0]
+        """Run a task when it is its turn; one that is interrupted before that ends without a run."""
         with self._held.hold(task, message):
             try:
-                while not await self._is_first(task, message):
-                    moved = self._moved
-                    try:
-                        async with asyncio.timeout(pause):
-                            await moved.wait()
-                    except TimeoutError:
-                        pause = min(pause * 2, LINE_S[1])
-            finally:
-                self._waiting -= 1
+                while (reason := await self.line.stand(task, message)) is not None:
+                    if await take_back(self.bus, task, reason):
+                        await self._done(message)
+                        return
+                    await asyncio.sleep(RETRY_S)
+            except Unavailable as error:
+                await self._later(message, error)
+                return
             await self._run(task, message)
-
-    async def _is_first(self, task: Task, message: Msg) -> bool:
-        """Return whether no earlier task of the session is unfinished: those stay in the stream until they are."""
-        line = SUBMIT_IN.at("any", task.submit.lane).replace(".any.", ".*.")
-        try:
-            found = await self.bus.js.get_msg(SUBMIT_IN.stream, seq=1, subject=line, next=True, direct=True)
-        except js_errors.NotFoundError:
-            return True
-        except (nats_errors.Error, js_errors.Error):
-            return False
-        return int(found.seq or 0) >= message.metadata.sequence.stream
 
     async def _run(self, task: Task, message: Msg, *, again: bool = False) -> None:
         with self._held.hold(task, message):
@@ -287,8 +272,7 @@ class Worker:
         await message.ack()
         self._in_hand.pop(message.reply, None)
         self._broke.pop(place_of(message), None)
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self.line.move()
 
     async def _later(self, message: Msg, error: NatscopeError | None) -> None:
         if error is not None:
@@ -303,7 +287,7 @@ class Worker:
             body = await self.bus.envelope.unpack(message.data, message.headers)
         except Refused:
             body = message.data
-        await self.runner.bury(task_id or id_of(message), message.subject, body, error, deliveries)
+        await bury(self.bus, task_id or id_of(message), message.subject, body, error, deliveries)
 
     async def _beat(self) -> None:
         for beat in itertools.count(1):

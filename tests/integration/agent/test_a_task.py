@@ -8,7 +8,7 @@ import pytest
 
 from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
-from natscope.client import looking
+from natscope.client import Ticket, looking
 from natscope.contracts import agent as agents
 from natscope.contracts import model
 from natscope.contracts.agent import AgentSpec
@@ -17,6 +17,8 @@ from natscope.contracts.errors import AgentNotFound, Failure, ModelNotFound
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.run import JOURNALED
 from natscope.contracts.task import INTERRUPT, Interrupt, Submit
+from services.agent.app import app
+from services.agent.settings import Settings
 from tests.integration.agent.house import SPEC, House, adds_then_answers, call, house, reply
 
 
@@ -290,6 +292,35 @@ class TestInterrupting:
             assert (await here.outcome(first.task_id)).state == "completed"
             assert (await here.outcome(second.task_id)).state == "interrupted"
             assert len(here.called) == 1
+
+    async def test_ends_a_task_in_line_at_once_and_its_session_is_not_told_of_it(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 30
+            first = await here.submit("What is 2+2?", session="s")
+            await here.began.wait()
+            second, third = [await here.submit(f"And {n}?", session="s") for n in (2, 3)]
+            await here.bus.submit(INTERRUPT, Interrupt(reason="never mind"), second.task_id, message_id="2")
+            outcome = await here.outcome(second.task_id, within_s=15)
+            told = [item.event async for item in Ticket(here.bus, second.task_id).events()]
+            assert await Ticket(here.bus, first.task_id).outcome() is None
+            await here.bus.submit(INTERRUPT, Interrupt(), first.task_id, message_id="1")
+            here.tool_delay_s = 0
+            assert (await here.outcome(third.task_id)).state == "completed"
+        assert (outcome.state, outcome.model_calls, [each.type for each in told]) == (
+            "interrupted",
+            0,
+            ["interrupted", "reply_end"],
+        )
+        assert [message.text for message in here.sessions["s"] if message.role == "user"] == ["What is 2+2?", "And 3?"]
+
+    async def test_ends_a_task_in_line_that_was_interrupted_while_no_agent_was_there(self, nats_url: str) -> None:
+        async with house(nats_url, agents=0) as here:
+            here.tool_delay_s = 30
+            await here.submit("What is 2+2?", session="s")
+            second = await here.submit("And 2?", session="s")
+            await here.bus.submit(INTERRUPT, Interrupt(), second.task_id, message_id="2")
+            async with app(Settings(), bus=here.settings):
+                assert (await here.outcome(second.task_id, within_s=15)).state == "interrupted"
 
 
 class TestASession:
