@@ -1,6 +1,7 @@
 """What becomes of calls and of the pool when the engine dies, hangs, and comes back."""
 
 import asyncio
+import contextlib
 import os
 import time
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 import docker
 import docker.errors
 import pytest
+from docker.models.containers import Container
 
 from natscope.contracts.errors import SandboxUnavailable
 from services.tool_executor.backends import choose_backend
@@ -206,3 +208,32 @@ class TestLoss:
         with pytest.raises(CellLost):
             await running
         assert time.monotonic() - began < 30
+
+
+class TestARestart:
+    async def test_has_every_cell_replaced_though_nobody_asks_for_one(
+        self, sessions: Sessions, pool: Pool, engine_at: EngineProxy, engine: docker.DockerClient, platform: str
+    ) -> None:
+        def cells() -> dict[str, Container]:
+            found = engine.containers.list(all=True, filters={"label": f"{PLATFORM}={platform}"}, ignore_removed=True)
+            return {str(each.id): each for each in found}
+
+        assert await hello(sessions, "s") == "hello\n"
+        await full(pool, 2, seconds=90)
+        before = cells()
+        assert len(before) == 3
+        await engine_at.cut()
+        for each in before.values():
+            with contextlib.suppress(docker.errors.APIError):  # it ends by itself, too
+                each.kill()
+        with pytest.raises((SandboxUnavailable, CellLost)):
+            await hello(sessions, "s")
+        assert not cells().keys() - before.keys(), "it was told while the engine was away"
+        await engine_at.restore()
+        async with asyncio.timeout(90):
+            while len(cells().keys() - before.keys()) < 2:  # noqa: ASYNC110 - cells are made in the engine's own time
+                await asyncio.sleep(0.05)
+        await full(pool, 2, seconds=90)
+        assert await hello(sessions, "s") == "hello\n"
+        await pool.reap(nobody_lives)
+        assert not cells().keys() & before.keys()

@@ -249,6 +249,17 @@ class TestReaping:
         assert not cell.lost
         await backend.close()
 
+    @pytest.mark.parametrize("settings", ["docker"], indirect=True)
+    async def test_is_done_before_an_executor_answers(
+        self, stray: Callable[..., Container], start_service: Start, nats_url: str
+    ) -> None:
+        of_the_dead = stray(self._dead_mark(), "gone")
+        async with connect("guest", BusSettings(url=nats_url)) as bus:
+            start_service()
+            await open_for_calls(bus)
+        with pytest.raises(docker.errors.NotFound):
+            of_the_dead.reload()
+
     async def test_the_engine_knows_when_an_executor_in_a_container_has_died(
         self, stray: Callable[..., Container], image: str, platform: str
     ) -> None:
