@@ -92,6 +92,10 @@ chaos: $(READY) ## Kill -9 everything while runs go on, and hold every promise (
 chaos-sandbox: $(READY) ## Kill executors, workers, programs, containers and the engine a thousand times (KILLS=).
 	NATSCOPE_KILLS=$(or $(KILLS),1000) $(BIN)/pytest -s tests/chaos/test_killing_the_sandbox.py $(ARGS)
 
+.PHONY: chaos-lifecycle
+chaos-lifecycle: $(READY) ## Measure how soon cells are back after kill -9 or the engine's loss (ROUNDS=, ENGINE_RESTART= a command).
+	@$(BIN)/python -m tests.chaos.lifecycle --rounds $(or $(ROUNDS),5) $(if $(ENGINE_RESTART),--restart-engine '$(ENGINE_RESTART)') $(ARGS)
+
 .PHONY: sandbox-promises
 sandbox-promises: $(READY) ## Show what each backend of the sandbox promises, by running the suite of all backends.
 	@$(BIN)/python -m tests.integration.tool_executor.conformance $(ARGS)

@@ -6,7 +6,7 @@ import os
 import random
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import NatscopeError
 from services.tool_executor.bubblewrap_cells import find_program
 from tests.chaos.leftovers import cgroups, descriptors, resident_mib
+from tests.chaos.lifecycle import GONE_S, REFILLED_S
 from tests.chaos.sandbox_house import House, until
+from tests.chaos.times import Times
 from tests.chaos.wire import PROGRESS, Wire
 
 IMAGE = "natscope-sandbox:dev"
@@ -128,23 +130,7 @@ async def at_rest(house: House) -> Counter[str]:
     return descriptors(house.pid)
 
 
-class Figures:
-    """The table of what was killed, and how long the house took."""
-
-    def __init__(self) -> None:
-        self.kills: Counter[str] = Counter()
-        self._longest: dict[str, float] = defaultdict(float)
-
-    def took(self, what: str, seconds: float) -> None:
-        """Note a time; the longest is kept."""
-        self._longest[what] = max(self._longest[what], seconds)
-
-    def __str__(self) -> str:
-        lines = [f"  kills: {sum(self.kills.values())}, " + ", ".join(f"{k} {n}" for k, n in self.kills.most_common())]
-        return "\n".join([*lines, *(f"  longest {what}: {s:.2f} s" for what, s in self._longest.items())])
-
-
-async def kill_all(house: House, figures: Figures) -> None:
+async def kill_all(house: House, kills: Counter[str], times: Times) -> None:
     """Kill one thing after the other."""
     weights = KINDS["docker" if house.image else "bubblewrap"]
     for number in range(KILLS):
@@ -152,32 +138,35 @@ async def kill_all(house: House, figures: Figures) -> None:
         kinds = [kind for kind in weights if kind not in spared]
         kind = random.choices(kinds, [weights[kind] for kind in kinds])[0]
         await asyncio.sleep(random.uniform(0.05, 0.4))
-        figures.kills[kind] += 1
+        kills[kind] += 1
         began = time.monotonic()
         await house.kill(kind)
         if kind == "executor":
-            figures.took("restart of the executor", time.monotonic() - began)
-            figures.took("until its orphans were gone", await until(lambda: not house.orphans(), seconds=PATIENCE_S))
+            times.took("restart of the executor", time.monotonic() - began)
+            gone = await until(lambda: not house.orphans(), seconds=PATIENCE_S)
+            times.took("until its orphans were gone", gone, promised=GONE_S)
         elif kind == "engine":
             refilled = await until(house.refilling(), seconds=PATIENCE_S)
-            figures.took("until as many cells as the pool has were made after an engine's loss", refilled)
+            what = "until as many cells as the pool has were made after an engine's loss"
+            times.took(what, refilled, promised=REFILLED_S)
 
 
 class TestKillingTheSandbox:
     @pytest.mark.timeout(400 + 10 * KILLS)
     async def test_every_call_is_answered_once_and_nothing_is_left(self, house: House, nats_url: str) -> None:
-        figures, callers = Figures(), Callers(house)
+        kills, times, callers = Counter[str](), Times(), Callers(house)
         await asyncio.gather(*(call(house, uuid.uuid4().hex, *session, seconds=0) for session in SESSIONS))
         before, memory = await at_rest(house), resident_mib(house.pid)
         async with Wire.tapped(nats_url) as wire:
             async with asyncio.TaskGroup() as calling:
                 for session in SESSIONS:
                     calling.create_task(callers.call_on(*session))
-                await kill_all(house, figures)
+                await kill_all(house, kills, times)
                 callers.stop()
             served = [await call(house, f"after-{name}", name, cell, seconds=0) for name, cell in SESSIONS]
             after = await at_rest(house)
-        print(f"\n{figures}\n  outcomes of calls: {dict(callers.states)}, in {wire.requests} requests")
+        print(f"\n  kills: {kills.total()}, {dict(kills.most_common())}\n{times}")
+        print(f"  outcomes of calls: {dict(callers.states)}, in {wire.requests} requests")
         print(
             f"  descriptors: {sum(before.values())} before, {sum(after.values())} after: {dict(before)} {dict(after)}"
         )
