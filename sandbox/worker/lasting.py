@@ -6,7 +6,6 @@ import ast
 import marshal
 import os
 import sys
-import warnings
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from .inspecting import find_classes
 from .leaving import leave
 from .notebook_lines import is_kept_back, tree_of
 from .telling import open_output, remember, show, status_of
+from .tracking import Tracked
 
 _AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 _COROUTINE = 0x80
@@ -44,7 +44,9 @@ def run_lasting(wires: Wires, first: str, namespace: dict[str, Any], figures: An
     streams = (os.dup(1), os.dup(2))
     _furnish(namespace)
     find_classes(lambda: names)
+    tracked = Tracked()
     while True:
+        tracked.begin_anew()
         names.append(f"cell-{len(names) + 1}.py")
         _restore_output(streams)
         status = _run(source, names[-1], namespace, figures)
@@ -60,8 +62,6 @@ def _furnish(namespace: dict[str, Any]) -> None:
     """Make the programs' names those of a notebook: they have no file, which processes that they spawn would run."""
     del namespace["__file__"], namespace["__cached__"]
     namespace.update(__spec__=None, display=_display)
-    # the worker ends what a program has started; `multiprocessing` starts it again, and need not tell
-    warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly", UserWarning)
 
 
 def _restore_output(streams: tuple[int, int]) -> None:

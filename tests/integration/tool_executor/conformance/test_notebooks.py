@@ -72,11 +72,11 @@ SEQUENCES: dict[str, list[tuple[str, str]]] = {
         ("import os; [name for name in os.listdir() if name.endswith('.py')]", "[]\n"),
     ],
     "what the processes that it spawns import": [
-        ("size = open('beside.py', 'w').write('def tell(x): print(x * x)')\nimport beside, multiprocessing", ""),
-        ("spawn = multiprocessing.get_context('spawn').Process", ""),
-        ("one = spawn(target=beside.tell, args=(3,)); one.start(); one.join()", "9\n"),
-        ("two = spawn(target=beside.tell, args=(4,)); two.start(); two.join()", "16\n"),
-        ("import os; os.remove('beside.py')", ""),
+        ("size = open('beside.py', 'w').write('def square(x): return x * x')\nimport beside, multiprocessing", ""),
+        ("spawn = multiprocessing.get_context('spawn')", ""),
+        ("with spawn.Pool(1) as pool: print(pool.map(beside.square, [3]))", "[9]\n"),
+        ("with spawn.Pool(1) as pool: print(pool.map(beside.square, [4]))", "[16]\n"),
+        ("del pool; import gc, os; os.remove('beside.py'); found = gc.collect()", ""),
     ],
     "memory that its processes share": [
         ("from multiprocessing.shared_memory import SharedMemory\nm = SharedMemory(create=True, size=9)", ""),
