@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from natscope.bus import Bus
 from natscope.contracts.door import AnswerT, AskT, Command
-from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, ServiceNotRunning
+from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, RunFenced, ServiceNotRunning
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,11 @@ async def insist(
         left = end - now()
         try:
             return await bus.ask(door, body, *keys, deadline_s=max(0.01, min(wait, left)))
+        except RunFenced as error:
+            # a fence of theirs, not of the run for which we ask: whoever has the work there tells what comes of it
+            if now() + RETRY_S > end:
+                raise DeadlineExceeded(f"whoever took the ask has lost it: {error}") from error
+            await asyncio.sleep(RETRY_S)
         except DeadlineExceeded:
             if now() >= end:
                 raise

@@ -225,7 +225,21 @@ def agent(function: Function) -> FunctionAgent:
     return FunctionAgent(function)
 
 
+def check_writable(what: str, value: object) -> None:
+    """Return if `value`, made of what JSON has, can be written down and read again.
+
+    Raises:
+        SpecInvalid: it holds an infinite number, none at all (`nan`), or half of a surrogate pair.
+    """
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        fault = f"{what} holds what no message can carry: {error}"
+        raise SpecInvalid(fault, remedy="use finite numbers, and text that UTF-8 has words for") from error
+
+
 async def _step(kind: Asks, name: str, body: dict[str, JsonValue]) -> JsonValue:
+    check_writable(f"what `ctx` is asked for ({kind})", [name, body])
     return await Step(kind, name, body)
 
 

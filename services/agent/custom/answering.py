@@ -4,7 +4,7 @@ from typing import cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from natscope.agents import Reply, Result
+from natscope.agents import Reply, Result, check_writable
 from natscope.contracts.blocks import ContentBlock, ToolUseBlock, plain
 from natscope.contracts.errors import SpecInvalid
 from natscope.contracts.message import Content, Message
@@ -28,6 +28,7 @@ def ended(state: State, answer: object) -> Performed:
     id = f"{state.started.task.task_id}-answer"
     message = Message(id=id, name=state.agent.name, role="assistant", content=spoken)
     value = {ANSWER: message.model_dump(mode="json"), OUTPUT: output}
+    check_writable("the function's answer", value)
     return Performed(position=END, kind="return", name="", digest="", value=value)
 
 

@@ -14,7 +14,7 @@ from natscope.bus.streams import CALLS, REPLIES
 from natscope.contracts import event
 from natscope.contracts.approval import Waiting
 from natscope.contracts.contract import now
-from natscope.contracts.errors import BudgetExhausted, Failure, FunctionFailed, NatscopeError
+from natscope.contracts.errors import BudgetExhausted, Failure, FunctionFailed, NatscopeError, RunFenced
 from natscope.contracts.run import Parked, Performed, Steered
 from natscope.contracts.task import Finished
 from services.agent import children
@@ -239,7 +239,8 @@ class FunctionPerformance(Performance):
             return outcome_of(self.state, "limited", None, limit=str(failure.details[RUN_LIMIT]))
         if not branches.given_up:
             self._replay.end()
-        if isinstance(failure, NatscopeError):
+        # who raises that another process holds the run has not heard it from the journal
+        if isinstance(failure, NatscopeError) and not isinstance(failure, RunFenced):
             raise failure
         if failure is not None:
             raise _failed(failure) from failure

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from natscope.agents import check_writable
 from natscope.bus import Bus
 from natscope.contracts.errors import DeadlineExceeded, FunctionFailed, NatscopeError, SpecInvalid
 from natscope.contracts.hook import ASK, Answer, Asked, Hook
@@ -53,6 +54,7 @@ class Hooking:
             answer = work.result()
         if not isinstance(answer, Answer):  # pyright: ignore[reportUnnecessaryIsInstance] - others write these functions
             raise SpecInvalid(f"it has returned {type(answer).__name__}, which is no `natscope.hooks.Answer`")
+        check_writable("its answer", answer.model_dump(mode="json"))
         return answer
 
     def _ended(self, work: "asyncio.Task[Answer]") -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from natscope.bus.ledger import latest
 from natscope.bus.streams import CALLS, REPLIES
 from natscope.contracts import event
-from natscope.contracts.errors import BusUnavailable, Failure, HookRefused, NatscopeError, RunFenced
+from natscope.contracts.errors import BusUnavailable, Failure, HookRefused, NatscopeError
 from natscope.contracts.hook import Answer, Asked, Hook, Point
 from natscope.contracts.message import Message
 from natscope.contracts.run import Hooked
@@ -144,8 +144,6 @@ class Standing:
     async def _answer(self, hook: Hook, asked: Asked, key: str) -> Answer:
         try:
             answer = await self._hooking.ask(hook, asked)
-        except RunFenced:
-            raise
         except NatscopeError as error:
             refuses = hook.on_failure == "refuse"
             reason = f"the hook {hook.hook!r} could not be asked: {error.message}"

@@ -1,6 +1,7 @@
 """Agents that are functions: durable, whoever dies, and told in plain words where they are wrong."""
 
 import asyncio
+import gc
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from services.agent.settings import Settings
 from tests.integration.agent.house import House, house, reply
 from tests.integration.agent.test_waiting import decide, waiting
 
+STUBBORN = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""Python itself complains of a coroutine that cannot be closed, once it is collected: the test sees to that."""
 FOLDER = Path(__file__).with_name("functions")
 
 
@@ -106,7 +109,7 @@ class TestAFunction:
         assert outcome.state == "interrupted"
         assert f"model.cancelled.{task.task_id}-c0-0-0" in here.cancelled
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @STUBBORN
     @pytest.mark.parametrize("end", ["interrupted", "deadline"])
     async def test_is_ended_whatever_it_makes_of_it(self, nats_url: str, end: str) -> None:
         limits = {"deadline": 2} if end == "deadline" else {}
@@ -124,10 +127,11 @@ class TestAFunction:
             if end == "interrupted":
                 await here.bus.submit(INTERRUPT, Interrupt(), task.task_id, message_id=new_id())
             outcome = await here.outcome(task.task_id)
+        gc.collect()
         assert end in (outcome.state, outcome.limit)
         assert len(here.asked) == 1
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @STUBBORN
     async def test_holds_up_nobody_by_what_it_catches(self, nats_url: str) -> None:
         other = spec("steps").model_copy(update={"name": "other"})
         async with house(nats_url, spec("naps_on"), other, agents=0) as here, agents(here):
@@ -135,6 +139,7 @@ class TestAFunction:
             outcome = await here.run("Go.")
             assert (outcome.state, outcome.failure and outcome.failure.code) == ("failed", "spec_invalid")
             assert (await here.run("Go.", agent="other")).state == "completed"
+        gc.collect()
 
     async def test_is_interrupted_while_it_asks_for_what_comes_at_once(self, nats_url: str) -> None:
         async with house(nats_url, spec("spins"), agents=0) as here, agents(here):
@@ -183,6 +188,26 @@ class TestAFunction:
             "Write. Mind: ['It is short.']",
             "What is wrong with 'A longer draft.'?",
         ]
+
+    @pytest.mark.parametrize(
+        ("function", "said", "code"),
+        [
+            ("half_said", "model", "spec_invalid"),
+            ("half_said", "tool", "spec_invalid"),
+            ("half_said", "answer", "spec_invalid"),
+            ("half_said", "caught", None),
+            ("endless_number", "", "spec_invalid"),
+            ("feels_fenced", "", "function_failed"),
+        ],
+    )
+    async def test_is_told_at_once_what_no_message_can_carry_and_no_run_can_be_ended_with(
+        self, nats_url: str, function: str, said: str, code: str | None
+    ) -> None:
+        async with house(nats_url, spec(function), agents=0) as here, agents(here):
+            outcome = await here.run(said or "Go.")
+            kinds = [entry.entry for entry in await Journal(here.bus, outcome.task_id).read()]
+        assert (outcome.failure and outcome.failure.code, kinds.count("resumed"), here.asked) == (code, 0, [])
+        assert outcome.text == (said if code is None else "")
 
     async def test_asks_other_agents_at_once_and_no_strangers(self, nats_url: str) -> None:
         one = AgentSpec(name="one", system_prompt="One.")

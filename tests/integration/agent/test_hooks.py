@@ -15,6 +15,7 @@ from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.approval import Decision
 from natscope.contracts.blocks import ToolResultBlock, text_of
+from natscope.contracts.errors import RunFenced
 from natscope.contracts.hook import ASK
 from natscope.contracts.run import Hooked
 from natscope.contracts.task import Finished
@@ -244,6 +245,8 @@ class TestAHookThatFails:
             ("wardens:hangs", "deadline_exceeded"),
             ("wardens:clings", "deadline_exceeded"),
             ("wardens:breaks", "function_failed"),
+            ("wardens:feels_fenced", "run_fenced"),
+            ("wardens:half_said", "spec_invalid"),
             ("wardens:leaves", "function_failed"),
             ("wardens:misfits", "body_invalid"),
             ("wardens:nobody", "spec_invalid"),
@@ -281,6 +284,18 @@ class TestAHookThatFails:
 
 
 class TestAHookThatIsServed:
+    async def test_that_says_that_it_was_fenced_off_has_failed_once_its_deadline_is_over(self, nats_url: str) -> None:
+        @natscope.hook
+        async def warden(about: Asked) -> Answer:
+            raise RunFenced("not mine")
+
+        where = {"hook": "warden", "at": ["before_acting"], "deadline": 1}
+        async with house(nats_url, spec(where)) as here, natscope.serve_hooks(warden, settings=here.settings):
+            outcome = await here.run("Add.")
+            (told,) = await hooked(here, outcome)
+        assert (here.called, told.failure and told.failure.code) == ([], "deadline_exceeded")
+        assert denied(outcome)
+
     async def test_is_asked_wherever_it_runs(self, nats_url: str) -> None:
         heard: list[Asked] = []
 

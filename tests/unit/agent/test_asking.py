@@ -5,7 +5,14 @@ import asyncio
 import pytest
 
 from natscope.contracts import memory
-from natscope.contracts.errors import BusUnavailable, DeadlineExceeded, NatscopeError, Overloaded, ServiceNotRunning
+from natscope.contracts.errors import (
+    BusUnavailable,
+    DeadlineExceeded,
+    NatscopeError,
+    Overloaded,
+    RunFenced,
+    ServiceNotRunning,
+)
 from services.agent.asking import ENOUGH_S, insist, persist
 
 
@@ -32,7 +39,38 @@ class Slow:
         raise ServiceNotRunning("nobody listens")
 
 
+class Fenced:
+    """A bus behind which somebody loses the work so often to somebody else, who has it done by then."""
+
+    def __init__(self, *, times: int) -> None:
+        self._times = times
+
+    async def ask(self, *_: object, **__: object) -> memory.Cleared:
+        self._times -= 1
+        if self._times >= 0:
+            raise RunFenced("another has it")
+        return memory.Cleared(removed=1)
+
+
 class TestWhatIsAsked:
+    @pytest.mark.parametrize(("times", "comes"), [(2, True), (1000, False)])
+    async def test_of_who_lost_it_to_another_is_asked_again_until_the_deadline(
+        self, times: int, *, comes: bool
+    ) -> None:
+        bus = Fenced(times=times)
+        asking = insist(
+            bus,  # pyright: ignore[reportArgumentType] - all that is asked of a bus here
+            memory.CLEAR,
+            memory.Clear(session="s"),
+            deadline_s=1.0,
+            patience_s=60,
+        )
+        if comes:
+            await asking
+            return
+        with pytest.raises(DeadlineExceeded, match="has lost it"):
+            await asking
+
     @pytest.mark.parametrize(("deadline_s", "error"), [(1.6, ServiceNotRunning), (0.1, DeadlineExceeded)])
     async def test_of_nobody_ends_with_what_is_known_and_not_with_an_ask_too_short_to_tell(
         self, deadline_s: float, error: type[NatscopeError]

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 import natscope
 from natscope.agents import Reply
-from natscope.contracts.errors import Refused
+from natscope.contracts.errors import Refused, RunFenced, SpecInvalid
 from natscope.contracts.message import Message
 from natscope.contracts.model import Output
 
@@ -116,6 +116,33 @@ async def edited(ctx: natscope.Context, message: Message) -> Reply:
             break
         draft = await ctx.model(f"{message.text} Mind: {found}")
     return draft
+
+
+@natscope.agent
+async def half_said(ctx: natscope.Context, message: Message) -> str:
+    """Say half of a surrogate pair, wherever the message says."""
+    if message.text == "model":
+        await ctx.model("\ud83d")
+    if message.text == "tool":
+        await ctx.tool("add", {"a": float("nan"), "b": 2})
+    if message.text == "caught":
+        try:
+            await ctx.model("\ud83d")
+        except SpecInvalid:
+            return "caught"
+    return "\ud83d"
+
+
+@natscope.agent
+async def endless_number(ctx: natscope.Context, message: Message) -> float:
+    """Answer with what JSON has no word for."""
+    return float("inf")
+
+
+@natscope.agent
+async def feels_fenced(ctx: natscope.Context, message: Message) -> None:
+    """Raise what only the journal can know."""
+    raise RunFenced("not mine")
 
 
 @natscope.agent

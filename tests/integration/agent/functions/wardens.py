@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import natscope
 from natscope.contracts.blocks import plain, text_of
+from natscope.contracts.errors import RunFenced
 from natscope.contracts.hook import Point
 from natscope.contracts.message import Message
 from natscope.hooks import Answer, Asked
@@ -95,6 +96,18 @@ async def clings(about: Asked) -> Answer:
         await asyncio.Event().wait()
     await asyncio.Event().wait()
     return Answer()
+
+
+@natscope.hook
+async def feels_fenced(about: Asked) -> Answer:
+    """Raise what only the journal can know."""
+    raise RunFenced("not mine")
+
+
+@natscope.hook
+async def half_said(about: Asked) -> Answer:
+    """Answer with half of a surrogate pair."""
+    return Answer(do="change", arguments={"a": "\ud83d"})
 
 
 @natscope.hook
