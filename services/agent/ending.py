@@ -19,6 +19,9 @@ from services.agent.loop import said
 from services.agent.own import answer_text
 from services.agent.state import State, index_of
 
+CUT_SHORT = "cut_short"
+"""In a message's metadata: it was stopped while it was written."""
+
 
 def outcome_of(
     state: State, came_to: Outcome, message: Message | None, *, failure: Failure | None = None, limit: str | None = None
@@ -42,6 +45,13 @@ def outcome_of(
         digest=state.started.digest,
         started_at=state.started.at,
     )
+
+
+def cut_short(state: State, text: str) -> Message | None:
+    """Return what was told of a reply that was stopped while it was written; a function's is its own affair."""
+    if not text or state.agent.strategy == "custom":
+        return None
+    return said(state, text).model_copy(update={"metadata": {CUT_SHORT: True}})
 
 
 def age_s(state: State) -> float:
@@ -90,6 +100,8 @@ def describe(span: Span, outcome: Finished) -> None:
 
 async def remember(bus: Bus, state: State, *, patience_s: float) -> None:
     """Append what the run has said to its session; what is there already is not appended again."""
-    task, said = state.started.task, [m for m in (*state.messages, *summaries(state)) if m.content]
-    asked = memory.Append(session=task.lane, messages=said, fresh=task.session is None)
+    task, last = state.started.task, state.ended.message if state.ended is not None else None
+    cut = [last] if last is not None and CUT_SHORT in last.metadata else []
+    told = [m for m in (*state.messages, *cut, *summaries(state)) if m.content]
+    asked = memory.Append(session=task.lane, messages=told, fresh=task.session is None)
     await insist(bus, memory.APPEND, asked, deadline_s=patience_s, patience_s=patience_s)

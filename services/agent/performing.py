@@ -16,7 +16,7 @@ from services.agent.actions import AskModel, CallTools, Compress, Decision, Done
 from services.agent.alerting import alert
 from services.agent.batching import batches, together
 from services.agent.doing import Deeds, Hands
-from services.agent.ending import age_s, outcome_of
+from services.agent.ending import age_s, cut_short, outcome_of
 from services.agent.hearing import Ear
 from services.agent.journal import Journal
 from services.agent.loop import decide, waiting_of
@@ -269,11 +269,12 @@ class Performance:
 
     async def _stopped(self) -> Finished:
         await self._close_calls()
+        words = cut_short(self.state, self._teller.draft_of(self.state.step + 1))
         if self._expired:
             await self._record.limit_reached(DEADLINE)
-            return outcome_of(self.state, "limited", None, limit=DEADLINE)
+            return outcome_of(self.state, "limited", words, limit=DEADLINE)
         await self._teller.tell(event.Interrupted(id="interrupted", task_id=self._task, reason=self._reason))
-        return outcome_of(self.state, "interrupted", None)
+        return outcome_of(self.state, "interrupted", words)
 
     async def _close_calls(self) -> None:
         for each in waiting_of(self.state):

@@ -15,7 +15,7 @@ from nats.js.api import PubAck
 from natscope.bus import Bus
 from natscope.bus.inbox import acknowledged
 from natscope.contracts.errors import BusUnavailable, NatscopeError
-from natscope.contracts.event import HAPPENED, TaskEvent, ToolMissing
+from natscope.contracts.event import HAPPENED, ModelReset, TaskEvent, TextDelta, ToolMissing
 from services.agent.registry import Missing
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Teller:
         self._pending: list[_Sent] = []
         self._told: set[str] = set()
         self._spoke = time.time()
+        self._drafted = 0
+        self._draft: dict[int, str] = {}
         self.kept = 0
         """Up to here in the stream are its events known to stand."""
         self.holds: Callable[[], Awaitable[bool]] | None = None
@@ -93,7 +95,18 @@ class Teller:
 
     async def tell_delta(self, what: TaskEvent) -> None:
         """Publish a piece of something that is told whole at its end."""
+        self._draw_up(what)
         await self._bus.nc.publish(self._subject, what.__pydantic_serializer__.to_json(what))
+
+    def draft_of(self, step: int) -> str:
+        """Return the text of a reply to `step` that is being written, as far as it was told."""
+        return "".join(text for _, text in sorted(self._draft.items())) if self._drafted == step else ""
+
+    def _draw_up(self, what: TaskEvent) -> None:
+        if isinstance(what, ModelReset) or (isinstance(what, TextDelta) and what.step != self._drafted):
+            self._drafted, self._draft = what.step, {}
+        if isinstance(what, TextDelta):
+            self._draft[what.block] = self._draft.get(what.block, "") + what.delta
 
     async def flush(self) -> None:
         """Return when every event is kept. What was not acknowledged is published again, if the stream has it not.

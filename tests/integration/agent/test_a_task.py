@@ -10,7 +10,7 @@ from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
 from natscope.client import Ticket, looking
 from natscope.contracts import agent as agents
-from natscope.contracts import model
+from natscope.contracts import event, model
 from natscope.contracts.agent import AgentSpec
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import AgentNotFound, Failure, ModelNotFound
@@ -20,6 +20,7 @@ from natscope.contracts.task import INTERRUPT, Interrupt, Submit
 from services.agent.app import app
 from services.agent.settings import Settings
 from tests.integration.agent.house import SPEC, House, adds_then_answers, call, house, reply
+from tests.integration.agent.test_waiting import says_only
 
 
 async def _told(here: House, task_id: str) -> list[str]:
@@ -292,6 +293,29 @@ class TestInterrupting:
             assert (await here.outcome(first.task_id)).state == "completed"
             assert (await here.outcome(second.task_id)).state == "interrupted"
             assert len(here.called) == 1
+
+    async def test_keeps_what_the_model_had_written(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+
+            async def writes(asked: model.Chat) -> model.Chatted:
+                for place, word in enumerate(("One, ", "two, ")):
+                    await here.bus.say(asked.deltas_to or "", model.Delta(sequence=place, kind="text", text=word))
+                await here.work(30)
+                return reply("three")
+
+            here.mind = writes
+            body = await here.submit("Count.", session="s", stream=True)
+            ticket = Ticket(here.bus, body.task_id)
+            async with asyncio.timeout(20):
+                async for item in ticket.events():
+                    if isinstance(item.event, event.TextDelta) and item.event.delta == "two, ":
+                        break
+            await ticket.interrupt()
+            outcome = await here.outcome(body.task_id)
+            here.mind = says_only
+            await here.run("Go on.", session="s")
+        assert (outcome.state, outcome.text) == ("interrupted", "One, two, ")
+        assert [message.text for message in here.asked[-1].messages[1:]] == ["Count.", "One, two, ", "Go on."]
 
     async def test_ends_a_task_in_line_at_once_and_its_session_is_not_told_of_it(self, nats_url: str) -> None:
         async with house(nats_url) as here:
