@@ -1,5 +1,6 @@
 """`list_files`, `glob` and `grep`: finding things in the session's workspace."""
 
+import re
 from collections import Counter
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from services.tool_executor.tools.files import done, inside
 from services.tool_executor.tools.port import Place, Result
 
 MOST = 10_000
+
+_SPECIAL = re.compile(r"[*?\[{]")
 
 Folder = Annotated[str, Field(min_length=1, max_length=1024, description="Folder of the workspace to look in.")]
 Limit = Annotated[int, Field(ge=1, le=MOST, description="At most so many.")]
@@ -28,7 +31,7 @@ class ListArguments(Arguments):
 class GlobArguments(Arguments):
     """Arguments of `glob`."""
 
-    pattern: Annotated[str, Field(min_length=1, max_length=1024, description="E.g. `*.csv` or `src/**/*.py`.")]
+    pattern: Annotated[str, Field(min_length=1, max_length=1024, description="E.g. `*.csv` or `src/**/*.{js,ts}`.")]
     path: Folder = "."
     limit: Limit = 200
 
@@ -50,13 +53,13 @@ class GrepArguments(Arguments):
 async def _list(arguments: ListArguments, place: Place) -> Result:
     folder = _folder(arguments.path)
     async with place.workspace() as workspace:
-        found = [file for file in await workspace.cell.list_files() if file.path.startswith(folder)]
+        found = [file for file in await workspace.cell.list_files() if f"{file.path}/".startswith(folder)]
     return _told([f"{file.size_bytes:>10}  {file.path}" for file in found], arguments.limit, place)
 
 
 async def _glob(arguments: GlobArguments, place: Place) -> Result:
     async with place.workspace() as workspace:
-        found = await workspace.cell.glob(_folder(arguments.path) + inside(arguments.pattern))
+        found = await workspace.cell.glob(_named(_folder(arguments.path)) + inside(arguments.pattern))
     return _told([file.path for file in found], arguments.limit, place)
 
 
@@ -77,14 +80,19 @@ async def _within(cell: Cell, arguments: GrepArguments) -> str:
     """Return the glob of the files to look in: the one that is named, or those like `glob` at any depth of a folder."""
     path = inside(arguments.path)
     if path not in (".", "") and await cell.has_file(path):
-        return path
+        return _named(path)
     glob = inside(arguments.glob)
-    return _folder(arguments.path) + (glob if "/" in glob or glob == "**" else f"**/{glob}")
+    return _named(_folder(arguments.path)) + (glob if "/" in glob or glob == "**" else f"**/{glob}")
 
 
 def _folder(path: str) -> str:
     path = inside(path).rstrip("/")
     return "" if path in ("", ".", "/workspace") else f"{path}/"
+
+
+def _named(path: str) -> str:
+    """Return the pattern of that very path, whatever letters are in it."""
+    return _SPECIAL.sub(r"[\g<0>]", path)
 
 
 def _lines(found: Matches) -> list[str]:

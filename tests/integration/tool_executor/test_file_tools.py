@@ -78,6 +78,14 @@ class TestTools:
         shell = await use(house, "execute_shell", command="python3 src/a.py")
         assert text_of(shell.output) == "42\n"
 
+    async def test_a_file_or_folder_is_searched_whatever_letters_its_name_has(self, house: House) -> None:
+        for path in ("[id]/[a]*.{x,y}", "i/a"):
+            await use(house, "write_file", path=path, content="word")
+        for path in ("[id]", "[id]/[a]*.{x,y}"):
+            assert text_of((await use(house, "grep", pattern="word", path=path)).output) == "[id]/[a]*.{x,y}:1:word"
+            assert text_of((await use(house, "list_files", path=path)).output).split()[-1] == "[id]/[a]*.{x,y}"
+        assert text_of((await use(house, "glob", pattern="*", path="[id]")).output) == "[id]/[a]*.{x,y}"
+
     async def test_what_a_program_leaves_in_the_output_folder_comes_with_the_result(self, house: House) -> None:
         result = await use(house, "execute_python", code=DRAW)
         assert [type(block) for block in result.output if isinstance(block, ImageBlock)] == [ImageBlock], result

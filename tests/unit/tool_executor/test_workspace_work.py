@@ -77,12 +77,27 @@ class TestGlob:
             ("?[ab]", "xa", True),
             ("?[!ab]", "xa", False),
             ("A", "a", False),
+            ("?[^ab]", "xa", False),
+            ("?[^ab]", "xc", True),
+            ("**/*.{py,js}", "x/a.js", True),
+            ("**/*.{py,js}", "x/a.ts", False),
+            ("{a,b/{c,d}}/*", "b/d/x", True),
+            ("{a,b/{c,d}}/*", "b/x", False),
+            ("{a/**,b}/c", "a/x/y/c", True),
+            ("a{,.py}", "a", True),
+            ("{a}", "{a}", True),
+            ("{a,b", "{a,b", True),
+            ("[{]a,b}", "{a,b}", True),
+            ("[{]a,b}", "a", False),
+            ("[[]id[]]", "[id]", True),
         ],
     )
     def test_what_fits(self, pattern: str, path: str, fits: bool) -> None:
         assert Glob(pattern).fits(path) is fits
 
-    @pytest.mark.parametrize("pattern", ["", "/a", "../a", "a//b", "a/", "nul\0", "a" * 5000])
+    @pytest.mark.parametrize(
+        "pattern", ["", "/a", "../a", "a//b", "a/", "nul\0", "a" * 5000, "a/{b,..}/c", "{a,b}" * 6, "{" * 4000]
+    )
     def test_what_is_no_pattern(self, pattern: str) -> None:
         with pytest.raises(BadGlob):
             Glob(pattern)
