@@ -102,6 +102,17 @@ class House:
             await subscription.unsubscribe()
             return await self.bus.read(FINISHED, message)
 
+    async def reaches(self, event: asyncio.Event, task_id: str) -> None:
+        """Wait for `event`, a minute at most; a task that ends without it shows its outcome instead."""
+        there, over = asyncio.create_task(event.wait()), asyncio.create_task(self.outcome(task_id))
+        try:
+            await asyncio.wait([there, over], return_when=asyncio.FIRST_COMPLETED)
+            assert there.done(), f"the task has ended before: {over.result()!r}"
+        finally:
+            for waiting in (there, over):
+                waiting.cancel()
+            await asyncio.gather(there, over, return_exceptions=True)
+
     async def run(self, content: str, **more: object) -> Finished:
         """Submit a task and wait for its outcome."""
         return await self.outcome((await self.submit(content, **more)).task_id)  # pyright: ignore[reportArgumentType]

@@ -191,7 +191,7 @@ class TestALeader:
             here.mind = mind
             async with app(Settings(beat=timedelta(seconds=0.2)), bus=here.settings):
                 task = await here.submit("Build it.")
-                await began.wait()
+                await here.reaches(began, task.task_id)
             gate.set()
             async with app(Settings(beat=timedelta(seconds=0.2)), bus=here.settings):
                 outcome = await here.outcome(task.task_id)

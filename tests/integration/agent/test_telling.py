@@ -112,7 +112,7 @@ class TestARunThatIsTakenOverLate:
             gate = Gate(here)
             async with app(QUICK, bus=here.settings):
                 task = await here.submit("2+2?")
-                await gate.reached.wait()
+                await here.reaches(gate.reached, task.task_id)
             await forgotten(here.bus)
             gate.open.set()
             async with app(QUICK, bus=here.settings):
@@ -124,7 +124,7 @@ class TestARunThatIsTakenOverLate:
             gate = Gate(here)
             async with app(QUICK, bus=here.settings):
                 task = await here.submit("2+2?")
-                await gate.reached.wait()
+                await here.reaches(gate.reached, task.task_id)
             async with asyncio.timeout(30):
                 while WHOLE[5] not in await ids(here.bus, task.task_id):  # noqa: ASYNC110 - kept a moment after
                     await asyncio.sleep(0.02)
