@@ -15,7 +15,7 @@ from .figures import save_figures, watch_for_pictures
 from .lasting import Wires, read_order, run_lasting
 from .leaving import collections, flush_what_is_open, leave
 from .spawning import give_source_to_the_spawned
-from .telling import open_input, open_output, remember, show, status_of, tell_of_threads
+from .telling import open_input, open_output, remember, show, status_of, tell_of_all
 from .wiping import SHARED
 
 NAME = "main.py"
@@ -64,7 +64,7 @@ def furnish(environment: dict[str, str]) -> None:
     sys.argv = [NAME]
     open_input()
     open_output()
-    tell_of_threads()
+    tell_of_all()
     for name in [name for name in sys.modules if name.split(".")[0] == __package__]:
         del sys.modules[name]
 

@@ -18,6 +18,7 @@ INTERRUPTED = -int(signal.SIGINT)
 """The status of a program that an interrupt ended: no exit code, but death by that signal."""
 
 _OURS = os.path.dirname(__file__) + os.sep
+_IGNORED = "Exception ignored in"
 _LONG = 1 << 63
 """An exit code must be below this: what does not fit the machine's `long` is taken for -1."""
 
@@ -34,9 +35,10 @@ def open_output() -> None:
     sys.stderr = sys.__stderr__ = _unbuffered(2, "<stderr>", "backslashreplace")
 
 
-def tell_of_threads() -> None:
-    """Show what ends a thread with the program's lines: the interpreter itself looks for them in files alone."""
+def tell_of_all() -> None:
+    """Show what ends a thread or is ignored with the program's lines: Python itself looks for them in files alone."""
     threading.excepthook = _show_of_thread
+    sys.unraisablehook = _show_ignored
 
 
 def remember(name: str, source: str) -> None:
@@ -84,7 +86,7 @@ def show(error: BaseException, name: str) -> int:
 
 def ignore(error: BaseException, thing: object) -> None:
     """Show an error that changes nothing any more, as Python does."""
-    _say(f"Exception ignored in: {_words(thing, repr)}\n{_text(error, '')}")
+    _say(f"{_ignored_in(thing)}\n{_text(error, '')}")
 
 
 def _unbuffered(descriptor: int, name: str, errors: str) -> io.TextIOWrapper:
@@ -122,6 +124,18 @@ def _show_of_thread(ended: threading.ExceptHookArgs) -> None:
         name = ended.thread.name if ended.thread else threading.get_ident()
         trace = traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
         _say(f"Exception in thread {name}:\n{''.join(trace)}")
+
+
+def _show_ignored(told: Any) -> None:
+    """Do what `sys.unraisablehook` does; `told` is a `sys.UnraisableHookArgs`."""
+    said = told.err_msg or _IGNORED
+    place = f"{said}:" if told.object is None else _ignored_in(told.object, said)
+    trace = traceback.format_exception(told.exc_type, told.exc_value, told.exc_traceback)
+    _say(f"{place}\n{''.join(trace)}")
+
+
+def _ignored_in(thing: object, said: str = _IGNORED) -> str:
+    return f"{said}: {_words(thing, repr) or '<object repr() failed>'}"
 
 
 def _words(thing: object, said: Callable[[object], str] = str) -> str:

@@ -176,6 +176,16 @@ FAILS = {
         3,
         "line 2, in <lambda>\n    t = threading.Thread(target=lambda: 1 / 0, name='T')\n",
     ),
+    "the line of what an object raised as it ended": (
+        "class A:\n    def __del__(self): 1 / 0\nA()",
+        0,
+        "line 2, in __del__\n    def __del__(self): 1 / 0\n",
+    ),
+    "the line of what an exit handler raised": (
+        "import atexit\natexit.register(lambda: 1 / 0)",
+        0,
+        "line 2, in <lambda>\n    atexit.register(lambda: 1 / 0)\n",
+    ),
     "an indentation that is missing": ("def f():\nreturn 1", 1, "IndentationError: expected an indented block"),
     "what an error was caused by": (
         "try: 1 / 0\nexcept ZeroDivisionError as e: raise RuntimeError('second') from e",
