@@ -12,6 +12,7 @@ from opentelemetry.trace import Span
 from natscope.contracts import tool
 from natscope.contracts.blocks import ToolResultBlock
 from natscope.contracts.contract import Contract
+from natscope.contracts.errors import BlobNotFound
 from natscope.telemetry import Telemetry, names
 from natscope.telemetry.setup import fail_with
 from services.tool_executor import results
@@ -87,7 +88,7 @@ class Calls:
 
         Raises:
             ToolNotFound, ArgumentsInvalid: nothing ran.
-            SandboxUnavailable, Overloaded, BlobNotFound: nothing ran.
+            SandboxUnavailable, Overloaded: nothing ran.
             RequestConflict: the id was used for another call.
         """
         found = self._toolbox.named(ask.call.name)
@@ -187,8 +188,10 @@ class Calls:
                 if not await workspace.cell.has_file(file.name):
                     await workspace.cell.put_file(file.name, await self._means.media.bytes_of(file))
                 workspace.placed.add(file.name)
-            except FileRefused as error:
+            except (FileRefused, BlobNotFound) as error:
                 unplaced.append(f"{file.name} is not in the workspace: {error}")
+                if isinstance(error, BlobNotFound):
+                    workspace.placed.add(file.name)
         return unplaced
 
     def _tell(self, ask: tool.Call) -> Tell | None:

@@ -21,7 +21,7 @@ class Workspace:
 
     cell: Cell
     placed: set[str] = field(default_factory=set[str])
-    """Names of attached files that are known to be there."""
+    """Names of attached files that are known to be there, or gone for good."""
     runs: int = 0
     opened_at: float = field(default_factory=time.monotonic)
 

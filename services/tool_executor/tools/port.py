@@ -21,7 +21,7 @@ Open = Callable[[], AbstractAsyncContextManager[Workspace]]
 """Opens the call's workspace, with its attached files in it, for the body alone.
 
 Raises:
-    SandboxUnavailable, Overloaded, BlobNotFound: there is none; nothing ran.
+    SandboxUnavailable, Overloaded: there is none; nothing ran.
 """
 
 

@@ -104,7 +104,7 @@ class Call(Contract):
     task: str | None = None
     files: list[FileBlock] = Field(default_factory=list[FileBlock])
     """Files that are put into the workspace before the tool runs. One that is there already is left as it is; one that
-    finds no place is named in the result."""
+    finds no place, or is gone, is named in the result."""
     limits: Limits = Limits()
     cell: CellMode = "session"
     deltas_to: Subject | None = None

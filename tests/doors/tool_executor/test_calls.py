@@ -12,7 +12,6 @@ from natscope.contracts import tool
 from natscope.contracts.blocks import FileBlock, TextBlock, ToolResultBlock, ToolUseBlock, URLSource
 from natscope.contracts.errors import (
     ArgumentsInvalid,
-    BlobNotFound,
     Failure,
     Overloaded,
     SandboxUnavailable,
@@ -169,12 +168,13 @@ class TestFiles:
         assert output[-1] == TextBlock(text="[and 6 more]")
         assert len(output) == 5
 
-    async def test_one_that_is_gone_is_an_error_and_nothing_ran(self) -> None:
+    async def test_one_that_is_gone_is_named_once_and_holds_no_call_up(self) -> None:
         house = House()
         gone = FileBlock(name="b.csv", source=URLSource(url="nats://blob/blobs/b", media_type="text/csv"))
-        with pytest.raises(BlobNotFound, match=r"b\.csv"):
-            await house.python("one", files=[gone])
-        assert house.backend.cells[0].runs == []
+        one, two = [(await house.python(code, files=[gone, self.FILE])).result for code in ("one", "two")]
+        told = TextBlock(text="[b.csv is not in the workspace: blob of 'b.csv' is gone]")
+        assert (one.output, two.output) == ([TextBlock(text="one"), told], [TextBlock(text="two")])
+        assert house.backend.cells[0].files == {"a.csv": b"1,2"}
 
 
 class TestArguments:
