@@ -20,8 +20,10 @@ from natscope.bus import BusSettings, connect
 from natscope.bus.streams import provision
 from natscope.client import ToolContext, serve, tool
 from natscope.client import open as open_house
-from natscope.contracts import task
+from natscope.contracts import event, task
 from natscope.contracts.agent import AgentSpec
+from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.message import Message
 from tests.e2e.cli.command import Command
 from tests.e2e.cli.conftest import Start
 from tests.integration.client import fake_agent
@@ -126,6 +128,17 @@ class TestAnAgent:
             await client.call_tool("ask_assistant", {"task": "two"})
         assert sessions == ["talk", None]
         assert (first.meta or {})["natscope/session"] == "talk"
+
+    async def test_with_a_structured_answer_gives_it_as_a_value_and_as_text(self, nats_url: str) -> None:
+        async def counts(stage: fake_agent.Stage) -> task.Finished:
+            called = [ToolUseBlock(id="c1", name="finish", input={"rows": 7})]
+            said = Message(name=stage.agent, role="assistant", content=[*called])
+            await stage.tell(event.ReplyEnd, state="completed", usage=fake_agent.USAGE)
+            return stage.finished("completed", text='{"rows": 7}', message=said, output={"rows": 7})
+
+        async with fake_agent.fake_agent(nats_url, counts), client_of(nats_url) as client:
+            result = await client.call_tool("ask_assistant", {"task": "x"})
+        assert (result.structured_content, said(result), result.is_error) == ({"rows": 7}, '{"rows": 7}', False)
 
     @pytest.mark.parametrize(
         ("play", "failed", "told"),

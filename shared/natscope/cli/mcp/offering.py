@@ -193,5 +193,7 @@ def _outcome(finished: Finished) -> Outcome:
         content = [TextBlock(text=str(finished.failure.error()))]
     elif finished.state == "limited":
         content.append(TextBlock(text=f"[a limit was reached: {finished.limit}]"))
+    elif finished.output is not None:
+        content = [*plain(finished.text), *(block for block in content if not isinstance(block, TextBlock))]
     failed = finished.state in ("failed", "interrupted")
     return Outcome(content or plain(finished.state), failed, finished.output, told)
