@@ -1,7 +1,7 @@
 """What no rule may wave through: removing roots, writing devices, opening doors, stopping machines, reading secrets."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from services.agent.permissions import places
 from services.agent.permissions.edits import written
@@ -133,12 +133,24 @@ def _of_files(script: Script, ways: list[str] | None) -> Iterator[str]:
     changed = list(script.writes)
     for command in (*script.commands, *script.suspects):
         changed += written(_plain_named(command))
-    for word in (*changed, *script.mentions):
+    for word in (*_filled(changed, script), *script.mentions):
         yield from _change(word, ways, mentioned=word in script.mentions)
-    for word in _read(script):
+    for word in _filled(_read(script), script):
         for path in _paths_in(word, ways):
             if places.is_secret(path):
                 yield f"{path[:60]!r} may hold secrets"
+
+
+def _filled(words: Iterable[Word], script: Script) -> Iterator[Word]:
+    """Yield the words, and those with a single variable as they are when it has a value that is known."""
+    for word in words:
+        yield word
+        if len(word.names) == 1 and not word.computed:
+            values = [value for value in script.bound.get(next(iter(word.names)), ()) if value.known]
+            yield from (Word(word.text.replace(HIDDEN, value.text)) for value in values[:_MOST_VALUES])
+
+
+_MOST_VALUES = 8
 
 
 def _change(word: Word, ways: list[str] | None, *, mentioned: bool) -> Iterator[str]:

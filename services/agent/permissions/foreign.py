@@ -76,7 +76,8 @@ def _interpreter(finder: Finder, command: Command, name: str, depth: int) -> Non
         finder.script.commands.append(replace(command, code_words=place + 1))
         look_into(finder, code, depth)
         return
-    named = any(not word.text.startswith("-") for word in words[1:]) or _only_tells(name, words)
+    named = any(not word.text.startswith("-") for word in words[1:]) and name not in ("ed", "ex")
+    named = named or _only_tells(name, words)
     if name not in _TALKING or command.fed is None or named or "-m" in [word.text for word in words]:
         finder.script.commands.append(command)
     elif command.fed.known:

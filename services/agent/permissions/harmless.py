@@ -81,6 +81,12 @@ def _operands(most: int, letters: str = "", *names: str) -> Check:
     return check
 
 
+def _yq(words: Sequence[Word]) -> bool:
+    """Its programs may load other files, and have others run."""
+    plain = without(words, "is", "--inplace", "--in-place", "--split-exp", "--security-enable-system-operator")
+    return plain and not any(re.search("load|system", word.text) for word in words)
+
+
 _PIP = listed(
     "--version --format --outdated -o --uptodate -u --editable -e --local -l --user --not-required --files -f -v"
 )
@@ -166,10 +172,10 @@ _CHECKS: dict[str, Check] = {
     "xxd": _operands(1, "r"),
     "tree": _without("oR", "--output"),
     "file": _without("C", "--compile"),
-    "rg": _without("", "--pre", "--hostname-bin", "--search-zip"),
+    "rg": _without("z", "--pre", "--hostname-bin", "--search-zip"),
     "less": _pages,
     "more": _pages,
-    "yq": _without("is", "--inplace", "--in-place", "--split-exp"),
+    "yq": _yq,
     "date": _date,
     "hostname": lambda words: _alone(words) or _nothing_but("-f", "-s", "-i", "-I", "-d")(words),
     "fd": _without("xX", "--exec", "--exec-batch"),

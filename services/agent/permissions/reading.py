@@ -55,8 +55,8 @@ class Reader:
         self._calls: dict[str, set[str]] = {}
         self._forking: set[str] = set()
 
-    def text(self, text: str, depth: int) -> None:
-        """Add the commands of a program's text."""
+    def text(self, text: str, depth: int, fed: Word | None = None) -> None:
+        """Add the commands of a program's text, which reads `fed`."""
         if depth > DEEPEST:
             self.doubt("it is nested too deeply")
             return
@@ -71,7 +71,7 @@ class Reader:
         except Unreadable as error:
             self.doubt(str(error))
         else:
-            Walk(self, source, depth=depth, deepest=DEEPEST).statement(root)
+            Walk(self, source, depth=depth, deepest=DEEPEST).statement(root, fed)
 
     def aside(self, text: str, depth: int) -> None:
         """Take the commands of a text as suspects: something may run it as a program."""

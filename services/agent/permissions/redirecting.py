@@ -13,6 +13,7 @@ WORDS = listed(
     " process_substitution arithmetic_expansion brace_expression"
 )
 """Nodes that are words of a command."""
+_WHOSE = "it cannot be told whether a number belongs to a redirection"
 _WRITING = frozenset({">", ">>", ">|", "&>", "&>>", "<>", ">&"})
 
 
@@ -30,8 +31,9 @@ class Redirections:
         sign = next((child.type for child in node.children if not child.is_named), "")
         parts = [child for child in node.named_children if child.type != "file_descriptor"]
         number = next((child for child in node.children if child.type == "file_descriptor"), None)
+        self._heed_number_before(node)
         if number is not None and not self._is_descriptor(number):
-            self._finder.doubt("it cannot be told whether a number belongs to a redirection")
+            self._finder.doubt(_WHOSE)
         if len(parts) != 1:
             self._finder.doubt("a redirection has more than one target")
             return fed
@@ -47,8 +49,15 @@ class Redirections:
             self._finder.doubt(f"a redirection is written {sign!r}")
         if sign in ("<", "<>", "<&"):
             self._finder.script.reads.append(target)
+            if number is not None and int(self._cook.raw(number)) != 0:
+                return fed
             return None if target.text == "/dev/null" else ANY
         return fed
+
+    def _heed_number_before(self, node: Node) -> None:
+        """The grammar takes some descriptors for a word of the command before."""
+        if re.search(rb"(?:^|[ \t\n;&|()<>])[0-9]+$", self._source[: node.start_byte]):
+            self._finder.doubt(_WHOSE)
 
     def _is_descriptor(self, node: Node) -> bool:
         before = self._source[max(0, node.start_byte - 1) : node.start_byte]
@@ -56,11 +65,13 @@ class Redirections:
 
     def herestring(self, node: Node) -> Word:
         """Return the text that is fed."""
+        self._heed_number_before(node)
         words = [self._cook.word(child) for child in node.named_children if child.type != "file_descriptor"]
         return words[0] if len(words) == 1 else ANY
 
     def document(self, node: Node) -> Word:
         """Return the text of a here-document."""
+        self._heed_number_before(node)
         parts = {child.type: child for child in node.children}
         start, body, end = (parts.get(f"heredoc_{each}") for each in ("start", "body", "end"))
         if start is None or end is None:
@@ -72,6 +83,8 @@ class Redirections:
         lines = self._source[begin : end.end_byte].decode().split("\n")
         bare = [line.lstrip("\t") for line in lines] if "<<-" in parts else lines
         if bare.index(mark) != len(bare) - 1 if mark in bare else True:
+            self._finder.doubt("the end of a here-document is not plain")
+        if self._source[end.end_byte : end.end_byte + 1] not in (b"", b"\n"):
             self._finder.doubt("the end of a here-document is not plain")
         if quoted:
             return Word("\n".join(bare[:-1]) + "\n")

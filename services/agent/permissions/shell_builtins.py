@@ -38,7 +38,7 @@ def shell(finder: Finder, command: Command, depth: int) -> None:
         finder.script.runs_input = True
         return
     finder.script.commands.append(replace(command, wraps=True))
-    finder.text(words[rest].text, depth + 1)
+    finder.text(words[rest].text, depth + 1, command.fed)
 
 
 def _hand_down(finder: Finder, command: Command) -> None:
@@ -88,7 +88,7 @@ def evaluate(finder: Finder, command: Command, depth: int) -> None:
         finder.doubt("what 'eval' runs is known only when it runs")
         finder.script.runs_input = True
     elif said:
-        finder.text(" ".join(said[1:] if said[0] == "--" else said), depth + 1)
+        finder.text(" ".join(said[1:] if said[0] == "--" else said), depth + 1, command.fed)
 
 
 def source(finder: Finder, command: Command, depth: int) -> None:

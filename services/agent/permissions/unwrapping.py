@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 from services.agent.permissions.foreign import foreign
 from services.agent.permissions.git import git
 from services.agent.permissions.options import Options, end, ends_run, listed, options, value_of
 from services.agent.permissions.script import Command, Finder, texts
-from services.agent.permissions.shell_builtins import BUILTINS
+from services.agent.permissions.shell_builtins import BUILTINS, shell
 from services.agent.permissions.words import ANY, HIDDEN, Word
 
 Unwrapping = Callable[[Finder, Command, int], None]
@@ -50,7 +50,9 @@ _RUNNERS = listed(
     "parallel entr ssh screen tmux script expect su runuser chroot nsenter unshare strace ltrace gdb"
     " valgrind start-stop-daemon systemd-run dbus-run-session flock setpriv firejail bwrap pkexec runcon"
     " daemonize at batch proot fakeroot rlwrap cpulimit prlimit numactl chpst runit busctl docker podman"
-    " kubectl"
+    " kubectl choom i386 x86_64 uname26 faketime eatmydata ssh-agent ip chronic ifne pee tini dumb-init gosu su-exec"
+    " setuidgid s6-setuidgid envdir softlimit cgexec nsjail minijail0 watchexec nodemon concurrently direnv dotenv asdf"
+    " mise nvm rbenv pyenv bfs rr coreutils rlfe dtach abduco"
 )  # fmt: skip
 
 
@@ -59,7 +61,7 @@ _CARRIERS = listed(
     " npx npm pnpm yarn bunx go cargo socat nc ncat netcat make gmake zip sort split xterm konsole gnome-terminal pwsh"
     " powershell capsh dpkg apt apt-get gcc g++ cc jobs run-parts crontab sg newgrp setarch linux32 linux64 xvfb-run"
     " sshpass autossh mosh torsocks proxychains hyperfine perf fish uv poetry pipenv conda bundle nix-shell tclsh"
-    " ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 fd fdfind"
+    " ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 ld.so fd fdfind dc"
 )
 """Programs that an option or an argument may have run a command."""
 
@@ -68,6 +70,7 @@ def unwrap(finder: Finder, command: Command, depth: int) -> None:
     """Add a command to the script of `finder`, and all the commands that it is seen to run."""
     name = command.name
     _heed_variables(finder, command, depth)
+    _heed_options(finder, command, depth)
     _other_names(finder, command, depth)
     if name in _RUNNERS or name in _CARRIERS:
         _suspect(finder, command, depth)
@@ -102,6 +105,8 @@ def _wrapper(finder: Finder, command: Command, depth: int) -> None:
     place += positionals
     if place >= len(words):
         finder.script.commands.append(command)
+        if command.name == "exec" and command.fed is not None:
+            finder.doubt("what comes after 'exec' reads what is known only when it runs")
         return
     finder.script.commands.append(replace(command, wraps=True))
     inner = words[place:]
@@ -204,12 +209,14 @@ def _suspect(finder: Finder, command: Command, depth: int) -> None:
         word = command.words[place]
         if word.known:
             for mark in islice(_MARKS.finditer(word.text), _MOST_TEXTS):
-                finder.wonder(word.text[mark.end() :], depth)
+                finder.wonder(word.text[mark.end() :].rstrip(")}"), depth)
     if command.fed is not None and command.fed.known:
         finder.wonder(re.sub(r"(?m)^[.:!]*(?:shell |system )? *", "", command.fed.text), depth)
+    elif command.fed is not None and command.name == "parallel" and len(command.words) == 1:
+        finder.doubt("what 'parallel' runs is known only when it runs")
 
 
-_MARKS = re.compile(r"^(?:-[A-Za-z]|[.!:+\\]*(?:shell |system |spawn )?)|=|EXEC:|SYSTEM:|[!|] *|\(shell ")
+_MARKS = re.compile(r"^(?:-[A-Za-z]|[.!:+\\]*(?:shell |system |spawn )?)|=|EXEC:|SYSTEM:|[!|] *|[({]shell ")
 """Behind what a word of such a program may have the text of a command."""
 _MOST_TEXTS = 4
 _LINE = 16
@@ -218,22 +225,36 @@ _LINE = 16
 def _other_names(finder: Finder, command: Command, depth: int) -> None:
     """A program that lies elsewhere is judged as its namesake is, and what `busybox` is called with as that program."""
     words = command.words
-    name = words[0].text.rpartition("/")[2] if words[0].known else ""
+    name = words[0].text.rpartition("/")[2].lstrip("=") if words[0].known else ""
     if name in ("busybox", "toybox"):
         words = words[1:]
     elif name == command.name:
         return
     if name and words:
-        finder.wonder(
-            Command((Word(words[0].text.rpartition("/")[2]), *words[1:]), command.assigned, command.fed), depth
-        )
+        other = words[0].text.rpartition("/")[2].lstrip("=")
+        finder.wonder(Command((Word(other), *words[1:]), command.assigned, command.fed), depth)
+        if command.fed is not None and BUILTINS.get(other) is shell:
+            finder.doubt(f"the program that {other!r} reads is known only when it runs")
+            finder.script.runs_input = True
 
 
 def _heed_variables(finder: Finder, command: Command, depth: int) -> None:
     """Variables that name a program to run are read as programs."""
     for name, value in command.assigned:
         if value.known and any(part in name for part in _RUNNING_VARIABLES):
-            finder.aside(value.text, depth)
+            finder.aside(value.text.lstrip("|-@"), depth)
+
+
+def _heed_options(finder: Finder, command: Command, depth: int) -> None:
+    """Options that name a program to run, whichever program has them, are read as programs."""
+    for word, after in pairwise((*command.words[:_LINE], Word(""))):
+        option, sign, value = word.text.partition("=")
+        program = replace(word, text=value) if sign else after
+        if option in _RUNNING_OPTIONS and program.known:
+            finder.wonder(program.text, depth)
+
+
+_RUNNING_OPTIONS = listed("--pager --pre --hostname-bin")
 
 
 _RUNNING_VARIABLES = ("PAGER", "EDITOR", "VISUAL", "COMMAND", "BROWSER", "LESSOPEN", "SHELL", "ASKPASS", "SSH", "ENV",

@@ -139,6 +139,7 @@ class Walk:
         assigned: list[tuple[str, Word]] = []
         words: list[Word] = []
         place = node.start_byte
+        inner = fed
         for child in node.children:
             apart = place != node.start_byte and child.type in WORDS
             self._gap(place, child.start_byte, words_apart=apart, inline=True)
@@ -148,13 +149,15 @@ class Walk:
             elif child.type == "command_name":
                 words.append(self._cook.word(child.children[0]))
             elif child.type == "file_redirect":
-                fed = self._redirections.follow(child, fed)
+                inner = self._redirections.follow(child, inner)
             elif child.type == "herestring_redirect":
-                fed = self._redirections.herestring(child)
+                inner = self._redirections.herestring(child)
             elif child.type in WORDS:
                 words.append(self._cook.word(child))
             else:
                 self._finder.doubt(f"{self._cook.raw(child)[:40]!r} stands where it is not understood")
+        # which of two redirections is the last cannot be told here
+        fed = inner if inner is fed or fed is None else ANY
         self._finder.command(Command(tuple(words), tuple(assigned), fed), self._depth)
 
     def _assignment(self, node: Node) -> tuple[str, Word]:
@@ -194,9 +197,12 @@ class Walk:
         self._finder.enter(self._cook.raw(name))
         for child in rest:
             if child.type == "file_redirect":
-                self._redirections.follow(child, None)
-            else:
-                self.statement(child, fed)
+                fed = self._redirections.follow(child, fed)
+            elif child.type == "herestring_redirect":
+                fed = self._redirections.herestring(child)
+        for child in rest:
+            if not child.type.endswith("_redirect"):
+                self.statement(child, ANY if fed is None else fed)
         self._finder.leave()
 
     def _loop(self, node: Node, fed: Word | None) -> None:
@@ -233,6 +239,8 @@ class Walk:
             if each.is_named and each.type not in _INNER and each.type != "test_command":
                 self.statement(each, None)
                 continue
+            if not each.children and each.type not in ("raw_string", "ansi_c_string"):
+                self._cook.plain(self._cook.raw(each))
             tests = tests or each.type == "test_command"
             if self._calculates(each, tests=tests):
                 self._calculation(each)
@@ -254,7 +262,7 @@ class Walk:
             self._finder.doubt("it is nested too deeply")
         else:
             for child in node.named_children:
-                self.statement(child)
+                self.statement(child, ANY if text[:2] == b">(" else None)
         self._depth -= 1
 
     def _calculation(self, node: Node) -> None:

@@ -86,6 +86,11 @@ class Cook:
             computed=any(piece.computed for piece in pieces),
         )
 
+    def plain(self, raw: str) -> None:
+        """See that a text in which the grammar finds no expansion has none."""
+        if _EXPANDING.search(_ESCAPED.sub("", raw)):
+            self._doubt("a text has an expansion that is not understood")
+
     def splitting(self, node: Node) -> set[str]:
         """Return the variables that stand in `[ … ]` without quotes: they may bring operators, which evaluate words."""
         found: set[str] = set()
@@ -150,8 +155,7 @@ class Cook:
     def _text(self, start: int, end: int) -> _Piece:
         """Return what is written between two expansions."""
         raw = self._source[start:end].decode()
-        if _EXPANDING.search(_ESCAPED.sub("", raw)):
-            self._doubt("a text has an expansion that is not understood")
+        self.plain(raw)
         return _quoted(_in_double_quotes(raw))
 
     def _expansion(self, node: Node) -> _Piece:

@@ -76,6 +76,10 @@ CARRIED = (
     "at now <<< 'rm x'", "echo 'rm x' | at now", "expect -c 'spawn rm x'", "dpkg --pre-invoke='rm x' -i a",
     "apt-get -o APT::Update::Pre-Invoke::='rm x' update", "jobs -x rm x", "echo 'exec rm x' | tclsh -v",
     "/lib64/ld-linux-x86-64.so.2 /bin/rm x", "echo 'import os; os.system(\"rm x\")' | python3 -v",
+    "LESSOPEN='|rm x' less f", "bat --pager='rm x' f", "ack --pager 'rm x' a", "rg a --pre=rm", "zsh -c '=rm x'",
+    "ld.so /bin/rm x", "choom -n 1 rm x", "i386 rm x", "faketime 1 rm x", "eatmydata rm x", "ssh-agent rm x",
+    "ip netns exec a rm x", "dc -e '!rm x'", "make --eval='$(shell rm x)' -n", "gosu me rm x", "direnv exec . rm x",
+    "coreutils --coreutils-prog=rm x", "watchexec rm x",
     "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.pager GIT_CONFIG_VALUE_0='rm x' git log",
 )  # fmt: skip
 """Ways to have `rm x` run by a program that is no shell."""
@@ -209,7 +213,8 @@ class TestARuleThatDenies:
             "ls & rm x", "echo $(rm x)", "bash -c 'rm x'", "eval 'rm x'", "env A=b rm x", "A=b rm x", "sudo rm x",
             "xargs rm < f", "find . -exec rm {} \\;", "timeout 5 rm x", "time rm x", "command rm x", "busybox rm x",
             "echo 'rm x' | sh", "f() { rm x; }; f", "git submodule foreach 'rm x'", "git -c alias.x='!rm x' x",
-            "python -c 'import os; os.system(\"rm x\")'", "ssh host rm x", "rm $X", "awk 'BEGIN{system(\"rm x\")}'",
+            "python -c 'import os; os.system(\"rm x\")'", "ssh host rm x", "rm $X", "eval sh <<E\nrm x\nE",
+            "bash -c sh <<< 'rm x'", "awk 'BEGIN{system(\"rm x\")}'",
         ],
     )  # fmt: skip
     def test_finds_its_command_whatever_hides_it(self, command: str) -> None:
@@ -233,6 +238,9 @@ class TestARuleThatDenies:
             "set -k; git log X=Y",
             "BASH_ENV=f bash -c ls",
             "git clone -c core.sshCommand=$X a",
+            "bash 0<<<'rm x'",
+            "exec < f; sh",
+            "echo rm x | tee >(bash)",
         ],
     )
     def test_has_asked_about_what_may_be_its_command(self, command: str) -> None:
