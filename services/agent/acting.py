@@ -143,9 +143,10 @@ def not_begun(call: ToolUseBlock, index: int, error: NatscopeError) -> tool.Call
     return instead(call, index, *_told(error))
 
 
-def interrupted(call: ToolUseBlock, index: int) -> tool.Called:
-    """Return the result of a call that was stopped from outside."""
-    return instead(call, index, "interrupted", "The call was interrupted.")
+def interrupted(call: ToolUseBlock, index: int, printed: str = "") -> tool.Called:
+    """Return the result of a call that was stopped from outside, with what it had printed."""
+    so_far = f" It had printed:\n{printed}" if printed else ""
+    return instead(call, index, "interrupted", f"The call was interrupted.{so_far}")
 
 
 def instead(call: ToolUseBlock, index: int, state: ResultState, text: str) -> tool.Called:

@@ -264,7 +264,7 @@ class Performance:
             called = await self._reins.hold(self._deeds.act(index, call))
         except Stopped:
             await self._hands.actor.forget(self.state, index)
-            called = interrupted(call, index)
+            called = interrupted(call, index, self._teller.printed_by(self.state.step, call.id))
         await self._record.returned(called)
 
     async def _stopped(self) -> Finished:

@@ -15,7 +15,7 @@ from nats.js.api import PubAck
 from natscope.bus import Bus
 from natscope.bus.inbox import acknowledged
 from natscope.contracts.errors import BusUnavailable, NatscopeError
-from natscope.contracts.event import HAPPENED, ModelReset, TaskEvent, TextDelta, ToolMissing
+from natscope.contracts.event import HAPPENED, ModelReset, TaskEvent, TextDelta, ToolMissing, ToolProgress
 from services.agent.registry import Missing
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ PATIENCE_S = 60.0
 RETRY_S = 0.25
 SILENT_S = 30.0
 """Who has told nothing for so long makes sure that the run is still its own: others may go on with it by now."""
+PRINTED = 4_000
+"""Characters of a running call's output that are remembered, should it be stopped."""
 PAGE = 256
 PAGE_BYTES = 4 << 20
 
@@ -57,6 +59,7 @@ class Teller:
         self._spoke = time.time()
         self._drafted = 0
         self._draft: dict[int, str] = {}
+        self._printed: dict[tuple[int, str], str] = {}
         self.kept = 0
         """Up to here in the stream are its events known to stand."""
         self.holds: Callable[[], Awaitable[bool]] | None = None
@@ -102,11 +105,19 @@ class Teller:
         """Return the text of a reply to `step` that is being written, as far as it was told."""
         return "".join(text for _, text in sorted(self._draft.items())) if self._drafted == step else ""
 
+    def printed_by(self, step: int, call: str) -> str:
+        """Return the last of what a call of the reply to `step` has printed, as far as it was told."""
+        return self._printed.get((step, call), "")
+
     def _draw_up(self, what: TaskEvent) -> None:
         if isinstance(what, ModelReset) or (isinstance(what, TextDelta) and what.step != self._drafted):
             self._drafted, self._draft = what.step, {}
         if isinstance(what, TextDelta):
             self._draft[what.block] = self._draft.get(what.block, "") + what.delta
+        if isinstance(what, ToolProgress) and what.stream in ("stdout", "stderr"):
+            here = {place: text for place, text in self._printed.items() if place[0] == what.step}
+            place = (what.step, what.call_id)
+            self._printed = here | {place: (here.get(place, "") + what.text)[-PRINTED:]}
 
     async def flush(self) -> None:
         """Return when every event is kept. What was not acknowledged is published again, if the stream has it not.

@@ -10,9 +10,9 @@ from natscope.bus import BusSettings, connect
 from natscope.bus.streams import StreamSettings, provision
 from natscope.client import Ticket, looking
 from natscope.contracts import agent as agents
-from natscope.contracts import event, model
+from natscope.contracts import event, model, tool
 from natscope.contracts.agent import AgentSpec
-from natscope.contracts.blocks import ToolUseBlock
+from natscope.contracts.blocks import ToolResultBlock, ToolUseBlock, text_of
 from natscope.contracts.errors import AgentNotFound, Failure, ModelNotFound
 from natscope.contracts.event import HAPPENED
 from natscope.contracts.run import JOURNALED
@@ -316,6 +316,25 @@ class TestInterrupting:
             await here.run("Go on.", session="s")
         assert (outcome.state, outcome.text) == ("interrupted", "One, two, ")
         assert [message.text for message in here.asked[-1].messages[1:]] == ["Count.", "One, two, ", "Go on."]
+
+    async def test_keeps_what_a_tool_had_printed(self, nats_url: str) -> None:
+        async with house(nats_url) as here:
+            here.tool_delay_s = 30
+            body = await here.submit("What is 2+2?", session="s", stream=True)
+            await here.began.wait()
+            (asked,) = here.called
+            for place, text in enumerate(("half ", "of it")):
+                piece = tool.Progress(call_id=asked.call_id, sequence=place, text=text)
+                await here.bus.say(asked.deltas_to or "", piece)
+            ticket = Ticket(here.bus, body.task_id)
+            async with asyncio.timeout(20):
+                async for item in ticket.events():
+                    if isinstance(item.event, event.ToolProgress) and item.event.text == "of it":
+                        break
+            await ticket.interrupt()
+            await here.outcome(body.task_id)
+        (result,) = [block for block in here.sessions["s"][-1].content if isinstance(block, ToolResultBlock)]
+        assert text_of(result.output) == "The call was interrupted. It had printed:\nhalf of it"
 
     async def test_ends_a_task_in_line_at_once_and_its_session_is_not_told_of_it(self, nats_url: str) -> None:
         async with house(nats_url) as here:
