@@ -164,7 +164,7 @@ class FunctionPerformance(Performance):
     async def _at_once(self, at: At) -> Performed | None:
         """Return what comes of a step that nobody else has a part in, or of one that may not be taken."""
         match at.step.kind:
-            case _ if len(self.state.performed) >= MOST_STEPS:
+            case _ if len(self.state.performed) + len(self._under_way) + len(self._waits) >= MOST_STEPS:
                 text = f"the function has asked for {MOST_STEPS} things"
                 raise BudgetExhausted(text, details={RUN_LIMIT: "steps"})
             case "now":

@@ -209,6 +209,11 @@ class TestAFunction:
         assert (outcome.failure and outcome.failure.code, kinds.count("resumed"), here.asked) == (code, 0, [])
         assert outcome.text == (said if code is None else "")
 
+    async def test_asks_for_no_more_at_once_than_in_all(self, nats_url: str) -> None:
+        async with house(nats_url, spec("swarms"), agents=0) as here, agents(here):
+            outcome = await here.run("Go.")
+        assert (outcome.state, outcome.failure and outcome.failure.code) == ("failed", "budget_exhausted")
+
     async def test_asks_other_agents_at_once_and_no_strangers(self, nats_url: str) -> None:
         one = AgentSpec(name="one", system_prompt="One.")
         async with house(nats_url, spec("leads", agents=["one"]), one, agents=0) as here, agents(here):

@@ -146,6 +146,12 @@ async def feels_fenced(ctx: natscope.Context, message: Message) -> None:
 
 
 @natscope.agent
+async def swarms(ctx: natscope.Context, message: Message) -> None:
+    """Ask more people at once than a run may ask for things."""
+    await ctx.gather(*(ctx.approve("Well?") for _ in range(10_001)))
+
+
+@natscope.agent
 async def clings(ctx: natscope.Context, message: Message) -> str:
     """Ask a model, whatever is raised."""
     while True:
