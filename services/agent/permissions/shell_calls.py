@@ -1,5 +1,6 @@
 """Calls of the shell: judged by every command in their text."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -60,6 +61,8 @@ class ShellCall:
             found.append(self._line_match(rule.pattern))
         if of([rule], *EDITORS):
             found.extend(self._path_match(rule.pattern, word) for word in self._changed)
+            if rule.pattern and any(self._path_match(rule.pattern, word) == "yes" for word in self._named):
+                found.append("maybe")
         return strongest(found)
 
     def is_covered(self, rules: Sequence[Rule], folders: Sequence[str] | None) -> bool:
@@ -105,6 +108,15 @@ class ShellCall:
     @cached_property
     def _changed(self) -> list[Word]:
         return [*self._writes, *(word for command in self.script.commands for word in written(command))]
+
+    @cached_property
+    def _named(self) -> list[Word]:
+        """What commands that do more than read may take for a path, also behind an option's sign."""
+        words = [
+            word for each in self._judged if not only_reads(each, self._tainted) for word in each.words[1:] if word.known
+        ]
+        behind = [Word(found[1]) for word in words if (found := re.match(r"(?:-\w|-.*?=)(.+)", word.text, re.DOTALL))]
+        return [*words, *behind, *self.script.mentions]
 
     @property
     def _is_all_in_sight(self) -> bool:

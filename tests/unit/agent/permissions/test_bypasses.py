@@ -266,6 +266,25 @@ class TestARuleThatDenies:
         assert shell("echo x > $X", forbidden, mode="bypass").behaviour == "ask"
 
 
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "gzip secrets/a", "git checkout -- secrets/a", "git clone u secrets/x", "find secrets -delete",
+            "sort -osecrets/a f", "mv --target-directory=secrets a", "uniq f secrets/a", "git diff --output=secrets/a",
+            "make -C secrets", "busybox cp a secrets/b", "python -c \"open('secrets/a', 'w')\"",
+        ],
+    )  # fmt: skip
+    def test_files_to_be_written_has_asked_about_what_may_write_one(self, command: str) -> None:
+        forbidden = rule("deny", "secrets/**", "write_file")
+        assert shell(command, forbidden, mode="bypass").behaviour == "ask"
+        assert shell(command, forbidden, mode="dont_ask").behaviour == "deny"
+        assert shell(command, rule("deny", "others/**", "write_file"), mode="bypass").allowed
+
+    @pytest.mark.parametrize("command", ["cat secrets/a", "ls secrets", "grep -r x secrets", "make", "git push"])
+    def test_files_to_be_written_does_not_mean_what_reads_or_names_none(self, command: str) -> None:
+        assert shell(command, rule("deny", "secrets/**", "write_file"), mode="bypass").allowed
+
+
 class TestAModifiedCall:
     def test_is_judged_as_it_is_now(self) -> None:
         """A person may approve with other arguments; what a rule denies stays denied."""
