@@ -112,9 +112,8 @@ class ShellCall:
     @cached_property
     def _named(self) -> list[Word]:
         """What commands that do more than read may take for a path, also behind an option's sign."""
-        words = [
-            word for each in self._judged if not only_reads(each, self._tainted) for word in each.words[1:] if word.known
-        ]
+        acting = (each for each in self._judged if not only_reads(each, self._tainted))
+        words = [word for each in acting for word in each.words[1:] if word.known]
         behind = [Word(found[1]) for word in words if (found := re.match(r"(?:-\w|-.*?=)(.+)", word.text, re.DOTALL))]
         return [*words, *behind, *self.script.mentions]
 

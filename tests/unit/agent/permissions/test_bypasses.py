@@ -265,7 +265,6 @@ class TestARuleThatDenies:
         assert shell("echo x > other", forbidden, mode="bypass").allowed
         assert shell("echo x > $X", forbidden, mode="bypass").behaviour == "ask"
 
-
     @pytest.mark.parametrize(
         "command",
         [
