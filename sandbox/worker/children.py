@@ -14,6 +14,8 @@ from .program import leave_the_worker
 
 _REAP_WITHIN_S = 30.0
 """Longer than the executor waits for it: what it says of a run is better than that the cell is lost."""
+_REPEAT_S = 0.05
+"""How long to wait for those that were killed before all is done once more."""
 _STAT = 4096
 """Bytes of a line that tells of a process, at most; `open` would take twice as long to read it."""
 _SETTLES_WITHIN_S = 2.0
@@ -115,15 +117,17 @@ class Reaped:
     def __init__(self) -> None:
         self._ended: dict[int, Ended] = {}
 
-    def collect(self) -> None:
-        """Collect every dead process."""
+    def collect(self) -> int:
+        """Collect every dead process and return how many there were."""
+        count = 0
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return count
             if pid == 0:
-                return
+                return count
+            count += 1
             self._ended[pid] = Ended(status, usage.ru_utime + usage.ru_stime)
 
     def ended(self, pid: int) -> Ended | None:
@@ -141,6 +145,7 @@ def end_everything(reaped: Reaped, *, but: frozenset[int] = frozenset()) -> None
 
     A signal to every process reaches those that are being forked too, so no fork bomb outruns it. Where some are
     spared, all are stopped by such a signal first, so that nothing forks while the others are killed one by one.
+    Those that die need the processor for it, so that nothing is looked at meanwhile but whether they are gone.
     """
     give_up_at = time.monotonic() + _REAP_WITHIN_S
     while True:
@@ -154,7 +159,20 @@ def end_everything(reaped: Reaped, *, but: frozenset[int] = frozenset()) -> None
             return
         if time.monotonic() > give_up_at:
             raise CellIsLost("a process survives being killed")
+        _wait_for_ends(reaped, living)
+
+
+def _wait_for_ends(reaped: Reaped, living: list[int]) -> None:
+    """Return soon after the last of the `living` has ended, of all where none are named; or before, to try again."""
+    again_at = time.monotonic() + _REPEAT_S
+    named = bool(living)
+    while time.monotonic() < again_at:
         time.sleep(0.0005)
+        reaped.collect()
+        while living and not is_alive(living[-1]):
+            living.pop()
+        if not living and (named or _alone()):
+            return
 
 
 def processes(but: frozenset[int] = frozenset()) -> list[int]:

@@ -22,6 +22,8 @@ _CHUNK = 65536
 _GATHER_S = 0.01
 """How long output waits for more, so that a short program's travels with its end."""
 _GATHER_BYTES = 65536
+_COUNT_S, _MANY_DEAD = 0.01, 16
+"""Where more processes than that end in such a time, the next are collected after it."""
 
 
 class Run:
@@ -54,8 +56,9 @@ class Run:
         self._ended: Ended | None = None
         self._why: str | None = None
         self._memory_kills = memory.kills_so_far()
-        self._watch = Watch(self._limits, root, but=lasting)
+        self._watch = Watch(self._limits, root, run=child.pid, but=lasting)
         self._reaped = Reaped()
+        self._dead, self._count_until = 0, 0.0
         self._said: int | None = None
         self._cpu_before_s = cpu_of(stat_of(child.pid)) if lasting == child.pid else 0.0
         self._output = output.seen(root)
@@ -74,13 +77,19 @@ class Run:
         if self.lasts:
             self._open.add(child.done)
 
+    @property
+    def hears_of_ends(self) -> bool:
+        """Whether the worker is to wake up when a process ends."""
+        return self._dead < _MANY_DEAD or time.monotonic() >= self._count_until
+
     def descriptors(self) -> set[int]:
         """Return the descriptors to be read from while this run lasts."""
         return self._open
 
     def seconds_left(self) -> float:
         """Return how long the worker may sleep before this run needs it again."""
-        return max(0.0, min(self._watch.wake_at(self._deadline), self._tell_at) - time.monotonic())
+        hears_at = float("inf") if self.hears_of_ends else self._count_until
+        return max(0.0, min(self._watch.wake_at(self._deadline), self._tell_at, hears_at) - time.monotonic())
 
     def pump(self, descriptor: int) -> bool:
         """Take in what is there to be read, once; return whether there was anything."""
@@ -102,12 +111,12 @@ class Run:
 
     def look(self) -> bool:
         """Collect the dead, tell what was gathered, and enforce the limits; return whether the run is over."""
-        self._reaped.collect()
+        self._collect()
         if time.monotonic() >= self._tell_at:
             self._tell()
         self._ended = self._reaped.ended(self.child.pid)
         if self._ended is None and self._said is None and self._why is None:
-            over = self._watch.look(self.child.pid, self._reaped, self._cpu_before_s)
+            over = self._watch.look(self._reaped, self._cpu_before_s)
             self._why = "timed_out" if time.monotonic() >= self._deadline else over
         return self._ended is not None or self._said is not None or self._why is not None
 
@@ -120,6 +129,7 @@ class Run:
         duration = time.monotonic() - self._started
         spent = cpu_of(stat_of(self.child.pid)) if self.lasts else 0.0
         end_everything(self._reaped, but=self._spared())
+        self._watch.settle()
         if self._own_file is not None:
             self._own_file.remove()
         ended = self._reaped.ended(self.child.pid)
@@ -150,6 +160,13 @@ class Run:
     def spares_waiting(self) -> bool:
         """Whether the child of the next run is still there after this one."""
         return self._waiting in self._spared()
+
+    def _collect(self) -> None:
+        """Collect the dead, and count them: a bomb whose processes end keeps the worker from everything else."""
+        now = time.monotonic()
+        if now >= self._count_until:
+            self._count_until, self._dead = now + _COUNT_S, 0
+        self._dead += self._reaped.collect()
 
     def _gather(self, name: str, data: bytes) -> None:
         """Keep `data` back for a moment; order among the streams stays."""

@@ -83,27 +83,31 @@ class Supervisor:
 
     def _turn(self) -> bool:
         """Wait for something to happen and take it in; return False when it is time to leave."""
+        for descriptor, _ in self._awaited().poll(self._patience_s() * 1000):
+            if descriptor == 0 and not self._listen():
+                return False
+            if descriptor == 1:
+                self._flush()
+            elif descriptor == self._wake:
+                os.read(self._wake, _READ)
+            elif self._tunnels and self._tunnels.turn(descriptor):
+                continue
+            elif descriptor != 0 and self._run and descriptor in self._run.descriptors():
+                self._run.pump(descriptor)
+        return self._run is not None or time.monotonic() - self._heard_at < self._idle_exit_s
+
+    def _awaited(self) -> select.poll:
         poll = select.poll()
         poll.register(0, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
+        if self._run is None or self._run.hears_of_ends:
+            poll.register(self._wake, select.POLLIN)
         if self._out:
             poll.register(1, select.POLLOUT)
         for descriptor in self._run.descriptors() if self._run else ():
             poll.register(descriptor, select.POLLIN)
         for descriptor, reads, writes in self._tunnels.waiting() if self._tunnels else ():
             poll.register(descriptor, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
-        for descriptor, _ in poll.poll(self._patience_s() * 1000):
-            if descriptor == 0 and not self._listen():
-                return False
-            if descriptor == 1:
-                self._flush()
-            elif descriptor == self._wake:
-                os.read(self._wake, 4096)
-            elif self._tunnels and self._tunnels.turn(descriptor):
-                continue
-            elif descriptor != 0 and self._run and descriptor in self._run.descriptors():
-                self._run.pump(descriptor)
-        return self._run is not None or time.monotonic() - self._heard_at < self._idle_exit_s
+        return poll
 
     def _patience_s(self) -> float:
         if self._requests and self._run is None:

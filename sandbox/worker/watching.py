@@ -6,8 +6,9 @@ import os
 import time
 from typing import Any
 
-from . import memory, wiping
+from . import wiping
 from .children import Reaped, processes, stat_of
+from .memory import Scales
 
 _EVERY_S = 0.025
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -16,9 +17,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Watch:
     """The limits of one run that somebody has to look after."""
 
-    def __init__(self, limits: dict[str, Any], folder: str, *, but: int | None) -> None:
+    def __init__(self, limits: dict[str, Any], folder: str, *, run: int, but: int | None) -> None:
         """Processes that are there already, `but` among them, count for nothing they have used before."""
-        self._memory: int | None = limits.get("memory_watch_bytes")
+        memory: int | None = limits.get("memory_watch_bytes")
+        self._scales = Scales(memory, but=but if but != run else None) if memory else None
+        self._run = run
         self._wanted: dict[str, float] = limits.get("watch", {})
         self._folder = folder
         self._but = but
@@ -26,21 +29,26 @@ class Watch:
 
     def wake_at(self, otherwise: float) -> float:
         """Return when to look next."""
-        return min(otherwise, self._look_at) if self._memory or self._wanted else otherwise
+        return min(otherwise, self._look_at) if self._scales or self._wanted else otherwise
 
-    def look(self, run: int, reaped: Reaped, cpu_before_s: float) -> str | None:
+    def settle(self) -> None:
+        """Return when nothing is being looked at any more."""
+        if self._scales:
+            self._scales.settle()
+
+    def look(self, reaped: Reaped, cpu_before_s: float) -> str | None:
         """Return the limit that the run is over, if it is time to look."""
         now = time.monotonic()
-        if not (self._memory or self._wanted) or now < self._look_at:
+        if not (self._scales or self._wanted) or now < self._look_at:
             return None
         self._look_at = now + _EVERY_S
-        if self._memory and memory.over_limit(self._memory, but=self._but if self._but != run else None):
+        if self._scales and self._scales.over_limit():
             return "out_of_memory"
-        return self._over(run, reaped, cpu_before_s)
+        return self._over(reaped, cpu_before_s)
 
-    def _over(self, run: int, reaped: Reaped, cpu_before_s: float) -> str | None:
+    def _over(self, reaped: Reaped, cpu_before_s: float) -> str | None:
         if "cpu_s" in self._wanted or "processes" in self._wanted:
-            others = [stat_of(pid) for pid in processes() if pid == run or pid != self._but]
+            others = [stat_of(pid) for pid in processes() if pid == self._run or pid != self._but]
             spent = sum(cpu_of(fields) for fields in others) + reaped.cpu_s - cpu_before_s
             if spent > self._wanted.get("cpu_s", spent):
                 return "cpu_s"
