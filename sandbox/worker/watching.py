@@ -8,9 +8,11 @@ from typing import Any
 
 from . import wiping
 from .children import Reaped, processes, stat_of
+from .crowding import Crowd
 from .memory import Scales
 
-_EVERY_S = 0.025
+_EVERY_S, _FIRST_S, _SELDOM_S = 0.025, 0.25, 0.1
+"""A run without limits of its own is looked at every 25 ms at first, when a bomb goes off, and less often later."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -21,27 +23,33 @@ class Watch:
         """Processes that are there already, `but` among them, count for nothing they have used before."""
         memory: int | None = limits.get("memory_watch_bytes")
         self._scales = Scales(memory, but=but if but != run else None) if memory else None
+        self._crowd = Crowd(run, limits.get("processors"))
         self._run = run
         self._wanted: dict[str, float] = limits.get("watch", {})
         self._folder = folder
         self._but = but
+        self._seldom_from = time.monotonic() + _FIRST_S
         self._look_at = time.monotonic() + _EVERY_S
 
     def wake_at(self, otherwise: float) -> float:
         """Return when to look next."""
-        return min(otherwise, self._look_at) if self._scales or self._wanted else otherwise
+        looks = self._scales or self._wanted or self._crowd.possible
+        return min(otherwise, self._look_at) if looks else otherwise
 
     def settle(self) -> None:
-        """Return when nothing is being looked at any more."""
+        """Return when nothing is being looked at any more, and what is left is as it was."""
         if self._scales:
             self._scales.settle()
+        self._crowd.release()
 
     def look(self, reaped: Reaped, cpu_before_s: float) -> str | None:
         """Return the limit that the run is over, if it is time to look."""
         now = time.monotonic()
-        if not (self._scales or self._wanted) or now < self._look_at:
+        if now < self._look_at:
             return None
-        self._look_at = now + _EVERY_S
+        seldom = now >= self._seldom_from and not (self._scales or self._wanted)
+        self._look_at = now + (_SELDOM_S if seldom else _EVERY_S)
+        self._crowd.look()
         if self._scales and self._scales.over_limit():
             return "out_of_memory"
         return self._over(reaped, cpu_before_s)

@@ -178,6 +178,7 @@ class DockerCells:
             "open_files": limits.open_files,
             "file_bytes": limits.file_bytes,
             "processes": limits.processes - 2,
+            "processors": max(1, int(limits.cpus)),
         }
         cell = self._open[id] = WorkerCell(line, remove=remove, process_limits=process_limits)
         return cell

@@ -1,5 +1,6 @@
 """What only more than one program shows of the worker: its deadlines, its signals, and that it runs nothing foreign."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.tool_executor.cells import Program, RunLimits
+from services.tool_executor.cells import Language, Program, RunLimits
 from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS
 from tests.integration.tool_executor.adversarial.walls import House, Unhardened
 
@@ -19,12 +20,31 @@ FORK_BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pas
 BOMBS = {
     "a fork bomb": FORK_BOMB,
     "a fork bomb deaf to signals": IGNORE_SIGNALS + FORK_BOMB,
+    "threads that fork": "import os, threading\ndef bomb():\n    while True:\n        try: os.fork()\n"
+    "        except OSError: pass\nfor _ in range(8): threading.Thread(target=bomb).start()",
+    "a shell that forks": ":(){ :|:& };:\nsleep 60",
     "thousands of files": "n = 0\nwhile n < 3900: n += 1; open(f'/tmp/{n}', 'w').close()\nwhile True: pass",
     "all the memory it may have": "held = bytearray(300 << 20)\nwhile True: pass",
     "a flood of output": "import os\nwhile True: os.write(1, b'x' * 65536)",
     "sessions of their own": "import os\nfor _ in range(40):\n    if os.fork() == 0: os.setsid(); break\n"
     "while True: pass",
+    "sessions without end": "import os\nwhile True:\n    try:\n        if os.fork() == 0:\n            os.setsid()\n"
+    "            if os.fork(): os._exit(0)\n    except OSError: pass",
 }
+CROWD = """
+import os, time
+def processors(): return len(os.sched_getaffinity(0))
+before, children = processors(), []
+for _ in range(MANY):
+    child = os.fork()
+    if child == 0: time.sleep(600); os._exit(0)
+    children.append(child)
+until = time.monotonic() + PATIENCE_S
+while processors() == before and time.monotonic() < until: time.sleep(0.01)
+for child in children: os.kill(child, 9)
+print('fewer' if processors() < before else 'all')
+"""
+PROCESSORS = "import os; print(len(os.sched_getaffinity(0)))"
 LEFT = """
 import os
 others = [e for e in os.listdir('/proc') if e.isdigit() and int(e) not in (1, os.getpid())]
@@ -48,8 +68,9 @@ class TestADeadline:
     @on_one_loop
     async def test_is_the_end_of_everything(self, house: House, bomb: str) -> None:
         cell, allowed = await house.usable(), timedelta(seconds=1)
+        language: Language = "shell" if bomb == "a shell that forks" else "python"
         began = time.monotonic()
-        outcome = await cell.run(Program("python", BOMBS[bomb]), RunLimits(wall_clock=allowed))
+        outcome = await cell.run(Program(language, BOMBS[bomb]), RunLimits(wall_clock=allowed))
         late_s = time.monotonic() - began - 1
         assert outcome.timed_out
         left = await cell.run(Program("python", LEFT), RunLimits())
@@ -64,6 +85,35 @@ class TestADeadline:
         container = unhardened("plain")
         container.run("python", CHILDREN, "timeout", "-s", "KILL", "5")
         assert container.run("shell", "pgrep -fc 'sleep 64.75'; pkill -f '[s]leep 64.75'").stdout == b"4\n"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is but one processor")
+class TestACrowd:
+    @on_one_loop
+    async def test_leaves_the_worker_a_processor(self, house: House) -> None:
+        cell = await house.usable()
+        outcome = await cell.run(Program("python", _crowd(40, patience_s=20)), RunLimits())
+        assert outcome.stdout.text == "fewer\n"
+        after = await cell.run(Program("python", PROCESSORS), RunLimits())
+        assert after.stdout.text == f"{len(os.sched_getaffinity(0))}\n"
+
+    @on_one_loop
+    async def test_that_is_gone_leaves_the_lasting_interpreter_all(self, house: House) -> None:
+        cell = await house.usable()
+        outcome = await cell.run(Program("python", _crowd(40, patience_s=20), stateful=True), RunLimits())
+        assert outcome.stdout.text == "fewer\n"
+        after = await cell.run(Program("python", PROCESSORS, stateful=True), RunLimits())
+        assert (after.variables, after.stdout.text) == ("kept", f"{len(os.sched_getaffinity(0))}\n")
+
+    @on_one_loop
+    async def test_control_a_few_processes_have_all_processors(self, house: House) -> None:
+        cell = await house.usable()
+        outcome = await cell.run(Program("python", _crowd(4, patience_s=0.3)), RunLimits())
+        assert outcome.stdout.text == "all\n"
+
+
+def _crowd(many: int, *, patience_s: float) -> str:
+    return CROWD.replace("MANY", str(many)).replace("PATIENCE_S", str(patience_s))
 
 
 class TestSignals:
