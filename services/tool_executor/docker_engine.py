@@ -32,6 +32,8 @@ _FIRST_USER, _USERS = 1_879_048_192, 1 << 20
 cgroup's limit alone would refuse a fork after the memory was copied: a bomb then costs the worker its CPU time too."""
 _PERIOD_US = 20_000
 """A short scheduling period: a cell that is out of CPU time still hears its worker within it."""
+_PAGE = 4096
+"""Bytes in which the kernel counts such memory; where its pages are larger, there is more of it."""
 _DOORSTEP = "/run/natscope"
 """Where a cell sees the folder of its doorstep."""
 _SOCKET = "http+unix://"
@@ -246,6 +248,7 @@ def walls(client: docker.DockerClient, settings: DockerSettings, user: int) -> d
         security_opt=["no-new-privileges", f"seccomp={settings.seccomp}"],
         read_only=True,
         ipc_mode="private",
+        sysctls=_sysctls(settings),
         pids_limit=limits.processes,
         mem_limit=limits.memory_bytes,
         memswap_limit=limits.memory_bytes,
@@ -266,6 +269,13 @@ def walls(client: docker.DockerClient, settings: DockerSettings, user: int) -> d
         log_config=LogConfig(type="none"),
         runtime=settings.runtime,
     )
+
+
+def _sysctls(settings: DockerSettings) -> dict[str, str]:
+    """Bound System V memory, which outlives whoever took it: where it is all there is, the kernel kills the worker."""
+    if settings.runtime is not None:  # its kernel may have no such setting
+        return {}
+    return {"kernel.shmall": str(settings.limits.disk_bytes // _PAGE)}
 
 
 def _attach(client: docker.DockerClient, id: str) -> socket.socket:

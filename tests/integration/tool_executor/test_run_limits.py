@@ -122,6 +122,13 @@ class TestARunThatIsOver:
         shown = await run(cell, "print(len(open('/proc/sysvipc/shm').readlines()))")
         assert shown.stdout.text == "1\n"
 
+    async def test_has_no_more_system_five_memory_than_room_for_files(self, cell: Cell, settings: Settings) -> None:
+        part = settings.disk_bytes // 4
+        taken = (
+            f"import ctypes\ntake = ctypes.CDLL(None).shmget\nprint([take(0, {part}, 0o1600) >= 0 for _ in range(8)])"
+        )
+        assert (await run(cell, taken)).stdout.text.count("True") <= 4
+
     async def test_says_when_there_was_no_room_left(self, cell: Cell) -> None:
         roomy, full = await run(cell, "print(1)"), await run(cell, FILL)
         assert (roomy.disk_full, full.disk_full) == (False, True)

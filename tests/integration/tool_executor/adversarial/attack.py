@@ -27,6 +27,8 @@ ONCE_DEAF = (
     "sh",
 )
 """Sends a program the signal to end, once it ignores it."""
+HEARD_OUT = ("sh", "-c", '"$@" | cat', "sh")
+"""Goes on for as long as anything of the program can print: the engine may hear nothing after its first process."""
 LOOP = f"""
 import time
 while time.process_time() < 1.5: pass

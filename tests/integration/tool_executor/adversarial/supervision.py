@@ -1,6 +1,6 @@
 """Attacks on the worker: to take its place, to outlive its deadline, to hide from it, to slow it down or end it."""
 
-from tests.integration.tool_executor.adversarial.attack import IGNORE_SIGNALS, LOOP, ONCE_DEAF, WORD, Attack
+from tests.integration.tool_executor.adversarial.attack import HEARD_OUT, IGNORE_SIGNALS, LOOP, ONCE_DEAF, WORD, Attack
 
 _LATE = f"import time\ndef late():\n    while time.process_time() < 1.5: pass\n    {WORD}\n"
 _BEAT = """
@@ -53,7 +53,12 @@ TIME_BOMBS = (
         seconds=0.4,
         wrapper=ONCE_DEAF,
     ),
-    Attack("a child that goes on for it", f"import os\nif os.fork(): os._exit(0)\n{LOOP}", seconds=0.4),
+    Attack(
+        "a child that goes on for it",
+        f"import os\nif os.fork(): os._exit(0)\n{LOOP}",
+        seconds=0.4,
+        wrapper=HEARD_OUT,
+    ),
 )
 ESCAPEES = (
     Attack(
