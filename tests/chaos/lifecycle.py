@@ -26,11 +26,10 @@ from natscope.bus.streams import StreamSettings, provision
 from natscope.contracts import tool
 from natscope.contracts.blocks import ToolUseBlock
 from natscope.contracts.errors import NatscopeError
-from tests.chaos.sandbox_house import POOL, House, until
+from tests.chaos.sandbox_house import IMAGE, POOL, House, until
 from tests.chaos.times import Times
 from tests.nats_server import NatsServer
 
-IMAGE = "natscope-sandbox:dev"
 ANSWERED_S, GONE_S, REFILLED_S = 1, 2, 5
 """What is promised: a live session's answer while the engine is away, no orphan after a restart, a full pool."""
 _LIVE = "live"

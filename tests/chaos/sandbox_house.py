@@ -29,6 +29,7 @@ from tests.integration.tool_executor.engine_proxy import EngineProxy
 
 ROOT = Path(__file__).resolve().parents[2]
 POOL = 2
+IMAGE = "natscope-sandbox:dev"
 
 
 class House:

@@ -1,7 +1,6 @@
 """kill -9 of the executor, workers, programs and containers, and loss of the engine: one answer each, nothing left."""
 
 import asyncio
-import contextlib
 import os
 import random
 import time
@@ -10,8 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import docker
-import docker.errors
 import pytest
 
 from natscope.bus import Bus, BusSettings, connect
@@ -25,7 +22,6 @@ from tests.chaos.sandbox_house import House, until
 from tests.chaos.times import Times
 from tests.chaos.wire import PROGRESS, Wire
 
-IMAGE = "natscope-sandbox:dev"
 KILLS = int(os.environ.get("NATSCOPE_KILLS", "14"))
 SPARED = 0.3
 """The share of the kills, at the end, that spare the executor: what it loses then, it would lose for good."""
@@ -97,13 +93,8 @@ def image(request: pytest.FixtureRequest) -> str | None:
         if find_program() is None:
             pytest.skip("there is no bubblewrap")
         return None
-    try:
-        with contextlib.closing(docker.from_env(timeout=60)) as engine:
-            if engine.images.list(IMAGE):
-                return IMAGE
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    pytest.skip(f"the engine has no image {IMAGE} (make sandbox-image)")
+    image: str = request.getfixturevalue("docker_image")
+    return image
 
 
 @pytest.fixture

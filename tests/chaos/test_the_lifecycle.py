@@ -1,25 +1,10 @@
 """A round of the sandbox's lifecycle: the dead leave nothing, and a live session is never left without an answer."""
 
-import contextlib
 from pathlib import Path
 
-import docker
-import docker.errors
 import pytest
 
-from tests.chaos.lifecycle import IMAGE, lifecycle
-
-
-@pytest.fixture
-def image() -> str:
-    """The image of the cells."""
-    try:
-        with contextlib.closing(docker.from_env(timeout=60)) as engine:
-            if engine.images.list(IMAGE):
-                return IMAGE
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers: {error}")
-    pytest.skip(f"the engine has no image {IMAGE} (make sandbox-image)")
+from tests.chaos.lifecycle import lifecycle
 
 
 @pytest.mark.docker
@@ -27,9 +12,9 @@ class TestALifecycle:
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize("hangs", [False, True], ids=["the engine refuses", "the engine hangs"])
     async def test_has_nothing_but_service_and_typed_errors(
-        self, image: str, nats_url: str, tmp_path: Path, hangs: bool
+        self, docker_image: str, nats_url: str, tmp_path: Path, hangs: bool
     ) -> None:
-        async with lifecycle(nats_url, tmp_path, image) as measured:
+        async with lifecycle(nats_url, tmp_path, docker_image) as measured:
             await measured.executor_dies()
             await measured.engine_dies(None, hangs=hangs)
         print(f"\n{measured.times}\n  {dict(measured.told)}")
